@@ -1,0 +1,153 @@
+"""What a task tells a policy: the leaf module that everybody may import (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acer_robot.errors import InputError
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class ActionBounds:
+    """Per-joint limits of the commands, in actuator units, in the order of the actuators.
+
+    Inside the learner an action is *canonical*: [-1, 1] per joint. Here is the one mapping between the two:
+    `command = low + (canonical + 1) / 2 * (high - low)`. A joint with `low == high` is legal and gets that constant.
+
+    Raises:
+        InputError: if the lengths differ, a bound is not finite, low exceeds high, or a name occurs twice.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not (len(self.names) == len(self.low) == len(self.high)) or not self.names:
+            raise InputError(
+                f"action bounds need one name, low and high per joint; "
+                f"got {len(self.names)} names, {len(self.low)} lows, {len(self.high)} highs"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise InputError(f"joint names must be unique, got {list(self.names)}")
+        for name, low, high in zip(self.names, self.low, self.high, strict=True):
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise InputError(
+                    f"joint {name!r} has bounds [{low}, {high}], which are not finite; "
+                    f"give it finite ones: task.bounds={{{name}: [low, high]}}"
+                )
+            if low > high:
+                raise InputError(f"joint {name!r} has low {low} above high {high}; swap them")
+
+    @property
+    def size(self) -> int:
+        """The action dimension d."""
+        return len(self.names)
+
+    def to_command(self, canonical: FloatArray) -> FloatArray:
+        """Map canonical actions [.., d] to commands [.., d] in actuator units, never outside the bounds."""
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return np.clip(low + (np.asarray(canonical) + 1.0) * 0.5 * (high - low), low, high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, for JSON."""
+        return {"names": list(self.names), "low": list(self.low), "high": list(self.high)}
+
+
+def narrow_bounds(
+    names: Sequence[str], low: Sequence[float], high: Sequence[float], overrides: Mapping[str, Sequence[float]]
+) -> ActionBounds:
+    """Return the model's bounds, narrowed by joint name; an override must lie within the model's own range.
+
+    Args:
+        names: joint names, in actuator order.
+        low: lower limits of the model in actuator units; may be infinite where an override gives a finite one.
+        high: upper limits, likewise.
+        overrides: `{joint name: [low, high]}`.
+
+    Raises:
+        InputError: for an unknown joint, a pair that is not two finite numbers with low <= high, or one that is
+            wider than the model's range.
+    """
+    new_low, new_high = [float(x) for x in low], [float(x) for x in high]
+    for name, pair in overrides.items():
+        if name not in names:
+            raise InputError(f"task.bounds names joint {name!r}; this task has {', '.join(names)}")
+        if len(pair) != 2 or not all(np.isfinite(x) for x in pair) or pair[0] > pair[1]:
+            raise InputError(f"task.bounds of joint {name!r} is {list(pair)}; expected two finite numbers [low, high]")
+        i = list(names).index(name)
+        if pair[0] < new_low[i] or pair[1] > new_high[i]:
+            raise InputError(
+                f"task.bounds of joint {name!r} is {list(pair)}, wider than the model's "
+                f"[{new_low[i]:g}, {new_high[i]:g}]; bounds can only be narrowed"
+            )
+        new_low[i], new_high[i] = float(pair[0]), float(pair[1])
+    return ActionBounds(tuple(names), tuple(new_low), tuple(new_high))
+
+
+@dataclass(frozen=True)
+class ObservationField:
+    """A named slice `[start, stop)` of the flat observation, with its unit ("" where unknown or mixed)."""
+
+    name: str
+    start: int
+    stop: int
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """Everything about a task that goes into a policy and into an exported file."""
+
+    id: str
+    """Short unique name, such as "gymnasium/HalfCheetah-v5" or "dm_control/walker-walk"."""
+    observation: tuple[ObservationField, ...]
+    """Layout of the flat float32 observation; the fields are contiguous and cover it."""
+    bounds: ActionBounds
+    """Joint names and per-joint limits of the commands in actuator units."""
+    control_dt: float
+    """Seconds between two commands, action repeat included."""
+    frame_skip: int
+    """Physics steps per environment step, action repeat not included."""
+    action_repeat: int
+    """Environment steps per command; environment steps are what every x-axis counts."""
+    time_limit: int
+    """Environment steps after which an episode is truncated; 0 if there is no limit."""
+    versions: tuple[tuple[str, str], ...]
+    """(package, version) pairs of the simulator stack."""
+
+    @property
+    def observation_size(self) -> int:
+        """Width n of the flat observation."""
+        return self.observation[-1].stop
+
+    @property
+    def action_size(self) -> int:
+        """Action dimension d."""
+        return self.bounds.size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary; `TaskSpec.from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TaskSpec:
+        """Rebuild a spec from `to_dict()`, possibly after a trip through JSON."""
+        bounds = data["bounds"]
+        return cls(
+            id=data["id"],
+            observation=tuple(ObservationField(**dict(field)) for field in data["observation"]),
+            bounds=ActionBounds(tuple(bounds["names"]), tuple(bounds["low"]), tuple(bounds["high"])),
+            control_dt=data["control_dt"],
+            frame_skip=data["frame_skip"],
+            action_repeat=data["action_repeat"],
+            time_limit=data["time_limit"],
+            versions=tuple((name, version) for name, version in data["versions"]),
+        )

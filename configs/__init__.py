@@ -1,0 +1,1 @@
+"""Hydra configuration groups: values only; the schema is `acer_robot.config`."""

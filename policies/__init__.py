@@ -1,0 +1,1 @@
+"""Policies: Gaussian actor, stochastic dueling critic, observation normaliser, deployed module."""

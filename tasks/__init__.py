@@ -1,0 +1,1 @@
+"""Tasks: dm_control and Gymnasium MuJoCo behind one vector interface."""
