@@ -1,1 +1,30 @@
-"""The paper as pure functions of tensors, time-major [T, B]."""
+"""The paper as pure functions of tensors, time-major [T, B]; this package imports torch alone.
+
+Wang, Bapst, Heess, Mnih, Munos, Kavukcuoglu, de Freitas: *Sample Efficient Actor-Critic with Experience Replay*,
+ICLR 2017, arXiv:1611.01224v2, section 5 and Algorithm 3.
+"""
+
+from acer_robot.acer.dueling import stochastic_dueling_q
+from acer_robot.acer.gaussian import (
+    gaussian_kl,
+    gaussian_kl_gradient,
+    gaussian_log_prob,
+    gaussian_log_prob_gradient,
+)
+from acer_robot.acer.policy_gradient import truncated_policy_gradient
+from acer_robot.acer.returns import importance_log_ratio, off_policy_returns, trace_coefficients, value_target
+from acer_robot.acer.trust_region import trust_region_projection
+
+__all__ = [
+    "gaussian_kl",
+    "gaussian_kl_gradient",
+    "gaussian_log_prob",
+    "gaussian_log_prob_gradient",
+    "importance_log_ratio",
+    "off_policy_returns",
+    "stochastic_dueling_q",
+    "trace_coefficients",
+    "truncated_policy_gradient",
+    "trust_region_projection",
+    "value_target",
+]

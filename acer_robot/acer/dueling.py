@@ -1,0 +1,39 @@
+"""The stochastic dueling network's estimate of Q."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from acer_robot.acer.shapes import require_same_shape
+
+
+def stochastic_dueling_q(v: Tensor, advantage: Tensor, sampled_advantages: Tensor) -> Tensor:
+    """Return Q~, the value plus the advantage less its mean over actions of the current policy.
+
+    `Q~(x, a) = V(x) + A(x, a) - (1/n) sum_j A(x, u_j)`, u_j ~ pi(. | x)
+
+    The samples u_j are constants (no gradient flows through how they were drawn), but A is differentiated at them. Over
+    fresh samples `E_a~pi Q~(x, a) = V(x)`. If a itself is one of the u_j, advantages shrink by (n - 1)/n; disjoint sets
+    are unbiased.
+
+    Args:
+        v: state values [..].
+        advantage: A(x, a) at the actions in question [..].
+        sampled_advantages: A(x, u_j) [n, ..], n >= 1.
+
+    Returns:
+        Q~ [..]; differentiable.
+
+    Raises:
+        ValueError: if the shapes do not fit or n is 0.
+
+    Source: Wang et al. 2017, eq. 13.
+    """
+    require_same_shape(v=v, advantage=advantage)
+    if sampled_advantages.dim() != v.dim() + 1 or sampled_advantages.shape[1:] != v.shape:
+        raise ValueError(
+            f"expected sampled_advantages [n, *{tuple(v.shape)}], got {tuple(sampled_advantages.shape)}"
+        )
+    if sampled_advantages.shape[0] == 0:
+        raise ValueError("expected at least one sampled advantage, got 0")
+    return v + advantage - sampled_advantages.mean(0)
