@@ -1,0 +1,152 @@
+"""Tasks registered with Gymnasium: its MuJoCo tasks, other ids with continuous actions, and a user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+import gymnasium
+from gymnasium.wrappers import OrderEnforcing, TimeLimit
+
+from acer_robot.config import TaskConfig
+from acer_robot.errors import InputError
+from acer_robot.spec import ObservationField, TaskSpec
+from acer_robot.tasks.layout import fields, model_layout
+from acer_robot.tasks.model_names import Entry
+from acer_robot.tasks.simulator import load_simulator, prepare_pictures
+from acer_robot.tasks.spaces import command_bounds, one_line
+
+Env = gymnasium.Env[Any, Any]
+
+
+def find(task_id: str) -> gymnasium.envs.registration.EnvSpec:
+    """Return the registration of "EnvId", or of "module:EnvId" after importing the module that registers it.
+
+    Raises:
+        InputError: if there is no such module or id; names close ones.
+    """
+    module, _, name = task_id.rpartition(":")
+    if module:
+        _import(module, task_id)
+    found = gymnasium.registry.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "list them: gymnasium.pprint_registry()"
+        raise InputError(
+            f"task.id={task_id!r} is not registered with Gymnasium; {hint} "
+            f"An environment of your own is named module:EnvId, with its module on PYTHONPATH"
+        )
+    return found
+
+
+def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
+    """Make one environment, able to render if `render_size` (width, height) is given.
+
+    The size holds for MuJoCo tasks; others draw at a size of their own.
+
+    Raises:
+        InputError: for an unknown id, keyword arguments that do not fit, or a task that cannot draw.
+    """
+    registration = find(config.id)
+    load_simulator("mujoco", rendering=render_size is not None)
+    if "render_mode" in config.kwargs:
+        raise InputError("task.kwargs must not set render_mode; rendering is a command of its own")
+    kwargs = dict(config.kwargs) if render_size is None else {**config.kwargs, "render_mode": "rgb_array"}
+    try:
+        env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise InputError(f"task.id={config.id!r} cannot be made: {one_line(error)}") from error
+    except (TypeError, ValueError, OSError, AssertionError) as error:
+        if not config.kwargs:
+            raise
+        raise InputError(
+            f"task.kwargs={config.kwargs} do not fit {config.id!r}: {one_line(error)}"
+        ) from error
+    if render_size is not None:
+        _set_up_pictures(env, config.id, render_size)
+    return env
+
+
+def describe(env: Env, config: TaskConfig) -> TaskSpec:
+    """Return what there is to know about `env`, which `build` made.
+
+    Raises:
+        InputError: if its action limits cannot be used, or it does not say how long a step takes.
+    """
+    import mujoco
+
+    model = getattr(env.unwrapped, "model", None)
+    if not isinstance(model, mujoco.MjModel) or not _passes_everything(env):
+        model = None
+    limit = env.spec.max_episode_steps if env.spec is not None else None
+    packages = ("gymnasium",) if model is None else ("gymnasium", "mujoco")
+    assert isinstance(env.action_space, gymnasium.spaces.Box)
+    return TaskSpec(
+        id=f"gymnasium/{config.id}",
+        observation=_layout(env, config.id, model),
+        bounds=command_bounds(env.action_space, model, config.bounds),
+        control_dt=_step_seconds(env, config.id) * config.action_repeat,
+        frame_skip=int(getattr(env.unwrapped, "frame_skip", 1)),
+        action_repeat=config.action_repeat,
+        time_limit=int(limit or 0),
+        versions=tuple((package, version(package)) for package in packages),
+    )
+
+
+def _import(module: str, task_id: str) -> None:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(
+            f"task.id={task_id!r}: {module!r} is not the name of a Python module; expected module:EnvId"
+        )
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"task.id={task_id!r}: {one_line(error)}; put the folder that holds it on PYTHONPATH"
+        ) from error
+
+
+def _set_up_pictures(env: Env, task_id: str, size: tuple[int, int]) -> None:
+    modes = env.metadata.get("render_modes") or []
+    if "rgb_array" not in modes:
+        env.close()
+        raise InputError(
+            f"task.id={task_id!r} cannot be drawn: it needs the render mode rgb_array, it has {list(modes)}"
+        )
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None:
+        renderer.width, renderer.height = size
+        prepare_pictures(renderer.model, size)
+
+
+def _passes_everything(env: Env) -> bool:
+    """Return whether observations and actions pass the wrappers unchanged, so that the model's names hold for them."""
+    while isinstance(env, gymnasium.Wrapper):
+        if type(env) not in (OrderEnforcing, TimeLimit):
+            return False
+        env = env.env
+    return True
+
+
+def _layout(env: Env, task_id: str, model: Any | None) -> tuple[ObservationField, ...]:
+    assert env.observation_space.shape is not None
+    size = env.observation_space.shape[0]
+    if model is None:
+        return fields([Entry("observation", size, "")])
+    structure = getattr(env.unwrapped, "observation_structure", None)
+    return fields(model_layout(task_id.rpartition(":")[2], model, structure, size))
+
+
+def _step_seconds(env: Env, task_id: str) -> float:
+    """Return the environment's `dt`, else the step that its frame rate implies."""
+    dt, frame_rate = getattr(env.unwrapped, "dt", None), env.metadata.get("render_fps")
+    if isinstance(dt, float | int) and dt > 0:
+        return float(dt)
+    if frame_rate:
+        return 1.0 / float(frame_rate)
+    raise InputError(
+        f"task.id={task_id!r} does not say how many seconds a step takes, which a controller must know; "
+        f"give the environment an attribute `dt` or metadata['render_fps']"
+    )

@@ -1,0 +1,137 @@
+"""The one interface to every task: B environments stepped together, with true successors and automatic resets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from acer_robot.errors import NonFiniteError
+from acer_robot.spec import FloatArray, TaskSpec
+from acer_robot.tasks.spaces import representable_limits
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one command did in each of B environments."""
+
+    observations: npt.NDArray[np.float32]
+    """[B, n] what to act on next: after the end of an episode the first observation of the new one."""
+    next_observations: npt.NDArray[np.float32]
+    """[B, n] the *true* successor, never the observation after a reset."""
+    rewards: npt.NDArray[np.float64]
+    """[B] summed over the action repeat."""
+    terminated: npt.NDArray[np.bool_]
+    """[B] the task itself ended: the successor is worth nothing."""
+    truncated: npt.NDArray[np.bool_]
+    """[B] the episode was cut off: the successor's value counts in full (unless it is terminated as well)."""
+    env_steps: npt.NDArray[np.int64]
+    """[B] environment steps that the command took: the action repeat, or fewer at the end of an episode."""
+
+
+class RepeatedCommand(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Hold each command for several environment steps and drop the infos, whose merging costs more than a step."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
+        super().__init__(env)
+        self._repeat = repeat
+        self.env_steps = 0
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
+        return self.env.reset(**kwargs)[0], {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take up to `repeat` steps, stop at the end of the episode, and sum the rewards."""
+        total = 0.0
+        for count in range(1, self._repeat + 1):
+            observation, reward, terminated, truncated, _ = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                # The reset follows at once, and an environment may reuse the array it returned.
+                observation = np.array(observation)
+                break
+        self.env_steps = count
+        return observation, total, bool(terminated), bool(truncated), {}
+
+
+class VectorTask:
+    """B environments of one task. Use `make_task` to make one.
+
+    Commands are in actuator units and are clipped to `spec.bounds` before the simulator sees them. An episode that ends
+    is followed at once, within the same step, by the first observation of the next.
+    """
+
+    def __init__(self, spec: TaskSpec, environments: Sequence[gymnasium.Env[Any, Any]], seed: int) -> None:
+        self.spec = spec
+        self.num_envs = len(environments)
+        self._environments = [RepeatedCommand(env, spec.action_repeat) for env in environments]
+        makers = [lambda env=env: env for env in self._environments]
+        self._vector = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+        if self._vector.metadata["autoreset_mode"] is not AutoresetMode.SAME_STEP:
+            raise RuntimeError(
+                "the vector environment must reset in the same step: other modes invent transitions"
+            )
+        # Neighbouring integers would give tasks of neighbouring seeds the same episodes.
+        self._seeds: list[int | None] | None = (
+            np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()
+        )
+        self._dtype = self._environments[0].action_space.dtype
+        low, high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
+        self._low, self._high = representable_limits(low, high, self._dtype)
+
+    def reset(self) -> npt.NDArray[np.float32]:
+        """Start new episodes in all environments and return their observations [B, n].
+
+        The first call seeds them; later calls continue their random streams.
+        """
+        observations, _ = self._vector.reset(seed=self._seeds)
+        self._seeds = None
+        return cast(npt.NDArray[np.float32], observations.astype(np.float32))
+
+    def step(self, commands: FloatArray) -> StepResult:
+        """Apply commands [B, d] in actuator units, each for the action repeat.
+
+        Raises:
+            ValueError: if the shape is not [B, d].
+            NonFiniteError: if a command is NaN, or the simulation diverged.
+        """
+        actions = self._admissible(commands)
+        current, rewards, terminated, truncated, infos = self._vector.step(actions)
+        observations = current.astype(np.float32)
+        next_observations = observations.copy()
+        for i in np.flatnonzero(terminated | truncated):
+            next_observations[i] = infos["final_obs"][i]
+        env_steps = np.array([env.env_steps for env in self._environments], dtype=np.int64)
+        return StepResult(observations, next_observations, rewards, terminated, truncated, env_steps)
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """Return a picture [H, W, 3] of environment 0, if the task was made with a `render_size`."""
+        picture = self._environments[0].render()
+        if picture is None:
+            raise RuntimeError("this task was made without a render_size")
+        return np.asarray(picture, dtype=np.uint8)
+
+    def close(self) -> None:
+        """Free all environments."""
+        self._vector.close()
+
+    def _admissible(self, commands: FloatArray) -> npt.NDArray[Any]:
+        """Clip commands [B, d] to the bounds, in the number type of the simulator."""
+        expected = (self.num_envs, self.spec.action_size)
+        if commands.shape != expected:
+            raise ValueError(
+                f"commands have shape {commands.shape}; expected {expected}: environments, joints"
+            )
+        clipped = np.clip(commands.astype(np.float64), self._low, self._high)
+        if np.isnan(clipped).any():
+            env, joint = np.argwhere(np.isnan(clipped))[0]
+            raise NonFiniteError(
+                f"the command of joint {self.spec.bounds.names[joint]!r} in environment {env} is NaN"
+            )
+        return clipped.astype(self._dtype)
