@@ -1,0 +1,104 @@
+"""Checkpoints: written atomically, read without executing pickled code."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig, WandbConfig
+from acer_robot.errors import InputError
+from acer_robot.learner import build_actor
+from acer_robot.policies.normalizer import ObservationNormalizer
+from acer_robot.policies.policy import Policy
+from acer_robot.spec import TaskSpec
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run folder's checkpoint holds for those who use its policy."""
+
+    policy: Policy
+    """The average policy, on the CPU, in evaluation mode."""
+    config: TrainConfig
+    spec: TaskSpec
+    steps: int
+    """Environment steps of training."""
+
+
+def save_checkpoint(run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int) -> Path:
+    """Write `checkpoints/latest.pt` so that a crash half-way leaves the previous one untouched.
+
+    Args:
+        run_dir: the run folder.
+        state: `Learner.checkpoint_state()`.
+        config: options of the run.
+        spec: the task's spec.
+        steps: environment steps so far.
+    """
+    path = run_dir / "checkpoints" / "latest.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "steps": steps,
+        "config": dataclasses.asdict(config),
+        "spec": spec.to_dict(),
+        "learner": state,
+    }
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+    return path
+
+
+def read_checkpoint(run_dir: Path) -> dict[str, Any]:
+    """Read `checkpoints/latest.pt` of a run folder with `weights_only=True`.
+
+    Raises:
+        InputError: if there is none, or it is not a checkpoint of this format.
+    """
+    path = run_dir / "checkpoints" / "latest.pt"
+    if not path.is_file():
+        raise InputError(f"{run_dir} has no checkpoint: {path} does not exist; give the folder of a training run")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
+    return content
+
+
+def load_run(run_dir: Path) -> TrainedRun:
+    """Return the average policy of a run folder's latest checkpoint with everything needed to use it.
+
+    Raises:
+        InputError: if there is no readable checkpoint.
+    """
+    content = read_checkpoint(run_dir)
+    config, spec = config_from_dict(content["config"]), TaskSpec.from_dict(content["spec"])
+    modules = content["learner"]["modules"]
+    normalizer = ObservationNormalizer(spec.observation_size, config.learner.normalize_observations)
+    actor = build_actor(config.learner, spec.observation_size, spec.action_size)
+    normalizer.load_state_dict(_under(modules, "normalizer."))
+    actor.load_state_dict(_under(modules, "average_actor."))
+    policy = Policy(normalizer, actor).eval().requires_grad_(False)
+    return TrainedRun(policy, config, spec, content["steps"])
+
+
+def config_from_dict(data: dict[str, Any]) -> TrainConfig:
+    """Rebuild a TrainConfig from `dataclasses.asdict`."""
+    parts = {"task": TaskConfig, "learner": LearnerConfig, "wandb": WandbConfig}
+    values = {name: parts[name](**value) if name in parts else value for name, value in data.items()}
+    return TrainConfig(**values)
+
+
+def _under(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

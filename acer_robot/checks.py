@@ -1,0 +1,84 @@
+"""Checks of options before any long work starts: a bad value is named, with what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from acer_robot.config import LearnerConfig, TrainConfig, check_choice, check_range
+from acer_robot.errors import InputError
+
+MAX_SEED = 2**31 - 1
+
+
+def check_train(config: TrainConfig) -> None:
+    """Raise InputError for the first option of `acer-train` that cannot be used."""
+    for name in ("steps", "num_envs", "threads", "eval_every", "eval_episodes", "log_every"):
+        check_range(name, getattr(config, name), 1)
+    check_range("seed", config.seed, 0, MAX_SEED)
+    check_choice("wandb.mode", config.wandb.mode, ("auto", "online", "offline", "disabled"))
+    _check_learner(config.learner)
+    run_dir = Path(config.run_dir)
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise InputError(f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it")
+    stored = config.learner.replay_size // config.num_envs
+    if config.learner.segment_length > stored:
+        raise InputError(
+            f"learner.segment_length={config.learner.segment_length} does not fit into the replay: learner.replay_size="
+            f"{config.learner.replay_size} over {config.num_envs} environments holds {stored} steps of each"
+        )
+
+
+def _check_learner(options: LearnerConfig) -> None:
+    above = {"std_init": 0.0, "std_min": 0.0, "std_max": 0.0, "lr": 0.0, "replay_ratio": 0.0}
+    for name, low in above.items():
+        if not getattr(options, name) > low:
+            raise InputError(f"learner.{name}={getattr(options, name)!r} is out of range; expected {name} > {low:g}")
+    for name in ("gamma", "trace_lambda", "alpha", "target_alpha"):
+        check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
+    for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts"):
+        check_range(f"learner.{name}", getattr(options, name), 0.0)
+    for name in ("critics", "segment_length", "segments", "advantage_hidden", "replay_size"):
+        check_range(f"learner.{name}", getattr(options, name), 1)
+    for width in options.hidden or [0]:
+        check_range("learner.hidden", width, 1)
+    for name in ("mean_bound", "max_grad_norm", "trace_exponent"):
+        value = getattr(options, name)
+        if value is not None and not value > 0.0:
+            raise InputError(f"learner.{name}={value!r} is out of range; expected a number above 0, or null")
+    check_choice("learner.squash", options.squash, ("tanh", "clip"))
+    check_choice("learner.advantage_return", options.advantage_return, ("qopc", "qret"))
+    if options.learned_std and not options.std_min < options.std_init < options.std_max:
+        raise InputError(
+            f"learner.std_init={options.std_init} must lie between learner.std_min={options.std_min} "
+            f"and learner.std_max={options.std_max}"
+        )
+
+
+def select_device(name: str) -> torch.device:
+    """Return the torch device of that name.
+
+    Raises:
+        InputError: if the name is unknown or the device is not there; never falls back to another one.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device={name!r} is not known; use cpu, cuda or cuda:N") from error
+    check_choice("device", device.type, ("cpu", "cuda"))
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise InputError(f"device={name!r} was asked for, but torch sees {count} CUDA device(s); use device=cpu")
+    return device
+
+
+def create_run_dir(config: TrainConfig) -> Path:
+    """Create the run folder and write the resolved options into config.yaml."""
+    from omegaconf import OmegaConf
+
+    run_dir = Path(config.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.structured(config), run_dir / "config.yaml")
+    return run_dir

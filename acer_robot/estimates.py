@@ -1,0 +1,119 @@
+"""From networks to the quantities of Algorithm 3: Q~ and V of the critics, and the pathwise gradient in phi."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from acer_robot.acer import stochastic_dueling_q
+from acer_robot.policies.actor import GaussianActor
+from acer_robot.policies.critic import DuelingCritic
+
+Phi = tuple[Tensor, Tensor]
+"""The statistics of a diagonal Gaussian: mean and log std, each [.., d]."""
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What K critics say of the states x [..] and of M actions in each."""
+
+    features: Tensor
+    """Trunk features [K, .., h]."""
+    v: Tensor
+    """V(x) [K, ..]."""
+    q: Tensor
+    """Q~(x, a) of the M actions [M, K, ..]."""
+
+
+def estimate(critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions: Tensor) -> Estimates:
+    """Evaluate V(x) and, for every action, the stochastic dueling Q~(x, a).
+
+    Args:
+        critic: K critics.
+        x: normalised observations [.., n].
+        actions: canonical actions in question [M, .., d].
+        sampled_actions: canonical samples of the current policy [n, .., d]; with n = 0, Q~ = V + A.
+    """
+    features = critic.features(x)
+    v = critic.value(features)
+    advantages = critic.advantage(features, torch.cat([actions, sampled_actions]))
+    count, samples = actions.shape[0], sampled_actions.shape[0]
+    of_actions, of_samples = advantages[:count], advantages[count:]
+    v_each = v.expand_as(of_actions)
+    if samples == 0:
+        return Estimates(features, v, v_each + of_actions)
+    q = stochastic_dueling_q(v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape))
+    return Estimates(features, v, q)
+
+
+def combine(values: Tensor, pessimism: float) -> Tensor:
+    """Combine K critics [K, ..] into one value [..]: `mean - pessimism * (max - min) / 2`.
+
+    With two critics, pessimism 1 is their minimum (Fujimoto et al. 2018) and 0 their mean.
+    """
+    if values.shape[0] == 1:
+        return values[0]
+    low, high = values.amin(0), values.amax(0)
+    return values.mean(0) - pessimism * 0.5 * (high - low)
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Return the entropy [..] in nats of a diagonal Gaussian with `log_std` [.., d]."""
+    return (log_std + 0.5 * math.log(2.0 * math.pi * math.e)).sum(-1)
+
+
+def log_squash_slope(actions: Tensor, squash: str) -> Tensor:
+    """Return log |d squash(u) / d u| [..], summed over the joints of pre-squash actions [.., d]; 0 for "clip".
+
+    `log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2 u))`, which does not overflow.
+    """
+    if squash != "tanh":
+        return actions.new_zeros(actions.shape[:-1])
+    return (2.0 * (math.log(2.0) - actions - functional.softplus(-2.0 * actions))).sum(-1)
+
+
+def pathwise_gradient(
+    critic: DuelingCritic,
+    estimates: Estimates,
+    index: int,
+    actor: GaussianActor,
+    phi: Phi,
+    noise: Tensor,
+    weights: tuple[Tensor | float, Tensor | float],
+    pessimism: float,
+) -> tuple[Phi, Tensor]:
+    """Return the gradient in phi of `w_Q Q~(x, squash(u)) + w_H H`, at u = mean + std * noise, and H itself.
+
+    H is the entropy of the squashed action: the Gaussian's own in closed form plus the log slope of the squash at u.
+    Neither the critic's parameters nor its features receive a gradient.
+
+    Args:
+        critic: the critics that `estimates` came from.
+        estimates: their estimates, of which action `index` is squash(u).
+        index: see above.
+        actor: gives the squash.
+        phi: statistics [.., d] each, constants.
+        noise: standard normal [.., d].
+        weights: w_Q and w_H.
+        pessimism: how the critics are combined.
+
+    Returns:
+        Gradients [.., d] in mean and log std, and the entropy [..] in nats.
+
+    Source: the reparameterised gradient of Heess et al. 2015 (SVG(0)) and Haarnoja et al. 2018; not in ACER.
+    """
+    mean, log_std = (part.detach().requires_grad_() for part in phi)
+    q_weight, entropy_weight = weights
+    with torch.enable_grad():
+        u = mean + log_std.exp() * noise
+        advantage = critic.advantage(estimates.features.detach(), actor.squash(u).unsqueeze(0))[0]
+        # Only A depends on phi here; the rest of Q~ is a constant that decides which critic is the pessimistic one.
+        rest = (estimates.q[index] - advantage).detach()
+        entropy = gaussian_entropy(log_std) + log_squash_slope(u, actor.squash_kind)
+        objective = q_weight * combine(advantage + rest, pessimism) + entropy_weight * entropy
+        gradients = torch.autograd.grad(objective.sum(), (mean, log_std))
+    return (gradients[0], gradients[1]), entropy.detach()

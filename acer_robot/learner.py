@@ -1,0 +1,275 @@
+"""The batched learner: networks, average policy, optimiser, and one update of Algorithm 3 for a whole [T, B] batch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from acer_robot import acer
+from acer_robot.config import LearnerConfig
+from acer_robot.estimates import Estimates, Phi, combine, estimate, pathwise_gradient
+from acer_robot.policies.actor import GaussianActor
+from acer_robot.policies.critic import DuelingCritic
+from acer_robot.policies.normalizer import ObservationNormalizer
+from acer_robot.policies.policy import Policy
+from acer_robot.trajectory import Trajectory
+
+_MOMENT_DECAY = 0.99
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Tensors of one update, unreduced and still on the device; see `acer_robot.diagnostics` for what is made of them."""
+
+    log_rho: Tensor
+    """[T, B]"""
+    log_rho_sampled: Tensor
+    """[T, B] of a' ~ pi."""
+    traces: Tensor
+    """[T, B]"""
+    g: Tensor
+    """[T, B, P] before the projection."""
+    z: Tensor
+    """[T, B, P] after it."""
+    phi: Phi
+    """[T, B, d] each."""
+    phi_average: Phi
+    """[T, B, d] each."""
+    v: Tensor
+    """[T, B]"""
+    entropy: Tensor
+    """[T, B] of the squashed action, in nats."""
+    loss_q: Tensor
+    """Scalar."""
+    loss_v: Tensor
+    """Scalar."""
+
+
+class Learner(nn.Module):
+    """All that is learnt, as one module; `update` returns tensors and never waits for the device."""
+
+    advantage_moment: Tensor
+
+    def __init__(
+        self,
+        config: LearnerConfig,
+        observation_size: int,
+        action_size: int,
+        device: torch.device,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.config, self.action_size = config, action_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.normalizer = ObservationNormalizer(observation_size, config.normalize_observations)
+            self.actor = build_actor(config, observation_size, action_size)
+            self.critic = build_critic(config, observation_size, action_size)
+        self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        # target_alpha = 0 makes the returns use the critic of the last update, as the paper does.
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.1)))
+        self.register_buffer("advantage_moment", torch.zeros(2))
+        self.to(device=device, dtype=dtype)
+        self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": list(self.actor.parameters())},
+                {"params": list(self.critic.parameters())},
+                {"params": [self.log_temperature]},
+            ],
+            lr=config.lr,
+            fused=device.type in ("cpu", "cuda"),
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The current policy pi; while it acts it is the behaviour policy mu."""
+        return Policy(self.normalizer, self.actor)
+
+    @property
+    def average_policy(self) -> Policy:
+        """The average policy, which is evaluated and deployed."""
+        return Policy(self.normalizer, self.average_actor)
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """Return copies of all parameters, buffers, optimiser moments and the noise generator's state."""
+        return {
+            "modules": {name: value.detach().clone() for name, value in self.state_dict().items()},
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "generator": self.generator.get_state() if self.generator is not None else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up exactly where `checkpoint_state` was called."""
+        self.load_state_dict(state["modules"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.generator is not None:
+            self.generator.set_state(state["generator"])
+
+    def sample_noise(self, *shape: int) -> Tensor:
+        """Return standard normal noise from the learner's own generator."""
+        like = self.advantage_moment
+        return torch.randn(*shape, generator=self.generator, device=like.device, dtype=like.dtype)
+
+    def update(self, batch: Trajectory) -> Diagnostics:
+        """Do one update of policy, critics and average policy on segments [T, B]; every state counts alike.
+
+        Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
+        """
+        config, shape = self.config, batch.rewards.shape
+        with torch.no_grad():
+            x, next_x = self.normalizer(batch.observations), self.normalizer(batch.next_observations)
+            phi_average: Phi = self.average_actor(x)
+        mean, log_std = self.actor(x)
+        phi: Phi = (mean.detach(), log_std.detach())
+
+        # Fresh actions of the current policy: a' for the correction, u_1..u_n for the dueling network, all disjoint.
+        noise = self.sample_noise(1 + config.sdn_samples, *shape, self.action_size)
+        fresh = phi[0] + phi[1].exp() * noise
+        actions = self.actor.squash(torch.cat([batch.actions.unsqueeze(0), fresh]))
+        log_rho = log_ratio(batch.actions, phi, batch)
+        log_rho_sampled = log_ratio(fresh[0], phi, batch)
+
+        # Returns, backward in time. Without a target critic the learnt one gives their values, as in the paper.
+        online = estimate(self.critic, x, actions[:2], actions[2:])
+        traces = acer.trace_coefficients(log_rho, self.action_size, config.trace_exponent, config.trace_lambda)
+        q_ret, q_opc = self._returns(batch, x, next_x, actions, traces)
+
+        # Policy: g in phi per state, projected onto the trust region.
+        v, q_sampled = self._combine(online.v.detach()), self._combine(online.q[1].detach())
+        scale = self._advantage_scale(q_opc - v)
+        g = acer.truncated_policy_gradient(
+            self._rows(acer.gaussian_log_prob_gradient(batch.actions, *phi)),
+            self._rows(acer.gaussian_log_prob_gradient(fresh[0], *phi)),
+            log_rho,
+            log_rho_sampled,
+            (q_opc - v) / scale,
+            (q_sampled - v) / scale if config.correction else torch.zeros_like(v),
+            config.c,
+        )
+        extra, entropy = self._pathwise(online, phi, noise[0], scale)
+        g = g + self._rows(extra)
+        k = self._rows(acer.gaussian_kl_gradient(*phi_average, *phi))
+        z = acer.trust_region_projection(g, k, config.delta) if config.trust_region else g
+
+        # Critic: Q~ towards Qret, V towards its importance-weighted target.
+        loss_q, loss_v = self._critic_losses(online, q_ret, log_rho)
+        loss = loss_q + loss_v + self._temperature_loss(entropy)
+        self._step((mean, log_std), z, loss)
+        return Diagnostics(
+            log_rho, log_rho_sampled, traces, g, z, phi, phi_average, v, entropy, loss_q.detach(), loss_v.detach()
+        )
+
+    def _rows(self, phi_like: Phi) -> Tensor:
+        """Join the parts for mean and log std to one row per state [.., P]; a fixed std is no part of phi."""
+        return torch.cat(phi_like, dim=-1) if self.config.learned_std else phi_like[0]
+
+    def _combine(self, values: Tensor) -> Tensor:
+        return combine(values, self.config.pessimism)
+
+    @torch.no_grad()
+    def _returns(
+        self, batch: Trajectory, x: Tensor, next_x: Tensor, actions: Tensor, traces: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return Qret and Qopc [T, B] from the target critic, or the critic itself where there is none."""
+        critic = self.target_critic if self.config.target_alpha > 0.0 else self.critic
+        target = estimate(critic, x, actions[:1], actions[2:])
+        arguments = (
+            batch.rewards,
+            self.config.gamma * (~batch.terminated).to(batch.rewards.dtype),
+            self._combine(target.q[0]),
+            self._combine(target.v),
+            self._combine(critic.value(critic.features(next_x))),
+            batch.episode_continues,
+        )
+        q_ret = acer.off_policy_returns(*arguments, traces)
+        if self.config.advantage_return == "qret":
+            return q_ret, q_ret
+        return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))
+
+    @torch.no_grad()
+    def _advantage_scale(self, advantage: Tensor) -> Tensor:
+        """Return the running root mean square of the advantage, by which delta is freed of the reward's scale."""
+        if not self.config.advantage_scaling:
+            return torch.ones_like(self.advantage_moment[0])
+        seen = torch.stack([advantage.square().mean(), torch.ones_like(self.advantage_moment[0])])
+        self.advantage_moment.lerp_(seen, 1.0 - _MOMENT_DECAY)
+        return (self.advantage_moment[0] / self.advantage_moment[1]).sqrt().clamp_min(1e-6)
+
+    def _pathwise(self, online: Estimates, phi: Phi, noise: Tensor, scale: Tensor) -> tuple[Phi, Tensor]:
+        """Return the departures from the paper that are added to g, and the entropy per state."""
+        temperature = self.log_temperature.detach().exp() if self.config.entropy_target is not None else 0.0
+        weights = (self.config.pathwise / scale, temperature)
+        return pathwise_gradient(self.critic, online, 1, self.actor, phi, noise, weights, self.config.pessimism)
+
+    def _critic_losses(self, online: Estimates, q_ret: Tensor, log_rho: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, averaged over states, summed over critics."""
+        members = online.v.shape[0]
+        q_ret_each, q = q_ret.expand(members, *q_ret.shape), online.q[0]
+        v_target = acer.value_target(log_rho.expand_as(q), q_ret_each, q.detach(), online.v.detach())
+        loss_q = 0.5 * (q_ret_each - q).square().mean() * members
+        loss_v = 0.5 * (v_target - online.v).square().mean() * members
+        return loss_q, loss_v
+
+    def _temperature_loss(self, entropy: Tensor) -> Tensor:
+        """Raise the temperature while the entropy lies below its target and lower it above."""
+        if self.config.entropy_target is None:
+            return torch.zeros_like(self.advantage_moment[0])
+        surplus = entropy.mean() - self.config.entropy_target * self.action_size
+        return self.log_temperature * surplus
+
+    def _step(self, phi: Phi, z: Tensor, loss: Tensor) -> None:
+        """Move theta along (d phi / d theta)^T z, the critics down their loss, and the averages after both."""
+        config = self.config
+        self.optimizer.zero_grad(set_to_none=True)
+        rows = self._rows(phi)
+        torch.autograd.backward([rows, loss], [-z / z[..., 0].numel(), None])
+        if config.max_grad_norm is not None:
+            for module in (self.actor, self.critic):
+                nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
+        self.optimizer.step()
+        _average(self.average_actor, self.actor, config.alpha)
+        if config.target_alpha > 0.0:
+            _average(self.target_critic, self.critic, config.target_alpha)
+
+
+def log_ratio(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
+    """Return log rho of pre-squash `actions` [T, B, d] under phi and the stored statistics of mu."""
+    behaviour = acer.gaussian_log_prob(actions, batch.behaviour_mean, batch.behaviour_log_std)
+    return acer.importance_log_ratio(acer.gaussian_log_prob(actions, *phi), behaviour)
+
+
+def _average(average: nn.Module, current: nn.Module, alpha: float) -> None:
+    """theta_avg <- alpha theta_avg + (1 - alpha) theta."""
+    get_ema_multi_avg_fn(alpha)(list(average.parameters()), list(current.parameters()), 0)
+
+
+def build_actor(config: LearnerConfig, observation_size: int, action_size: int) -> GaussianActor:
+    """Return a freshly initialised actor as the options describe it."""
+    return GaussianActor(
+        observation_size,
+        action_size,
+        config.hidden,
+        config.layer_norm,
+        config.squash,
+        config.learned_std,
+        config.std_init,
+        config.std_min,
+        config.std_max,
+        config.mean_bound,
+    )
+
+
+def build_critic(config: LearnerConfig, observation_size: int, action_size: int) -> DuelingCritic:
+    """Return freshly initialised critics as the options describe them."""
+    return DuelingCritic(
+        observation_size, action_size, config.hidden, config.advantage_hidden, config.layer_norm, config.critics
+    )

@@ -1,0 +1,76 @@
+"""When things are due: updates by the replay ratio, logs and evaluations by environment steps, seconds of learning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from acer_robot.config import LearnerConfig
+
+
+class UpdateSchedule:
+    """Counts updates so that each collected transition is replayed `replay_ratio` times on average.
+
+    A paper's setting of 4 means four replayed segments for each collected one. Until `learning_starts` transitions are
+    there, none are due, and none are made up for later.
+    """
+
+    def __init__(self, options: LearnerConfig, seed: int) -> None:
+        self._options = options
+        self._random = np.random.default_rng(seed)
+        self._seen = 0
+        self._owed = 0.0
+
+    def updates(self, transitions: int) -> int:
+        """Return how many updates are due now that `transitions` have been collected in all."""
+        options = self._options
+        new, self._seen = transitions - self._seen, transitions
+        if transitions < options.learning_starts:
+            return 0
+        due = new * options.replay_ratio / (options.segment_length * options.segments)
+        if options.poisson:
+            return int(self._random.poisson(due))
+        self._owed += due
+        count = int(self._owed)
+        self._owed -= count
+        return count
+
+
+class Every:
+    """True once for each multiple of `interval` that is reached or passed."""
+
+    def __init__(self, interval: int) -> None:
+        self._interval = interval
+        self._next = interval
+
+    def __call__(self, step: int) -> bool:
+        """Return whether a multiple was reached since the last call that returned True."""
+        if step < self._next:
+            return False
+        self._next = (step // self._interval + 1) * self._interval
+        return True
+
+
+class Stopwatch:
+    """Seconds of learning: the wall clock without what happens inside `paused()`."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._paused = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since construction, pauses left out."""
+        return time.perf_counter() - self._start - self._paused
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out the time spent inside."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - start

@@ -1,0 +1,158 @@
+"""`acer-train`: collect, replay, evaluate; then hand over an exported policy, a video and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acer_robot.checkpoint import save_checkpoint
+from acer_robot.checks import check_train, create_run_dir, select_device
+from acer_robot.collector import Collector
+from acer_robot.command import run_command
+from acer_robot.config import TrainConfig
+from acer_robot.diagnostics import summarise
+from acer_robot.errors import NonFiniteError
+from acer_robot.evaluate import deterministic, run_episodes
+from acer_robot.hand_over import hand_over
+from acer_robot.learner import Learner
+from acer_robot.loggers import RunLogger
+from acer_robot.replay import Replay
+from acer_robot.schedule import Every, Stopwatch, UpdateSchedule
+from acer_robot.tasks import VectorTask, make_task
+
+EVALUATION_SEED_OFFSET = 1_000_003
+"""Keeps the evaluation's episodes apart from the training's."""
+
+
+@dataclass
+class Run:
+    """The parts of a training run."""
+
+    config: TrainConfig
+    device: torch.device
+    task: VectorTask
+    evaluation_task: VectorTask
+    learner: Learner
+    replay: Replay
+    collector: Collector
+    updates: int = 0
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    returns: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+    good: tuple[int, dict[str, Any]] = (0, {})
+    """Environment step and state of the learner when all of its numbers were last seen to be finite."""
+
+    def mark_good(self) -> None:
+        """Remember the learner's present state as one to go back to."""
+        self.good = (self.collector.env_steps, self.learner.checkpoint_state())
+
+
+def prepare(config: TrainConfig) -> Run:
+    """Check every option and build all parts, before anything is created on disk."""
+    check_train(config)
+    device, options = select_device(config.device), config.learner
+    torch.set_num_threads(config.threads)
+    task = make_task(config.task, config.num_envs, config.seed)
+    evaluation_task = make_task(config.task, config.eval_episodes, config.seed + EVALUATION_SEED_OFFSET)
+    sizes = (task.spec.observation_size, task.spec.action_size)
+    learner = Learner(options, *sizes, device, config.seed)
+    replay = Replay(options.replay_size, config.num_envs, *sizes, options.segment_length, device, config.seed)
+    collector = Collector(task, learner.policy, replay, device, config.seed)
+    run = Run(config, device, task, evaluation_task, learner, replay, collector)
+    run.mark_good()
+    return run
+
+
+def learn(run: Run, log: RunLogger) -> None:
+    """The whole of training: act, store, replay, and now and then log and evaluate.
+
+    Raises:
+        NonFiniteError: if an observation, a reward or a number of the learner is NaN or infinite.
+    """
+    config, learner, collector = run.config, run.learner, run.collector
+    schedule = UpdateSchedule(config.learner, config.seed)
+    log_due, evaluation_due = Every(config.log_every), Every(config.eval_every)
+    while collector.env_steps < config.steps:
+        run.returns.extend(collector.step())
+        for _ in range(schedule.updates(collector.transitions)):
+            seen = learner.update(run.replay.sample(config.learner.segments))
+            run.updates += 1
+        if run.updates and log_due(collector.env_steps):
+            log.log_metrics(collector.env_steps, rollout(run) | summarise(seen, learner))
+            run.mark_good()
+        if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
+            log.log_evaluation(collector.env_steps, evaluate(run))
+        log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
+
+
+def rollout(run: Run) -> dict[str, float]:
+    """Return what is known without the learner: returns while exploring, speed, number of updates."""
+    mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
+    return {
+        "rollout/ep_return": mean,
+        "time/seconds": run.watch.seconds,
+        "time/sps": run.collector.env_steps / run.watch.seconds,
+        "time/updates": run.updates,
+    }
+
+
+def evaluate(run: Run) -> dict[str, float]:
+    """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own."""
+    with run.watch.paused():
+        bounds, task = run.task.spec.bounds, run.evaluation_task
+        average = run_episodes(deterministic(run.learner.average_policy, bounds, run.device), task)
+        online = run_episodes(deterministic(run.learner.policy, bounds, run.device), task)
+    return {
+        "seconds": run.watch.seconds,
+        "eval/return_mean": float(average.returns.mean()),
+        "eval/return_std": float(average.returns.std()),
+        "eval/return_online": float(online.returns.mean()),
+        "eval/length_mean": float(average.lengths.mean()),
+    }
+
+
+def train(config: TrainConfig) -> Path:
+    """Train a policy and leave a checkpoint and its curves in the run folder, whose path is returned.
+
+    Raises:
+        InputError: before anything is created, if an option cannot be used.
+        NonFiniteError: if a NaN turned up; the last good state has then been checkpointed.
+    """
+    run = prepare(config)
+    run_dir = create_run_dir(config)
+    with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
+        try:
+            learn(run, log)
+            run.mark_good()
+        except KeyboardInterrupt:
+            run.mark_good()
+            raise
+        finally:
+            step, state = run.good
+            path = save_checkpoint(run_dir, state, config, run.task.spec, step)
+            print(f"checkpoint of environment step {step:,}: {path}", flush=True)
+            run.task.close()
+            run.evaluation_task.close()
+    return run_dir
+
+
+def _command(config: TrainConfig) -> None:
+    try:
+        run_dir = train(config)
+    except KeyboardInterrupt:
+        print(f"interrupted; export what was learnt with: acer-export run={config.run_dir}", file=sys.stderr)
+        raise SystemExit(130) from None
+    except NonFiniteError as error:
+        print(f"acer-robot: error: training stopped: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    hand_over(run_dir, config)
+
+
+def main() -> None:
+    """Run `acer-train`."""
+    run_command("train", TrainConfig, _command)

@@ -1,0 +1,93 @@
+"""The stochastic dueling critic: a state trunk, a value head, and a small advantage head over trunk features and action."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class EnsembleLinear(nn.Module):
+    """K independent linear layers evaluated together: [K, N, in] -> [K, N, out]."""
+
+    def __init__(self, members: int, width_in: int, width_out: int) -> None:
+        super().__init__()
+        limit = 1.0 / math.sqrt(width_in)
+        self.weight = nn.Parameter(torch.empty(members, width_in, width_out).uniform_(-limit, limit))
+        self.bias = nn.Parameter(torch.empty(members, 1, width_out).uniform_(-limit, limit))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Apply member k to `inputs[k]`."""
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+class EnsembleLayerNorm(nn.Module):
+    """Layer normalisation over the last axis with a scale and shift per member."""
+
+    def __init__(self, members: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, 1, width))
+        self.bias = nn.Parameter(torch.zeros(members, 1, width))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalise [K, N, width]."""
+        normalised = functional.layer_norm(inputs, inputs.shape[-1:])
+        return torch.addcmul(self.bias, normalised, self.weight)
+
+
+class DuelingCritic(nn.Module):
+    """K critics, each with V(x) and A(x, a); the axis of the critics comes first in every result.
+
+    The advantage head's first layer is split into a part over the trunk's features, computed once per state, and a part
+    over the action. n sampled actions per state then cost n small heads instead of n whole networks.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden: Sequence[int] = (256, 256),
+        advantage_hidden: int = 128,
+        layer_norm: bool = True,
+        members: int = 1,
+    ) -> None:
+        super().__init__()
+        self.members = members
+        layers: list[nn.Module] = []
+        width_in = observation_size
+        for width in hidden:
+            layers.append(EnsembleLinear(members, width_in, width))
+            if layer_norm:
+                layers.append(EnsembleLayerNorm(members, width))
+            layers.append(nn.ReLU())
+            width_in = width
+        self.trunk = nn.Sequential(*layers)
+        self.value_head = EnsembleLinear(members, width_in, 1)
+        self.advantage_state = EnsembleLinear(members, width_in, advantage_hidden)
+        self.advantage_action = nn.Parameter(
+            torch.empty(members, action_size, advantage_hidden).uniform_(-1.0, 1.0) / math.sqrt(action_size)
+        )
+        self.advantage_head = EnsembleLinear(members, advantage_hidden, 1)
+
+    def features(self, observations: Tensor) -> Tensor:
+        """Return trunk features [K, .., h] of normalised observations [.., n]."""
+        flat = observations.reshape(-1, observations.shape[-1])
+        features: Tensor = self.trunk(flat.expand(self.members, *flat.shape))
+        return features.view(self.members, *observations.shape[:-1], -1)
+
+    def value(self, features: Tensor) -> Tensor:
+        """Return V(x) [K, ..] from features [K, .., h]."""
+        value: Tensor = self.value_head(features.flatten(1, -2))
+        return value.view(features.shape[:-1])
+
+    def advantage(self, features: Tensor, actions: Tensor) -> Tensor:
+        """Return A(x, a) [M, K, ..] of M canonical actions per state, `actions` [M, .., d], from features [K, .., h]."""
+        samples, states = actions.shape[0], features.shape[1:-1]
+        from_state = self.advantage_state(features.flatten(1, -2)).unsqueeze(1)
+        from_action = torch.matmul(actions.reshape(-1, actions.shape[-1]), self.advantage_action)
+        hidden = functional.relu(from_state + from_action.view(self.members, samples, -1, from_action.shape[-1]))
+        flat: Tensor = self.advantage_head(hidden.flatten(1, -2))
+        return flat.view(self.members, samples, *states).transpose(0, 1)
