@@ -61,6 +61,29 @@ class ActionBounds:
         return {"names": list(self.names), "low": list(self.low), "high": list(self.high)}
 
 
+def representable_limits(low: FloatArray, high: FloatArray, dtype: npt.DTypeLike) -> tuple[FloatArray, FloatArray]:
+    """Round limits inwards to `dtype`, so that what is clipped to them in that type is within the exact ones too.
+
+    Where no number of that type lies between the two, as for low = high = 0.1 in float32, both become the nearest one.
+
+    Args:
+        low: [d] exact lower limits.
+        high: [d] exact upper limits.
+        dtype: a floating type.
+
+    Returns:
+        Both limits [d] as float64 arrays of numbers that `dtype` holds exactly.
+    """
+    lower, upper = np.asarray(low, np.float64).astype(dtype), np.asarray(high, np.float64).astype(dtype)
+    infinity = np.asarray(np.inf, dtype=dtype)
+    lower = np.where(lower < low, np.nextafter(lower, infinity), lower)
+    upper = np.where(upper > high, np.nextafter(upper, -infinity), upper)
+    nearest = (0.5 * np.asarray(low, np.float64) + 0.5 * np.asarray(high, np.float64)).astype(dtype)
+    crossed = lower > upper
+    lower, upper = np.where(crossed, nearest, lower), np.where(crossed, nearest, upper)
+    return lower.astype(np.float64), upper.astype(np.float64)
+
+
 def narrow_bounds(
     names: Sequence[str], low: Sequence[float], high: Sequence[float], overrides: Mapping[str, Sequence[float]]
 ) -> ActionBounds:

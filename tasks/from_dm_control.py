@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -16,27 +18,32 @@ from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.layout import fields
 from acer_robot.tasks.model_names import Entry
-from acer_robot.tasks.simulator import load_simulator, prepare_pictures
+from acer_robot.tasks.simulator import load_simulator, prepare_pictures, quiet_building
 from acer_robot.tasks.spaces import command_bounds, one_line
+
+if TYPE_CHECKING:
+    from dm_control.rl.control import Environment
 
 UNBOUNDED = 1e10
 """dm_control shows an actuator without limits as [-1e10, 1e10] (mjMAXVAL)."""
 CAMERAS = {"quadruped": 2}
 """Cameras that follow the robot from the side, where that is not camera 0."""
 BUILD_SEED = 0
-"""lqr draws the stiffness of its model when it is built: every environment, of every seed, has the same robot."""
+"""lqr draws its stiffness when it is built: every environment, whatever its seed, gets the same robot."""
 
+Env = gymnasium.Env[Any, Any]
 Observation = npt.NDArray[np.float32]
 
 
 class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
     """A dm_control environment as a Gymnasium one.
 
-    The observation is the concatenation of the task's observations as float32, in the order of its `observation_spec()`,
-    each flattened in row-major order. A last step with discount 0 is terminated, one with discount 1 truncated.
+    The observation is the concatenation of the task's observations as float32, in the order of its
+    `observation_spec()`, each flattened in row-major order. A last step with discount 0 is terminated, one
+    with discount 1 truncated.
     """
 
-    def __init__(self, environment: Any, camera: int, render_size: tuple[int, int] | None) -> None:
+    def __init__(self, environment: Environment, camera: int, render_size: tuple[int, int] | None) -> None:
         self.environment = environment
         self._camera, self._render_size = camera, render_size
         self.layout = [
@@ -75,7 +82,7 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
         terminated = last and step.discount == 0.0
         return self._flat(step.observation), float(step.reward), terminated, last and not terminated, {}
 
-    def render(self) -> npt.NDArray[np.uint8]:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of the current state."""
         if self._render_size is None:
             raise RuntimeError("this environment was built without a render_size")
@@ -89,12 +96,12 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
         """Free the simulator."""
         self.environment.close()
 
-    def _flat(self, observation: Any) -> Observation:
+    def _flat(self, observation: Mapping[str, npt.NDArray[np.float64]]) -> Observation:
         parts = [np.ravel(observation[key]) for key in self._keys]
         return np.concatenate(parts, dtype=np.float32, casting="same_kind")
 
 
-def build(config: TaskConfig, render_size: tuple[int, int] | None) -> DMControlEnv:
+def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
     """Make one environment of "domain-task", able to render if `render_size` (width, height) is given.
 
     Raises:
@@ -105,7 +112,8 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> DMControlE
     if "random" in config.kwargs:
         raise InputError("task.kwargs must not set random; the seed does")
     try:
-        environment = suite.load(domain, task, task_kwargs={**config.kwargs, "random": BUILD_SEED})
+        with quiet_building():
+            environment = suite.load(domain, task, task_kwargs={**config.kwargs, "random": BUILD_SEED})
     except (TypeError, ValueError) as error:
         if not config.kwargs:
             raise
@@ -118,12 +126,13 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> DMControlE
     return DMControlEnv(environment, CAMERAS.get(domain, 0) if cameras else -1, render_size)
 
 
-def describe(env: DMControlEnv, config: TaskConfig) -> TaskSpec:
+def describe(env: Env, config: TaskConfig) -> TaskSpec:
     """Return what there is to know about `env`, which `build` made.
 
     Raises:
         InputError: if its action limits cannot be used.
     """
+    assert isinstance(env, DMControlEnv)
     environment = env.environment
     assert isinstance(env.action_space, gymnasium.spaces.Box)
     # dm_control counts steps and ends an episode with the first that reaches its limit.
@@ -142,7 +151,7 @@ def describe(env: DMControlEnv, config: TaskConfig) -> TaskSpec:
     )
 
 
-def _find(suite: Any, task_id: str) -> tuple[str, str]:
+def _find(suite: ModuleType, task_id: str) -> tuple[str, str]:
     """Split "domain-task", both of which must exist."""
     domain, _, task = task_id.partition("-")
     if (domain, task) in suite.ALL_TASKS:

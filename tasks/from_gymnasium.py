@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
@@ -15,8 +15,11 @@ from acer_robot.errors import InputError
 from acer_robot.spec import ObservationField, TaskSpec
 from acer_robot.tasks.layout import fields, model_layout
 from acer_robot.tasks.model_names import Entry
-from acer_robot.tasks.simulator import load_simulator, prepare_pictures
-from acer_robot.tasks.spaces import command_bounds, one_line
+from acer_robot.tasks.simulator import load_simulator, prepare_pictures, quiet_building
+from acer_robot.tasks.spaces import check_spaces, command_bounds, one_line
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
 
 Env = gymnasium.Env[Any, Any]
 
@@ -55,7 +58,8 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         raise InputError("task.kwargs must not set render_mode; rendering is a command of its own")
     kwargs = dict(config.kwargs) if render_size is None else {**config.kwargs, "render_mode": "rgb_array"}
     try:
-        env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
+        with quiet_building():
+            env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError) as error:
         raise InputError(f"task.id={config.id!r} cannot be made: {one_line(error)}") from error
     except (TypeError, ValueError, OSError, AssertionError) as error:
@@ -73,10 +77,11 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     """Return what there is to know about `env`, which `build` made.
 
     Raises:
-        InputError: if its action limits cannot be used, or it does not say how long a step takes.
+        InputError: if its spaces or action limits cannot be used, or it does not say how long a step takes.
     """
     import mujoco
 
+    check_spaces(config.id, env)
     model = getattr(env.unwrapped, "model", None)
     if not isinstance(model, mujoco.MjModel) or not _passes_everything(env):
         model = None
@@ -122,7 +127,7 @@ def _set_up_pictures(env: Env, task_id: str, size: tuple[int, int]) -> None:
 
 
 def _passes_everything(env: Env) -> bool:
-    """Return whether observations and actions pass the wrappers unchanged, so that the model's names hold for them."""
+    """Return whether no wrapper changes observations or actions, so that the model's names hold for them."""
     while isinstance(env, gymnasium.Wrapper):
         if type(env) not in (OrderEnforcing, TimeLimit):
             return False
@@ -130,7 +135,7 @@ def _passes_everything(env: Env) -> bool:
     return True
 
 
-def _layout(env: Env, task_id: str, model: Any | None) -> tuple[ObservationField, ...]:
+def _layout(env: Env, task_id: str, model: MjModel | None) -> tuple[ObservationField, ...]:
     assert env.observation_space.shape is not None
     size = env.observation_space.shape[0]
     if model is None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from acer_robot.spec import ObservationField
 from acer_robot.tasks.model_names import Entry, position_entries, velocity_entries
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
 
 CLIPPED_VELOCITIES = ("Hopper-v5", "Walker2d-v5")
 """Tasks whose observed velocities Gymnasium clips to [-10, 10]; a controller has to do the same."""
@@ -23,8 +26,8 @@ def fields(entries: Sequence[Entry]) -> tuple[ObservationField, ...]:
     return tuple(result)
 
 
-def model_layout(task_id: str, model: Any, structure: dict[str, int] | None, size: int) -> list[Entry]:
-    """Name an unwrapped Gymnasium MuJoCo observation of width `size`: per joint where that is certain, else one block.
+def model_layout(task_id: str, model: MjModel, structure: dict[str, int] | None, size: int) -> list[Entry]:
+    """Name a Gymnasium MuJoCo observation of width `size`: per joint where that is certain, else one block.
 
     Args:
         task_id: the registered id without a module, for the tasks that do not describe themselves.
@@ -40,8 +43,8 @@ def model_layout(task_id: str, model: Any, structure: dict[str, int] | None, siz
     return entries if sum(entry.width for entry in entries) == size else [Entry("observation", size, "")]
 
 
-def _structured(task_id: str, model: Any, structure: dict[str, int]) -> list[Entry]:
-    """Name the blocks qpos (whose first `skipped_qpos` entries are left out) and qvel per joint, others as blocks."""
+def _structured(task_id: str, model: MjModel, structure: dict[str, int]) -> list[Entry]:
+    """Name qpos (less its first `skipped_qpos` entries) and qvel per joint, and the others as blocks."""
     entries: list[Entry] = []
     skipped = structure.get("skipped_qpos", 0)
     for block, width in structure.items():

@@ -1,18 +1,17 @@
-"""From an option group to environments that can be stepped."""
+"""From a task's options to environments that can be stepped."""
 
 from __future__ import annotations
 
 from acer_robot.config import TaskConfig, check_choice, check_range
 from acer_robot.errors import InputError
 from acer_robot.tasks import from_dm_control, from_gymnasium
-from acer_robot.tasks.spaces import check_spaces
 from acer_robot.tasks.vector_task import VectorTask
 
 
 def make_task(
     config: TaskConfig, num_envs: int, seed: int, render_size: tuple[int, int] | None = None
 ) -> VectorTask:
-    """Make `num_envs` environments of a task, each with its own random stream derived from `seed`.
+    """Make `num_envs` environments of a task, each with a random stream of its own that is derived from `seed`.
 
     Args:
         config: which task, and how it is driven.
@@ -21,8 +20,8 @@ def make_task(
         render_size: (width, height) in pixels, if environment 0 is to be drawn.
 
     Raises:
-        InputError: if the task does not exist, has no continuous bounded actions or flat observations, or an option
-            does not fit it.
+        InputError: if the task does not exist, its actions are not continuous and bounded, its observations
+            are not flat, or an option does not fit it.
     """
     check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
     check_range("task.action_repeat", config.action_repeat, 1)
@@ -30,14 +29,15 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(
-            f"a picture of {render_size[0]} x {render_size[1]} pixels cannot be drawn; give positive sizes"
+            f"a picture of {render_size[0]} x {render_size[1]} pixels cannot be drawn; enlarge it"
         )
+    build, describe = from_gymnasium.build, from_gymnasium.describe
     if config.suite == "dm_control":
-        robot = from_dm_control.build(config, render_size)
-        others = [from_dm_control.build(config, None) for _ in range(num_envs - 1)]
-        return VectorTask(from_dm_control.describe(robot, config), [robot, *others], seed)
-    env = from_gymnasium.build(config, render_size)
-    check_spaces(config.id, env)
-    spec = from_gymnasium.describe(env, config)
-    others_ = [from_gymnasium.build(config, None) for _ in range(num_envs - 1)]
-    return VectorTask(spec, [env, *others_], seed)
+        build, describe = from_dm_control.build, from_dm_control.describe
+    first = build(config, render_size)
+    try:
+        spec = describe(first, config)
+    except InputError:
+        first.close()
+        raise
+    return VectorTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)

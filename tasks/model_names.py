@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
 
 
 class Entry(NamedTuple):
@@ -14,12 +17,8 @@ class Entry(NamedTuple):
     unit: str
 
 
-def actuator_names(model: Any) -> tuple[str, ...]:
-    """Name each actuator by the joint it drives, where it alone drives it, else by its own name, else `actuator_i`.
-
-    Args:
-        model: a `mujoco.MjModel`.
-    """
+def actuator_names(model: MjModel) -> tuple[str, ...]:
+    """Name each actuator by the joint that it alone drives, else by its own name, else `actuator_i`."""
     import mujoco
 
     on_a_joint = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
@@ -34,8 +33,8 @@ def actuator_names(model: Any) -> tuple[str, ...]:
     return tuple(names if len(set(names)) == len(names) else own)
 
 
-def position_entries(model: Any) -> list[Entry]:
-    """Name the entries of qpos, one each: "position:knee" in rad or m, "orientation:root.w" of a unit quaternion."""
+def position_entries(model: MjModel) -> list[Entry]:
+    """Name each entry of qpos: "position:knee" in rad or m, "orientation:root.w" of a unit quaternion."""
     import mujoco
 
     entries: list[Entry] = []
@@ -52,8 +51,8 @@ def position_entries(model: Any) -> list[Entry]:
     return entries
 
 
-def velocity_entries(model: Any) -> list[Entry]:
-    """Name the entries of qvel, one each: "velocity:knee" in rad/s or m/s, "angular_velocity:root.x" in rad/s."""
+def velocity_entries(model: MjModel) -> list[Entry]:
+    """Name each entry of qvel: "velocity:knee" in rad/s or m/s, "angular_velocity:root.x" in rad/s."""
     import mujoco
 
     entries: list[Entry] = []
@@ -69,5 +68,5 @@ def velocity_entries(model: Any) -> list[Entry]:
     return entries
 
 
-def _joint_name(model: Any, index: int) -> str:
+def _joint_name(model: MjModel, index: int) -> str:
     return str(model.joint(index).name or f"joint_{index}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -13,6 +13,9 @@ from acer_robot.errors import InputError
 from acer_robot.spec import ActionBounds, narrow_bounds
 from acer_robot.tasks.model_names import actuator_names
 
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
 Limits = npt.NDArray[np.float64]
 
 
@@ -21,18 +24,18 @@ def check_spaces(task_id: str, env: gymnasium.Env[Any, Any]) -> None:
     observation, action = env.observation_space, env.action_space
     if not _is_flat_box(action):
         raise InputError(
-            f"task.id={task_id!r} has the action space {action}; ACER for continuous actions needs a flat Box of floats: "
+            f"task.id={task_id!r} has the action space {one_line(action)}; expected a flat Box of floats: "
             f"choose a task with continuous actions"
         )
     if not _is_flat_box(observation):
         raise InputError(
-            f"task.id={task_id!r} has the observation space {one_line(observation)}; expected a flat Box of floats: register "
-            f"the environment wrapped in gymnasium.wrappers.FlattenObservation (pictures are not supported)"
+            f"task.id={task_id!r} has the observation space {one_line(observation)}; expected a flat "
+            f"Box of floats: register it wrapped in gymnasium.wrappers.FlattenObservation (pictures are not supported)"
         )
 
 
 def command_bounds(
-    space: gymnasium.spaces.Box, model: Any | None, overrides: Mapping[str, Sequence[float]]
+    space: gymnasium.spaces.Box, model: MjModel | None, overrides: Mapping[str, Sequence[float]]
 ) -> ActionBounds:
     """Return joint names and limits of the commands, narrowed by `overrides`.
 
@@ -61,7 +64,8 @@ def command_bounds(
     if unbounded and set(overrides) <= set(names):
         mended = ", ".join(f"{name}: [LOW, HIGH]" for name in unbounded)
         raise InputError(
-            f"the action space is unbounded for {', '.join(unbounded)}; give finite limits: task.bounds={{{mended}}}"
+            f"the actions are unbounded for {', '.join(unbounded)}; "
+            f"give finite limits: task.bounds={{{mended}}}"
         )
     return narrow_bounds(names, low.tolist(), high.tolist(), overrides)
 
@@ -69,7 +73,7 @@ def command_bounds(
 def representable_limits(low: Limits, high: Limits, dtype: npt.DTypeLike) -> tuple[Limits, Limits]:
     """Round limits inwards to `dtype`, so that a clipped command is inside them after its cast as well.
 
-    Where no number of that type lies between them, as for low = high = 0.1 in float32, both become the nearest one.
+    Where no such number lies between them, as for low = high = 0.1 in float32, both become the nearest one.
     """
     lower, upper = low.astype(dtype), high.astype(dtype)
     infinity = np.asarray(np.inf, dtype=dtype)
@@ -94,7 +98,7 @@ def _is_flat_box(space: gymnasium.Space[Any]) -> bool:
     )
 
 
-def _space_is_the_models(model: Any, low: Limits, high: Limits) -> bool:
+def _space_is_the_models(model: MjModel, low: Limits, high: Limits) -> bool:
     """Return whether actions go to the actuators as they are, judged by number and limits."""
     if low.size != model.nu:
         return False
@@ -103,8 +107,8 @@ def _space_is_the_models(model: Any, low: Limits, high: Limits) -> bool:
     return bool(np.all(same | (model.actuator_ctrllimited == 0)))
 
 
-def _model_limits(model: Any, low: Limits, high: Limits) -> tuple[Limits, Limits]:
-    """Return ctrlrange where the actuator is limited; elsewhere what the space adds to it, which is often nothing.
+def _model_limits(model: MjModel, low: Limits, high: Limits) -> tuple[Limits, Limits]:
+    """Return ctrlrange where the actuator is limited, elsewhere the space's limits, if it has any of its own.
 
     Gymnasium shows an unlimited actuator as [0, 0], the model's unused ctrlrange.
     """

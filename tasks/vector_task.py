@@ -1,4 +1,4 @@
-"""The one interface to every task: B environments stepped together, with true successors and automatic resets."""
+"""The one interface to every task: B environments stepped together, with true successors and resets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from acer_robot.errors import NonFiniteError
 from acer_robot.spec import FloatArray, TaskSpec
 from acer_robot.tasks.spaces import representable_limits
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -35,36 +37,38 @@ class StepResult:
 
 
 class RepeatedCommand(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Hold each command for several environment steps and drop the infos, whose merging costs more than a step."""
+    """Hold each command for several environment steps, and drop the infos, which are costly to merge."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
         super().__init__(env)
         self._repeat = repeat
         self.env_steps = 0
 
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
         """Start an episode."""
-        return self.env.reset(**kwargs)[0], {}
+        return self.env.reset(seed=seed, options=options)[0], {}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """Take up to `repeat` steps, stop at the end of the episode, and sum the rewards."""
-        total = 0.0
-        for count in range(1, self._repeat + 1):
-            observation, reward, terminated, truncated, _ = self.env.step(action)
+        total, self.env_steps = 0.0, 0
+        for _ in range(self._repeat):
+            observation, reward, terminated, truncated, _info = self.env.step(action)
             total += float(reward)
+            self.env_steps += 1
             if terminated or truncated:
                 # The reset follows at once, and an environment may reuse the array it returned.
                 observation = np.array(observation)
                 break
-        self.env_steps = count
         return observation, total, bool(terminated), bool(truncated), {}
 
 
 class VectorTask:
     """B environments of one task. Use `make_task` to make one.
 
-    Commands are in actuator units and are clipped to `spec.bounds` before the simulator sees them. An episode that ends
-    is followed at once, within the same step, by the first observation of the next.
+    Commands are in actuator units and are clipped to `spec.bounds` before the simulator sees them. An episode
+    that ends is followed at once, within the same step, by the first observation of the next.
     """
 
     def __init__(self, spec: TaskSpec, environments: Sequence[gymnasium.Env[Any, Any]], seed: int) -> None:
@@ -81,7 +85,9 @@ class VectorTask:
         self._seeds: list[int | None] | None = (
             np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()
         )
-        self._dtype = self._environments[0].action_space.dtype
+        space = self._environments[0].action_space
+        assert isinstance(space, gymnasium.spaces.Box)
+        self._dtype = space.dtype
         low, high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
         self._low, self._high = representable_limits(low, high, self._dtype)
 
@@ -121,7 +127,7 @@ class VectorTask:
         """Free all environments."""
         self._vector.close()
 
-    def _admissible(self, commands: FloatArray) -> npt.NDArray[Any]:
+    def _admissible(self, commands: FloatArray) -> Array:
         """Clip commands [B, d] to the bounds, in the number type of the simulator."""
         expected = (self.num_envs, self.spec.action_size)
         if commands.shape != expected:
