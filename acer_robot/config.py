@@ -196,9 +196,9 @@ class RenderConfig:
     height: int = 480
     """Height in pixels."""
     fps: int = 25
-    """Frames per second of simulated time."""
-    max_steps: int | None = None
-    """Stop each episode after this many environment steps; null: at its end."""
+    """Frames per second of simulated time; the nearest rate that the control step allows is used."""
+    max_seconds: float | None = None
+    """Stop each episode after this much simulated time; null: at its end."""
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A Weights & Biases run that can neither stop nor hang training, and that takes no secret and no code along."""
+"""A Weights & Biases run that can neither stop nor hang training, and that carries no secret and no code."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
 
 
 def _unreachable(url: str) -> str | None:
-    """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error page."""
+    """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error."""
     try:
         urllib.request.urlopen(url, timeout=REACH_SECONDS).close()
     except urllib.error.HTTPError:
@@ -141,7 +141,7 @@ class WandbRun:
         self._guard(lambda: self._run.log({"step": step, **row}))
 
     def close(self, files: Sequence[Path]) -> None:
-        """Add `files` (below the run folder) and finish within FINISH_SECONDS; what is unsent stays on disk."""
+        """Add `files` (below the run folder) and finish within FINISH_SECONDS; the unsent stays on disk."""
         for file in files:
             self._guard(partial(self._run.save, file, base_path=self._run_dir, policy="now"))
         self._guard(self._run.finish)
