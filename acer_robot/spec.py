@@ -61,10 +61,13 @@ class ActionBounds:
         return {"names": list(self.names), "low": list(self.low), "high": list(self.high)}
 
 
-def representable_limits(low: FloatArray, high: FloatArray, dtype: npt.DTypeLike) -> tuple[FloatArray, FloatArray]:
-    """Round limits inwards to `dtype`, so that what is clipped to them in that type is within the exact ones too.
+def representable_limits(
+    low: FloatArray, high: FloatArray, dtype: npt.DTypeLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Round limits inwards to `dtype`: what is clipped to them in that type is within the exact ones too.
 
-    Where no number of that type lies between the two, as for low = high = 0.1 in float32, both become the nearest one.
+    Where no number of that type lies between the two, as for low = high = 0.1 in float32, both become the
+    nearest one.
 
     Args:
         low: [d] exact lower limits.
@@ -74,18 +77,23 @@ def representable_limits(low: FloatArray, high: FloatArray, dtype: npt.DTypeLike
     Returns:
         Both limits [d] as float64 arrays of numbers that `dtype` holds exactly.
     """
-    lower, upper = np.asarray(low, np.float64).astype(dtype), np.asarray(high, np.float64).astype(dtype)
+    exact_low, exact_high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     infinity = np.asarray(np.inf, dtype=dtype)
-    lower = np.where(lower < low, np.nextafter(lower, infinity), lower)
-    upper = np.where(upper > high, np.nextafter(upper, -infinity), upper)
-    nearest = (0.5 * np.asarray(low, np.float64) + 0.5 * np.asarray(high, np.float64)).astype(dtype)
+    with np.errstate(over="ignore"):
+        lower, upper = exact_low.astype(dtype), exact_high.astype(dtype)
+    lower = np.where(lower < exact_low, np.nextafter(lower, infinity), lower)
+    upper = np.where(upper > exact_high, np.nextafter(upper, -infinity), upper)
+    nearest = (0.5 * exact_low + 0.5 * exact_high).astype(dtype)
     crossed = lower > upper
     lower, upper = np.where(crossed, nearest, lower), np.where(crossed, nearest, upper)
     return lower.astype(np.float64), upper.astype(np.float64)
 
 
 def narrow_bounds(
-    names: Sequence[str], low: Sequence[float], high: Sequence[float], overrides: Mapping[str, Sequence[float]]
+    names: Sequence[str],
+    low: Sequence[float],
+    high: Sequence[float],
+    overrides: Mapping[str, Sequence[float]],
 ) -> ActionBounds:
     """Return the model's bounds, narrowed by joint name; an override must lie within the model's own range.
 
@@ -104,7 +112,9 @@ def narrow_bounds(
         if name not in names:
             raise InputError(f"task.bounds names joint {name!r}; this task has {', '.join(names)}")
         if len(pair) != 2 or not all(np.isfinite(x) for x in pair) or pair[0] > pair[1]:
-            raise InputError(f"task.bounds of joint {name!r} is {list(pair)}; expected two finite numbers [low, high]")
+            raise InputError(
+                f"task.bounds of joint {name!r} is {list(pair)}; expected two finite numbers [low, high]"
+            )
         i = list(names).index(name)
         if pair[0] < new_low[i] or pair[1] > new_high[i]:
             raise InputError(
