@@ -11,7 +11,7 @@ from acer_robot.tasks.vector_task import VectorTask
 def make_task(
     config: TaskConfig, num_envs: int, seed: int, render_size: tuple[int, int] | None = None
 ) -> VectorTask:
-    """Make `num_envs` environments of a task, each with a random stream of its own that is derived from `seed`.
+    """Make `num_envs` environments of a task, each with a random stream of its own, derived from `seed`.
 
     Args:
         config: which task, and how it is driven.
@@ -28,9 +28,7 @@ def make_task(
     check_range("num_envs", num_envs, 1)
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
-        raise InputError(
-            f"a picture of {render_size[0]} x {render_size[1]} pixels cannot be drawn; enlarge it"
-        )
+        raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
     build, describe = from_gymnasium.build, from_gymnasium.describe
     if config.suite == "dm_control":
         build, describe = from_dm_control.build, from_dm_control.describe

@@ -21,8 +21,8 @@ def load_simulator(module: str, rendering: bool) -> ModuleType:
     """Import `module` ("mujoco" or "dm_control.suite"), without OpenGL unless pictures are asked for.
 
     The backend is chosen once, when the simulator is first imported. Unless MUJOCO_GL says otherwise, a
-    process that only steps physics gets none, so that it starts on any machine; the variable is removed again,
-    so that a child process that renders can choose its own.
+    process that only steps physics gets none, so that it starts on any machine; the variable is removed
+    again, so that a child process that renders can choose its own.
     """
     if rendering or "MUJOCO_GL" in os.environ:
         return importlib.import_module(module)

@@ -30,7 +30,8 @@ def check_spaces(task_id: str, env: gymnasium.Env[Any, Any]) -> None:
     if not _is_flat_box(observation):
         raise InputError(
             f"task.id={task_id!r} has the observation space {one_line(observation)}; expected a flat "
-            f"Box of floats: register it wrapped in gymnasium.wrappers.FlattenObservation (pictures are not supported)"
+            f"Box of floats: register it wrapped in gymnasium.wrappers.FlattenObservation "
+            f"(pictures are not supported)"
         )
 
 
@@ -68,21 +69,6 @@ def command_bounds(
             f"give finite limits: task.bounds={{{mended}}}"
         )
     return narrow_bounds(names, low.tolist(), high.tolist(), overrides)
-
-
-def representable_limits(low: Limits, high: Limits, dtype: npt.DTypeLike) -> tuple[Limits, Limits]:
-    """Round limits inwards to `dtype`, so that a clipped command is inside them after its cast as well.
-
-    Where no such number lies between them, as for low = high = 0.1 in float32, both become the nearest one.
-    """
-    lower, upper = low.astype(dtype), high.astype(dtype)
-    infinity = np.asarray(np.inf, dtype=dtype)
-    lower = np.where(lower < low, np.nextafter(lower, infinity), lower)
-    upper = np.where(upper > high, np.nextafter(upper, -infinity), upper)
-    crossed = lower > upper
-    middle = (0.5 * (low + high)).astype(dtype)
-    lower, upper = np.where(crossed, middle, lower), np.where(crossed, middle, upper)
-    return lower.astype(np.float64), upper.astype(np.float64)
 
 
 def one_line(thing: object) -> str:

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from acer_robot.errors import NonFiniteError
-from acer_robot.spec import FloatArray, TaskSpec
-from acer_robot.tasks.spaces import representable_limits
+from acer_robot.spec import FloatArray, TaskSpec, representable_limits
 
 Array = npt.NDArray[Any]
 
