@@ -201,6 +201,14 @@ class RenderConfig:
     """Stop each episode after this much simulated time; null: at its end."""
 
 
+@dataclass
+class ReportConfig:
+    """Options of `acer-report`."""
+
+    run: str = MISSING
+    """A run folder; its report.html is written anew."""
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise InputError unless `value` is one of `choices`."""
     if value not in choices:

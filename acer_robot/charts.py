@@ -1,0 +1,82 @@
+"""The report's charts: learning curve and diagnostics as self-contained SVG."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+AVERAGE, ONLINE, ROLLOUT, GRID, TEXT = "#1f5fa8", "#e07b1a", "#8a939c", "#e3e7eb", "#3c4650"
+
+Table = Mapping[str, Sequence[float]]
+"""Column name -> values; "step" counts environment steps."""
+
+
+def learning_curve(evaluations: Table, metrics: Table) -> str:
+    """Draw return over environment steps: average policy and spread, online policy, training episodes."""
+    figure, axes = _figure(9.0, 4.2)
+    if "rollout/ep_return" in metrics:
+        axes.plot(
+            metrics["step"], metrics["rollout/ep_return"], color=ROLLOUT, lw=1.2, label="training episodes"
+        )
+    steps = evaluations.get("step", ())
+    if "eval/return_online" in evaluations:
+        axes.plot(
+            steps, evaluations["eval/return_online"], color=ONLINE, lw=1.4, marker=".", label="online policy"
+        )
+    if "eval/return_mean" in evaluations:
+        mean = evaluations["eval/return_mean"]
+        axes.plot(
+            steps, mean, color=AVERAGE, lw=2.2, marker="o", ms=4, label="average policy (the one exported)"
+        )
+        if "eval/return_std" in evaluations:
+            spread = evaluations["eval/return_std"]
+            low = [m - s for m, s in zip(mean, spread, strict=True)]
+            high = [m + s for m, s in zip(mean, spread, strict=True)]
+            axes.fill_between(steps, low, high, color=AVERAGE, alpha=0.15, lw=0)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("return of an episode")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="best", labelcolor=TEXT)
+    return _svg(figure)
+
+
+def diagnostic(name: str, steps: Sequence[float], values: Sequence[float]) -> str:
+    """Draw one metric over environment steps."""
+    figure, axes = _figure(4.2, 2.3)
+    axes.plot(steps, values, color=AVERAGE, lw=1.3)
+    axes.set_title(name, fontsize=10, color=TEXT, loc="left")
+    return _svg(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of that size in inches, with the report's look."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(color=GRID, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT, labelsize=9, length=0)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.set_major_formatter(lambda x, _: steps_label(x))
+    axes.xaxis.label.set_color(TEXT)
+    axes.yaxis.label.set_color(TEXT)
+    return figure, axes
+
+
+def steps_label(steps: float) -> str:
+    """Shorten a number of steps: 25000 is 25k, 1500000 is 1.5M."""
+    if not math.isfinite(steps) or abs(steps) < 1e3:
+        return f"{steps:g}"
+    return f"{steps / 1e6:g}M" if abs(steps) >= 1e6 else f"{steps / 1e3:g}k"
+
+
+def _svg(figure: Figure) -> str:
+    """Return the figure as SVG text; the same figure gives the same text."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "acer_robot"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
