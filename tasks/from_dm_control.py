@@ -118,7 +118,7 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         if not config.kwargs:
             raise
         raise InputError(
-            f"task.kwargs={config.kwargs} do not fit {config.id!r}: {one_line(error)}"
+            f"task.id={config.id!r} cannot be made with task.kwargs={config.kwargs}: {one_line(error)}"
         ) from error
     cameras = environment.physics.model.ncam
     if render_size is not None:

@@ -36,7 +36,7 @@ def find(task_id: str) -> gymnasium.envs.registration.EnvSpec:
     found = gymnasium.registry.get(name)
     if found is None:
         close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else "list them: gymnasium.pprint_registry()"
+        hint = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all."
         raise InputError(
             f"task.id={task_id!r} is not registered with Gymnasium; {hint} "
             f"An environment of your own is named module:EnvId, with its module on PYTHONPATH"
@@ -60,14 +60,12 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
     try:
         with quiet_building():
             env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise InputError(f"task.id={config.id!r} cannot be made: {one_line(error)}") from error
-    except (TypeError, ValueError, OSError, AssertionError) as error:
-        if not config.kwargs:
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, OSError, AssertionError) as error:
+        # Where no arguments are given, these two are mistakes in the environment's code: show the traceback.
+        if isinstance(error, TypeError | AssertionError) and not kwargs:
             raise
-        raise InputError(
-            f"task.kwargs={config.kwargs} do not fit {config.id!r}: {one_line(error)}"
-        ) from error
+        given = f" with task.kwargs={config.kwargs}" if config.kwargs else ""
+        raise InputError(f"task.id={config.id!r} cannot be made{given}: {one_line(error)}") from error
     if render_size is not None:
         _set_up_pictures(env, config.id, render_size)
     return env
@@ -82,11 +80,11 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     import mujoco
 
     check_spaces(config.id, env)
-    model = getattr(env.unwrapped, "model", None)
-    if not isinstance(model, mujoco.MjModel) or not _passes_everything(env):
-        model = None
+    found = getattr(env.unwrapped, "model", None)
+    simulated = isinstance(found, mujoco.MjModel)
+    model = found if simulated and _passes_everything(env) else None
     limit = env.spec.max_episode_steps if env.spec is not None else None
-    packages = ("gymnasium",) if model is None else ("gymnasium", "mujoco")
+    packages = ("gymnasium", "mujoco") if simulated else ("gymnasium",)
     assert isinstance(env.action_space, gymnasium.spaces.Box)
     return TaskSpec(
         id=f"gymnasium/{config.id}",
