@@ -54,7 +54,8 @@ class ActionBounds:
     def to_command(self, canonical: FloatArray) -> FloatArray:
         """Map canonical actions [.., d] to commands [.., d] in actuator units, never outside the bounds."""
         low, high = np.asarray(self.low), np.asarray(self.high)
-        return np.clip(low + (np.asarray(canonical) + 1.0) * 0.5 * (high - low), low, high)
+        command: FloatArray = np.clip(low + (np.asarray(canonical) + 1.0) * 0.5 * (high - low), low, high)
+        return command
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""
