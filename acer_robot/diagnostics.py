@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from acer_robot.acer import gaussian_kl
 from acer_robot.errors import NonFiniteError
@@ -52,8 +52,8 @@ def summarise(seen: Diagnostics, learner: Learner) -> dict[str, float]:
         "acer/temperature": learner.log_temperature.exp(),
         "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt(),
         "acer/v_mean": seen.v.mean(),
-        "grad/norm_policy": _gradient_norm(learner.actor),
-        "grad/norm_critic": _gradient_norm(learner.critic),
+        "grad/norm_policy": _norm(learner.flat_actor.values.grad),
+        "grad/norm_critic": _norm(learner.flat_critic.values.grad),
     }
     numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
     for name, number in numbers.items():
@@ -62,6 +62,7 @@ def summarise(seen: Diagnostics, learner: Learner) -> dict[str, float]:
     return numbers
 
 
-def _gradient_norm(module: nn.Module) -> Tensor:
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)
+def _norm(gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        raise ValueError("no update was done yet, so there is no gradient to summarise")
+    return gradient.norm()

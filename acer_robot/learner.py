@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from acer_robot import acer
 from acer_robot.config import LearnerConfig
 from acer_robot.estimates import Estimates, Phi, combine, estimate, pathwise_gradient
+from acer_robot.flat import FlatParameters
 from acer_robot.policies.actor import GaussianActor
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
@@ -79,12 +79,10 @@ class Learner(nn.Module):
         self.register_buffer("advantage_moment", torch.zeros(2))
         self.to(device=device, dtype=dtype)
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
+        self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
+        self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
         self.optimizer = torch.optim.Adam(
-            [
-                {"params": list(self.actor.parameters())},
-                {"params": list(self.critic.parameters())},
-                {"params": [self.log_temperature]},
-            ],
+            [self.flat_actor.values, self.flat_critic.values, self.log_temperature],
             lr=config.lr,
             fused=device.type in ("cpu", "cuda"),
         )
@@ -126,7 +124,7 @@ class Learner(nn.Module):
         """
         config, shape = self.config, batch.rewards.shape
         with torch.no_grad():
-            x, next_x = self.normalizer(batch.observations), self.normalizer(batch.next_observations)
+            x, next_x = self.normalizer(torch.stack([batch.observations, batch.next_observations]))
             phi_average: Phi = self.average_actor(x)
         mean, log_std = self.actor(x)
         phi: Phi = (mean.detach(), log_std.detach())
@@ -134,9 +132,9 @@ class Learner(nn.Module):
         # Fresh actions of the current policy: a' for the correction, u_1..u_n for the dueling network, all disjoint.
         noise = self.sample_noise(1 + config.sdn_samples, *shape, self.action_size)
         fresh = phi[0] + phi[1].exp() * noise
-        actions = self.actor.squash(torch.cat([batch.actions.unsqueeze(0), fresh]))
-        log_rho = log_ratio(batch.actions, phi, batch)
-        log_rho_sampled = log_ratio(fresh[0], phi, batch)
+        drawn = torch.cat([batch.actions.unsqueeze(0), fresh])
+        actions = self.actor.squash(drawn)
+        log_rho, log_rho_sampled = log_ratios(drawn[:2], phi, batch)
 
         # Returns, backward in time. Without a target critic the learnt one gives their values, as in the paper.
         online = estimate(self.critic, x, actions[:2], actions[2:])
@@ -146,9 +144,10 @@ class Learner(nn.Module):
         # Policy: g in phi per state, projected onto the trust region.
         v, q_sampled = self._combine(online.v.detach()), self._combine(online.q[1].detach())
         scale = self._advantage_scale(q_opc - v)
+        score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn[:2], *_twice(phi)))
         g = acer.truncated_policy_gradient(
-            self._rows(acer.gaussian_log_prob_gradient(batch.actions, *phi)),
-            self._rows(acer.gaussian_log_prob_gradient(fresh[0], *phi)),
+            score,
+            score_sampled,
             log_rho,
             log_rho_sampled,
             (q_opc - v) / scale,
@@ -181,13 +180,13 @@ class Learner(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return Qret and Qopc [T, B] from the target critic, or the critic itself where there is none."""
         critic = self.target_critic if self.config.target_alpha > 0.0 else self.critic
-        target = estimate(critic, x, actions[:1], actions[2:])
+        target = estimate(critic, x, actions[:1], actions[2:], next_x)
         arguments = (
             batch.rewards,
             self.config.gamma * (~batch.terminated).to(batch.rewards.dtype),
             self._combine(target.q[0]),
             self._combine(target.v),
-            self._combine(critic.value(critic.features(next_x))),
+            self._combine(target.next_v),
             batch.episode_continues,
         )
         q_ret = acer.off_policy_returns(*arguments, traces)
@@ -229,27 +228,29 @@ class Learner(nn.Module):
     def _step(self, phi: Phi, z: Tensor, loss: Tensor) -> None:
         """Move theta along (d phi / d theta)^T z, the critics down their loss, and the averages after both."""
         config = self.config
-        self.optimizer.zero_grad(set_to_none=True)
-        rows = self._rows(phi)
-        torch.autograd.backward([rows, loss], [-z / z[..., 0].numel(), None])
-        if config.max_grad_norm is not None:
-            for module in (self.actor, self.critic):
-                nn.utils.clip_grad_norm_(module.parameters(), config.max_grad_norm)
+        for flat in (self.flat_actor, self.flat_critic):
+            flat.clear_gradients()
+        self.log_temperature.grad = None
+        torch.autograd.backward([self._rows(phi), loss], [-z / z[..., 0].numel(), None])
+        for flat in (self.flat_actor, self.flat_critic):
+            gradient = flat.gather_gradients()
+            if config.max_grad_norm is not None:
+                gradient.mul_((config.max_grad_norm / gradient.norm().clamp_min(1e-12)).clamp(max=1.0))
         self.optimizer.step()
-        _average(self.average_actor, self.actor, config.alpha)
+        self.flat_average.average_towards(self.flat_actor, config.alpha)
         if config.target_alpha > 0.0:
-            _average(self.target_critic, self.critic, config.target_alpha)
+            self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 
 
-def log_ratio(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
-    """Return log rho of pre-squash `actions` [T, B, d] under phi and the stored statistics of mu."""
-    behaviour = acer.gaussian_log_prob(actions, batch.behaviour_mean, batch.behaviour_log_std)
-    return acer.importance_log_ratio(acer.gaussian_log_prob(actions, *phi), behaviour)
+def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
+    """Return log rho [M, T, B] of M pre-squash actions per state, `actions` [M, T, B, d], under phi and mu's statistics."""
+    pi = acer.gaussian_log_prob(actions, *(part.expand_as(actions) for part in phi))
+    behaviour = (batch.behaviour_mean.expand_as(actions), batch.behaviour_log_std.expand_as(actions))
+    return acer.importance_log_ratio(pi, acer.gaussian_log_prob(actions, *behaviour))
 
 
-def _average(average: nn.Module, current: nn.Module, alpha: float) -> None:
-    """theta_avg <- alpha theta_avg + (1 - alpha) theta."""
-    get_ema_multi_avg_fn(alpha)(list(average.parameters()), list(current.parameters()), 0)
+def _twice(phi: Phi) -> Phi:
+    return phi[0].expand(2, *phi[0].shape), phi[1].expand(2, *phi[1].shape)
 
 
 def build_actor(config: LearnerConfig, observation_size: int, action_size: int) -> GaussianActor:

@@ -110,8 +110,8 @@ def off_policy_returns(
         one_step = rewards[:-1] + discounts[:-1] * (bootstrap - carry * q[1:])
         gain = discounts[:-1] * carry
         returns = [rewards[-1] + discounts[-1] * next_v[-1]]
-        for t in range(rewards.shape[0] - 2, -1, -1):
-            returns.append(torch.addcmul(one_step[t], gain[t], returns[-1]))
+        for one_step_t, gain_t in zip(reversed(one_step.unbind()), reversed(gain.unbind()), strict=True):
+            returns.append(torch.addcmul(one_step_t, gain_t, returns[-1]))
         return torch.stack(returns[::-1])
 
 
