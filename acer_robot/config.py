@@ -177,6 +177,10 @@ class ExportConfig:
     """A run folder; its latest checkpoint's average policy is exported."""
     out: str | None = None
     """Folder for the files; default: export/ in the run folder."""
+    episodes: int = 10
+    """Whole episodes in which the file is scored and compared with the training-side policy; 0: none."""
+    seed: int = 0
+    """Seed of those episodes."""
 
 
 @dataclass

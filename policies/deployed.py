@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from acer_robot.errors import InputError
 from acer_robot.policies.policy import Policy
-from acer_robot.spec import ActionBounds, TaskSpec, representable_limits
+from acer_robot.spec import ActionBounds, FloatArray, TaskSpec, representable_limits
 
 SCHEMA_VERSION = 1
 """Version of policy.json that this code writes and reads."""
@@ -193,19 +193,23 @@ def _check_weights(network: nn.Sequential, reach: Tensor) -> None:
             )
 
 
-def save_deployed(module: DeployedPolicy, metadata: Mapping[str, Any], path: Path) -> None:
+def save_deployed(module: DeployedPolicy, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Script the module and write it with its metadata, in the archive both as a method and as policy.json.
 
     Args:
         module: the policy; its `metadata()` is set here.
-        metadata: JSON-ready; `weights_sha256` is added to it.
+        metadata: JSON-ready and finite.
         path: the file to write.
+
+    Returns:
+        The metadata as written, with `weights_sha256`.
     """
     complete = {**metadata, "weights_sha256": weights_sha256(module)}
-    module.metadata_json = json.dumps(complete, indent=2)
+    module.metadata_json = json.dumps(complete, indent=2, allow_nan=False)
     with _torchscript_is_deprecated():
         scripted = torch.jit.script(module.eval())
         torch.jit.save(scripted, str(path), _extra_files={METADATA_FILE: module.metadata_json})
+    return complete
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,12 @@ class LoadedPolicy:
     metadata: dict[str, Any]
     """The contents of policy.json."""
     spec: TaskSpec
+
+    def act(self, observations: FloatArray) -> FloatArray:
+        """Return commands [B, m] in actuator units for raw observations [B, n]."""
+        with torch.inference_mode():
+            commands: FloatArray = self.module(torch.from_numpy(observations)).numpy()
+        return commands
 
 
 def load_deployed(path: Path) -> LoadedPolicy:

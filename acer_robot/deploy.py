@@ -1,0 +1,200 @@
+"""`acer-export`: one policy file that a robot can trust, checked before it is put in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from acer_robot import verify_policy
+from acer_robot.checkpoint import TrainedRun, load_run
+from acer_robot.closed_loop import compare
+from acer_robot.command import run_command
+from acer_robot.config import ExportConfig, check_range
+from acer_robot.errors import InputError
+from acer_robot.policies.deployed import SCHEMA_VERSION, DeployedPolicy, fallback_command, save_deployed
+from acer_robot.policy_card import render_card
+from acer_robot.versions import git_revision, package_versions
+
+VECTORS = 256
+"""Ordinary observations in test_vectors.npz."""
+VERIFICATION_SECONDS = 300
+
+Floats = npt.NDArray[np.float32]
+
+
+def export_policy(run: TrainedRun, out: Path, episodes: int = 0, seed: int = 0) -> Path:
+    """Export the average policy of a run into `out`, if every check passes.
+
+    Args:
+        run: the trained run.
+        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md and evaluation.json; what
+            an earlier export left there is replaced at the end, or stays where a check fails.
+        episodes: whole episodes in which the file is scored and compared with the training-side policy; 0:
+            none, and no evaluation.json.
+        seed: seed of those episodes.
+
+    Returns:
+        The path of policy.pt.
+
+    Raises:
+        InputError: if `out` cannot be a folder, or a check fails; the message names the check.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out={out} is a file; give a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
+        scratch = Path(folder)
+        file = scratch / "policy.pt"
+        module, metadata = DeployedPolicy(run.policy, run.spec.bounds), describe(run)
+        complete = save_deployed(module, metadata, file)
+        observations = _plausible_observations(run)
+        if episodes > 0:
+            loop = compare(run, file, episodes, seed)
+            observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
+            complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
+            (scratch / "evaluation.json").write_text(json.dumps(loop.evaluation, indent=2) + "\n")
+        np.savez(scratch / "test_vectors.npz", **vectors(run, observations))  # type: ignore[arg-type]
+        _verify_and_describe(file, complete)
+        (out / "evaluation.json").unlink(missing_ok=True)  # it would be an earlier file's
+        for finished in sorted(scratch.iterdir()):
+            os.replace(finished, out / finished.name)
+    return out / "policy.pt"
+
+
+def describe(run: TrainedRun) -> dict[str, Any]:
+    """Return what policy.json records about a run, all but the hashes of weights and file."""
+    normalizer = run.policy.normalizer
+    config = _json_ready(dataclasses.asdict(run.config))
+    versions = package_versions()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": run.spec.to_dict(),
+        "task_config": config["task"],
+        "fallback": fallback_command(run.spec.bounds).tolist(),
+        "normalizer": {
+            "enabled": normalizer.enabled,
+            "limit": normalizer.limit,
+            "mean": normalizer.mean.tolist(),
+            "std": normalizer.variance.sqrt().tolist(),
+            "count": float(normalizer.count),
+        },
+        "algorithm": "ACER for continuous actions (arXiv:1611.01224), average policy, deterministic",
+        "learner": config["learner"],
+        "training": {
+            "steps": run.steps,
+            "seed": run.config.seed,
+            "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        },
+        "evaluation": None,
+        "versions": {name: versions[name] for name in ("acer-robot", "torch", "numpy")}
+        | dict(run.spec.versions),
+        "git_revision": git_revision(),
+    }
+
+
+def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
+    """Return `value` with infinities as the strings "inf" and "-inf", which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {name: _json_ready(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_json_ready(item) for item in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def vectors(run: TrainedRun, observations: Floats) -> dict[str, Floats]:
+    """Return test vectors: ordinary and extreme observations with the commands of the training-side policy.
+
+    A non-finite observation is given the fallback command.
+    """
+    arrays: dict[str, Floats] = {}
+    for kind, rows in (("", observations), ("extreme_", extreme_observations(run.spec.observation_size))):
+        with torch.no_grad():
+            canonical = run.policy.act(torch.from_numpy(rows)).numpy()
+        commands = run.spec.bounds.to_command(canonical.astype(np.float64))
+        usable = np.isfinite(rows).all(axis=1, keepdims=True)
+        arrays[f"{kind}observations"] = rows
+        arrays[f"{kind}commands"] = np.where(usable, commands, fallback_command(run.spec.bounds)).astype(
+            np.float32
+        )
+    return arrays
+
+
+def extreme_observations(size: int) -> Floats:
+    """Return observations [N, n] at the ends of float32: constant ones, and one extreme entry among zeros."""
+    largest, tiny = float(np.finfo(np.float32).max), 1e-45
+    ends = [tiny, 1.0, 1e6, 1e38, largest, np.inf]
+    values = [0.0, -0.0, np.nan, *ends, *(-value for value in ends)]
+    constant = np.repeat(np.asarray(values, dtype=np.float32)[:, None], size, axis=1)
+    single = np.zeros((len(values), size), dtype=np.float32)
+    single[np.arange(len(values)), np.arange(len(values)) % size] = values
+    return np.concatenate([constant, single])
+
+
+def _plausible_observations(run: TrainedRun) -> Floats:
+    """Draw observations around the recorded statistics, for a run whose task is not to be simulated."""
+    normalizer = run.policy.normalizer
+    draws = np.random.default_rng(0).standard_normal((VECTORS, run.spec.observation_size))
+    mean, std = normalizer.mean.double().numpy(), normalizer.variance.double().sqrt().numpy()
+    observations: Floats = (mean + 2.0 * std * draws).astype(np.float32)
+    return observations
+
+
+def _verify_and_describe(file: Path, metadata: dict[str, Any]) -> None:
+    """Check a policy.pt in a fresh process and write policy.json and the card beside it."""
+    beside, companion = dict(metadata), file.with_suffix(".json")
+    beside["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    companion.write_text(json.dumps(beside, indent=2) + "\n")
+    beside["verification"] = verify(file)
+    companion.write_text(json.dumps(beside, indent=2) + "\n")
+    (file.parent / "POLICY_CARD.md").write_text(render_card(beside))
+
+
+def verify(file: Path) -> dict[str, Any]:
+    """Check a policy.pt with its companions in a process that cannot import acer_robot; return the report.
+
+    Raises:
+        InputError: naming the check that failed.
+    """
+    command = [sys.executable, "-I", str(Path(verify_policy.__file__).resolve()), str(file.resolve())]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=VERIFICATION_SECONDS,
+            check=False,
+            cwd=file.parent,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"export refused: the checks took longer than {VERIFICATION_SECONDS} s") from None
+    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
+    if done.returncode not in (0, 1) or not lines[-1].startswith("{"):
+        raise InputError(f"export refused: the process that checks the file failed: {lines[-1]}")
+    report: dict[str, Any] = json.loads(lines[-1])
+    if "failed" in report:
+        raise InputError(f"export refused: check '{report['failed']}' failed: {report['detail']}")
+    return report
+
+
+def _export(config: ExportConfig) -> None:
+    check_range("episodes", config.episodes, 0)
+    run_dir = Path(config.run)
+    out = run_dir / "export" if config.out is None else Path(config.out)
+    policy = export_policy(load_run(run_dir), out, config.episodes, config.seed)
+    print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
+
+
+def main() -> None:
+    """Run `acer-export`."""
+    run_command("export", ExportConfig, _export)

@@ -1,0 +1,171 @@
+"""POLICY_CARD.md: what an exported policy controls, how to load it, what it scored, where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from acer_robot.spec import TaskSpec
+
+CARD = """\
+# Policy card: {task}
+
+A policy for {joints} actuators of `{task}`, trained with ACER (Wang et al. 2017) for {steps:,} environment
+steps. It is the average policy, deterministic: the same observation always gives the same commands.
+
+## Input and output
+
+`policy.pt` takes a raw float32 observation `[{width}]` or `[B, {width}]`, not normalised or scaled, and
+returns commands `[{joints}]` or `[B, {joints}]` in actuator units (MuJoCo's `ctrl`), one every
+{control_dt:g} s ({rate:g} Hz).
+
+| observation | entries | unit |
+|---|---|---|
+{observation_rows}
+
+| command | low | high | fallback |
+|---|---|---|---|
+{command_rows}
+
+No command leaves these bounds, whatever comes in. An observation with a NaN or an infinity gives the fallback
+command. An observation of another width is refused with an error.
+
+## Loading it
+
+A TorchScript archive is code. Load it only from a source that you would run a program from, and compare its
+sha256 first: `{file_sha256}`.
+
+Python, with torch alone:
+
+```python
+import torch
+
+policy = torch.jit.load("policy.pt")
+policy.reset()                                    # at the start of every episode
+with torch.inference_mode():
+    command, usable = policy.act(torch.zeros({width}))  # or policy(observation) for the command alone
+```
+
+C++, with libtorch:
+
+```cpp
+#include <torch/script.h>
+
+torch::jit::Module policy = torch::jit::load("policy.pt");
+policy.get_method("reset")({{}});
+c10::InferenceMode guard;
+auto result = policy.get_method("act")({{torch::zeros({{{width}}})}}).toTuple();
+torch::Tensor command = result->elements()[0].toTensor();
+bool usable = result->elements()[1].toTensor().item<bool>();
+```
+
+`policy.metadata()` returns the contents of `policy.json`. The first few calls are slow, while TorchScript
+compiles: make some before the loop starts, and call `reset()` after them. `test_vectors.npz` holds
+observations and the commands that they must give.
+
+## Scores
+
+{scores}
+
+## Checks
+
+Run in a process of its own that cannot import acer_robot, before this file was put in its place:
+
+{checks}
+
+## Recipe
+
+{recipe}
+
+## Limits
+
+- Trained and scored in simulation only, in the task above; nothing is known about other robots or floors.
+- The bounds hold for every single command. {rate_limit}
+- Where observations leave the range that training saw, they are clipped to {limit}; commands stay within
+  bounds, but need not make sense.
+
+## Provenance
+
+{provenance}
+"""
+
+
+def render_card(metadata: Mapping[str, Any]) -> str:
+    """Return the card in Markdown for the contents of the policy.json beside a file."""
+    spec = TaskSpec.from_dict(metadata["task"])
+    bounds = spec.bounds
+    joints = zip(bounds.names, bounds.low, bounds.high, metadata["fallback"], strict=True)
+    normalizer = metadata["normalizer"]
+    return CARD.format(
+        task=spec.id,
+        steps=metadata["training"]["steps"],
+        width=spec.observation_size,
+        joints=spec.action_size,
+        control_dt=spec.control_dt,
+        rate=1.0 / spec.control_dt,
+        observation_rows="\n".join(
+            f"| {field.name} | {_entries(field.start, field.stop)} | {field.unit} |"
+            for field in spec.observation
+        ),
+        command_rows="\n".join(
+            f"| {name} | {low:g} | {high:g} | {rest:g} |" for name, low, high, rest in joints
+        ),
+        file_sha256=metadata["file_sha256"],
+        scores=_scores(metadata["evaluation"]),
+        checks="\n".join(f"- {name}: {_plain(result)}" for name, result in metadata["verification"].items()),
+        recipe=_table({"algorithm": metadata["algorithm"], **metadata["learner"]}),
+        rate_limit="How fast commands may change is not limited.",
+        limit=f"{normalizer['limit']:g} standard deviations" if normalizer["enabled"] else "±1e9",
+        provenance=_table(
+            {
+                "code": metadata["git_revision"] or "not from a git checkout",
+                "config sha256": metadata["training"]["config_sha256"],
+                "weights sha256": metadata["weights_sha256"],
+                "training seed": metadata["training"]["seed"],
+                **metadata["versions"],
+            }
+        ),
+    )
+
+
+def confidence_interval(returns: list[float]) -> tuple[float, float]:
+    """Return a 95 % percentile bootstrap interval of the mean, from 10,000 resamples with a fixed seed."""
+    values = np.asarray(returns)
+    picks = np.random.default_rng(0).integers(0, values.size, (10_000, values.size))
+    low, high = np.percentile(values[picks].mean(axis=1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _scores(evaluation: Mapping[str, Any] | None) -> str:
+    if evaluation is None:
+        return "Not evaluated at export. `acer-eval policy=policy.pt` does it."
+    low, high = confidence_interval(evaluation["returns"])
+    lines = [
+        f"Return of this file over {evaluation['episodes']} whole episodes (seed {evaluation['seed']}): mean "
+        f"**{evaluation['return_mean']:.1f}**, standard deviation {evaluation['return_std']:.1f},",
+        f"95 % bootstrap interval of the mean {low:.1f} to {high:.1f}.",
+        "It is one training run: other seeds of training give other policies.",
+    ]
+    if "policy_return_mean" in evaluation:
+        lines.append(
+            f"The training-side policy on the same episodes: {evaluation['policy_return_mean']:.1f}."
+        )
+    return "\n".join(lines)
+
+
+def _entries(start: int, stop: int) -> str:
+    return str(start) if stop == start + 1 else f"{start} to {stop - 1}"
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 (whatever a check reports)
+    return (
+        ", ".join(f"{key} {item}" for key, item in value.items())
+        if isinstance(value, Mapping)
+        else str(value)
+    )
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in values.items())])

@@ -1,0 +1,248 @@
+"""Check an exported policy where acer_robot cannot be imported: `python -I verify_policy.py policy.pt`.
+
+It reads the file with `policy.json` and `test_vectors.npz` beside it and needs torch and numpy alone.
+Its last line is JSON: what was checked, or the name of the check that failed; then the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Floats = npt.NDArray[np.float32]
+Act = Callable[[Floats], Floats]
+"""From raw observations [n] or [B, n] to commands [m] or [B, m]."""
+
+TOLERANCE = 1e-5
+"""Largest difference from the training-side policy, in units of max(1, half the joint's range)."""
+FUZZED_ROWS = 100_000
+LATENCY_CALLS = 2_000
+
+
+class CheckError(Exception):
+    """A check failed; the message says how."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an exported file promises, read from its metadata and test vectors."""
+
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    fallback: npt.NDArray[np.float64]
+    control_dt: float
+    vectors: dict[str, Floats]
+
+    @property
+    def width(self) -> int:
+        """Observation width n."""
+        return int(self.vectors["observations"].shape[1])
+
+    @property
+    def tolerance(self) -> npt.NDArray[np.float64]:
+        """[m] largest permitted difference of a command, one step of float32 at its bounds included."""
+        largest = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float32)
+        return TOLERANCE * np.maximum(1.0, 0.5 * self.high - 0.5 * self.low) + np.spacing(largest)
+
+    def outside(self, commands: Floats) -> npt.NDArray[np.bool_]:
+        """Return where commands [B, m] break the bounds (NaN does).
+
+        A range that holds no float32 number is met by the one nearest to its middle.
+        """
+        exact = commands.astype(np.float64)
+        inside = (exact >= self.low) & (exact <= self.high)
+        nearest = (0.5 * self.low + 0.5 * self.high).astype(np.float32)
+        outside: npt.NDArray[np.bool_] = ~(inside | (commands == nearest))
+        return outside
+
+
+def check_parity(act: Act, contract: Contract) -> str:
+    """Compare with the training-side policy on ordinary and on extreme finite observations."""
+    worst = 0.0
+    for kind in ("", "extreme_"):
+        observations, expected = contract.vectors[f"{kind}observations"], contract.vectors[f"{kind}commands"]
+        usable = np.isfinite(observations).all(axis=1)
+        error = np.abs(act(observations) - expected)[usable]
+        if not (error <= contract.tolerance).all():
+            row, joint = np.argwhere(~(error <= contract.tolerance))[0]
+            raise CheckError(f"command {joint} of {kind}observation {row} is off by {error[row, joint]:.3g}")
+        worst = max(worst, float(error.max(initial=0.0)))
+    return f"largest difference {worst:.2g}"
+
+
+def check_fallback(act: Act, contract: Contract) -> str:
+    """A row with a non-finite entry gives the recorded fallback command, and does not touch other rows."""
+    observations = contract.vectors["extreme_observations"]
+    unusable = ~np.isfinite(observations).all(axis=1)
+    commands = act(observations)
+    singles = np.stack([act(row) for row in observations])
+    for name, got in (("in a batch", commands), ("alone", singles)):
+        if not (got[unusable] == contract.fallback.astype(np.float32)).all():
+            raise CheckError(f"a non-finite observation {name} does not give the fallback command")
+    return f"{int(unusable.sum())} non-finite observations"
+
+
+def check_bounds(act: Act, contract: Contract) -> str:
+    """No command leaves its bounds for random bit patterns and magnitudes, in batches of many sizes."""
+    random, rows = np.random.default_rng(0), 0
+    for size in (1, 2, 7, 8, 64, 1000, FUZZED_ROWS):
+        bits = random.integers(0, 2**32, (size, contract.width), dtype=np.uint32).view(np.float32)
+        powers = 10.0 ** random.uniform(-46.0, 38.5, (size, contract.width))
+        with np.errstate(over="ignore", under="ignore"):
+            scaled = (random.standard_normal((size, contract.width)) * powers).astype(np.float32)
+        for observations in (bits, scaled):
+            outside = contract.outside(act(observations))
+            if outside.any():
+                row, joint = np.argwhere(outside)[0]
+                raise CheckError(f"command {joint} leaves its bounds for {observations[row].tolist()}")
+            rows += size
+    return f"{rows} random observations"
+
+
+def check_batches(act: Act, contract: Contract) -> str:
+    """Single observations and batches of 1 and 8 give the same commands."""
+    observations = contract.vectors["observations"]
+    for start in range(0, len(observations) - 7, 8):
+        rows = observations[start : start + 8]
+        together = act(rows)
+        for row, command in zip(rows, together, strict=True):
+            for other in (act(row), act(row[None])[0]):
+                if other.shape != command.shape or not (np.abs(other - command) <= contract.tolerance).all():
+                    raise CheckError("an observation gives one command alone and another in a batch of 8")
+    return "single, 1 and 8"
+
+
+def check_determinism(act: Act, contract: Contract) -> str:
+    """The same observations give the same bits."""
+    observations = contract.vectors["observations"]
+    first = act(observations)
+    act(contract.vectors["extreme_observations"])
+    if not np.array_equal(first, act(observations)):
+        raise CheckError("the same observations gave other commands the second time")
+    return "bitwise"
+
+
+def check_latency(act: Act, contract: Contract) -> dict[str, float]:
+    """Time single observations on one thread; the median must fit into a control period."""
+    row = contract.vectors["observations"][0]
+    for _ in range(100):
+        act(row)
+    times = np.empty(LATENCY_CALLS)
+    for i in range(LATENCY_CALLS):
+        start = time.perf_counter_ns()
+        act(row)
+        times[i] = (time.perf_counter_ns() - start) / 1e3
+    p50, p99 = (float(np.percentile(times, q)) for q in (50, 99))
+    if p50 > contract.control_dt * 1e6:
+        raise CheckError(
+            f"takes {p50:.0f} us, longer than the control period of {contract.control_dt * 1e6:.0f} us"
+        )
+    return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(float(times.max()), 1)}
+
+
+SHARED_CHECKS: dict[str, Callable[[Act, Contract], Any]] = {
+    "parity": check_parity,
+    "fallback": check_fallback,
+    "bounds": check_bounds,
+    "batches": check_batches,
+    "determinism": check_determinism,
+    "latency_us": check_latency,
+}
+
+
+def check_archive(
+    module: torch.jit.ScriptModule, archived: str | bytes, beside: dict[str, Any], contract: Contract
+) -> str:
+    """Metadata inside, in the method and beside agree; weights have their hash; a wrong width is named."""
+    inside = json.loads(archived)
+    if json.loads(module.metadata()) != inside or any(beside.get(key) != inside[key] for key in inside):
+        raise CheckError("the metadata inside the file, from its method and beside it differ")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    if digest.hexdigest() != beside["weights_sha256"]:
+        raise CheckError("the weights do not have the sha256 of the metadata")
+    module.reset()
+    _, usable = module.act(torch.from_numpy(contract.vectors["extreme_observations"]))
+    if not np.array_equal(usable.numpy(), np.isfinite(contract.vectors["extreme_observations"]).all(axis=1)):
+        raise CheckError("act() does not report exactly the non-finite observations as unusable")
+    try:
+        module(torch.zeros(contract.width + 1))
+    except torch.jit.Error as error:
+        if str(contract.width) in str(error) and str(contract.width + 1) in str(error):
+            return "metadata, weights, methods and width"
+    raise CheckError("an observation of the wrong width is not refused with both widths named")
+
+
+def read_contract(folder: Path, metadata: dict[str, Any]) -> Contract:
+    """Collect the promises from policy.json and test_vectors.npz."""
+    bounds = metadata["task"]["bounds"]
+    with np.load(folder / "test_vectors.npz") as arrays:
+        vectors = {name: arrays[name] for name in arrays.files}
+    low, high, fallback = (
+        np.array(values) for values in (bounds["low"], bounds["high"], metadata["fallback"])
+    )
+    return Contract(low, high, fallback, metadata["task"]["control_dt"], vectors)
+
+
+def verify_torchscript(path: Path) -> dict[str, Any]:
+    """Run all checks on a policy.pt and return the report."""
+    torch.set_num_threads(1)
+    beside = json.loads(path.with_suffix(".json").read_text())
+    contract = read_contract(path.parent, beside)
+    extra: dict[str, str | bytes] = {"policy.json": ""}  # torch fills in bytes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+
+    def act(observations: Floats) -> Floats:
+        with torch.inference_mode():
+            commands: Floats = module.forward(torch.from_numpy(observations)).numpy()
+        return commands
+
+    checks: dict[str, Callable[[], Any]] = {
+        "archive": partial(check_archive, module, extra["policy.json"], beside, contract)
+    }
+    checks |= {name: partial(check, act, contract) for name, check in SHARED_CHECKS.items()}
+    return run_checks(checks)
+
+
+def run_checks(checks: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Run checks in order and return their results; stop at the first that fails and name it."""
+    report: dict[str, Any] = {}
+    for name, check in checks.items():
+        try:
+            report[name] = check()
+        except (CheckError, RuntimeError, torch.jit.Error) as error:
+            return {"failed": name, "detail": str(error).strip().splitlines()[-1], **report}
+    return report
+
+
+def main() -> None:
+    """Verify the file named on the command line."""
+    parser = argparse.ArgumentParser(description="Check an exported policy without acer_robot.")
+    parser.add_argument(
+        "policy", type=Path, help="the policy.pt, with policy.json and test_vectors.npz beside it"
+    )
+    path = parser.parse_args().policy
+    sys.modules["acer_robot"] = None  # type: ignore[assignment]  # any attempt to import it fails from here on
+    report = verify_torchscript(path)
+    print(json.dumps(report))
+    raise SystemExit(1 if "failed" in report else 0)
+
+
+if __name__ == "__main__":
+    main()
