@@ -24,7 +24,9 @@ def actuator_names(model: MjModel) -> tuple[str, ...]:
     on_a_joint = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
     own = [model.actuator(i).name or f"actuator_{i}" for i in range(model.nu)]
     joints = [
-        model.joint(model.actuator_trnid[i, 0]).name if model.actuator_trntype[i] in on_a_joint else ""
+        model.joint(model.actuator_trnid[i, 0]).name
+        if mujoco.mjtTrn(model.actuator_trntype[i]) in on_a_joint
+        else ""
         for i in range(model.nu)
     ]
     drives = Counter(joints)
@@ -39,7 +41,7 @@ def position_entries(model: MjModel) -> list[Entry]:
 
     entries: list[Entry] = []
     for i in range(model.njnt):
-        joint, kind = _joint_name(model, i), model.jnt_type[i]
+        joint, kind = _joint_name(model, i), mujoco.mjtJoint(model.jnt_type[i])
         if kind == mujoco.mjtJoint.mjJNT_FREE:
             entries += [Entry(f"position:{joint}.{axis}", 1, "m") for axis in "xyz"]
         if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):
@@ -57,7 +59,7 @@ def velocity_entries(model: MjModel) -> list[Entry]:
 
     entries: list[Entry] = []
     for i in range(model.njnt):
-        joint, kind = _joint_name(model, i), model.jnt_type[i]
+        joint, kind = _joint_name(model, i), mujoco.mjtJoint(model.jnt_type[i])
         if kind == mujoco.mjtJoint.mjJNT_FREE:
             entries += [Entry(f"velocity:{joint}.{axis}", 1, "m/s") for axis in "xyz"]
         if kind in (mujoco.mjtJoint.mjJNT_FREE, mujoco.mjtJoint.mjJNT_BALL):

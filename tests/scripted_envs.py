@@ -40,7 +40,13 @@ class ScriptedEnv(gymnasium.Env):
         self.received.append(np.array(action))
         self.observation[1] += 1.0
         over = self.observation[1] >= self.length
-        return self.observation, self.observation[1], over and self.terminates, over and not self.terminates, {"x": 1}
+        return (
+            self.observation,
+            self.observation[1],
+            over and self.terminates,
+            over and not self.terminates,
+            {"x": 1},
+        )
 
 
 class SpacesEnv(ScriptedEnv):
@@ -95,7 +101,10 @@ ARM = """
 class ArmEnv(MujocoEnv):
     """A user's own robot, written the way Gymnasium's tutorial does; it keeps what the simulator received."""
 
-    metadata: ClassVar = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"], "render_fps": 20}
+    metadata: ClassVar = {
+        "render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"],
+        "render_fps": 20,
+    }
     made: ClassVar[list[ArmEnv]] = []
 
     def __init__(self, limited="true", **kwargs):
