@@ -1,8 +1,8 @@
 """Algorithm 3 of Wang et al. (2017) as it is printed: one state at a time, float64, loops and all.
 
-Nothing here is fast, and nothing comes from `acer_robot.acer`: the batched code is compared with it. The names are
-the paper's (phi, rho, g, k, z), a vector is a one-dimensional tensor, a scalar a zero-dimensional one, and every
-derivative is taken by autograd where the package has a closed form.
+Nothing here is fast, and nothing comes from `acer_robot.acer`: the batched code is compared with it. Names
+are the paper's (phi, rho, g, k, z), a vector is a one-dimensional tensor, a scalar a zero-dimensional one, and
+every derivative is taken by autograd where the package has a closed form.
 """
 
 from __future__ import annotations
