@@ -145,7 +145,7 @@ def _score(score: dict[str, Any]) -> str:
 def _evaluations(evaluations: Table) -> str:
     if not evaluations:
         return _missing("The run ended before its first evaluation.")
-    names = list(evaluations)
+    names = ["time" if name == "seconds" else name for name in evaluations]
     rows = [
         [_number(name, values[i]) for name, values in evaluations.items()]
         for i in range(len(evaluations["step"]))
@@ -163,10 +163,11 @@ def _contract(task: dict[str, Any]) -> str:
     rate = f"One command every {task['control_dt']:g} s ({1 / task['control_dt']:g} Hz)."
     return (
         f"<p>{_text(rate)} Raw float32 observation in, commands in actuator units out.</p>"
-        + "<h3>Commands</h3>"
+        + '<div class="side"><div><h3>Commands</h3>'
         + _table(("joint", "low", "high"), [(name, f"{low:g}", f"{high:g}") for name, low, high in joints])
-        + "<h3>Observation</h3>"
+        + "</div><div><h3>Observation</h3>"
         + _table(("field", "indices", "unit"), fields)
+        + "</div></div>"
     )
 
 

@@ -18,6 +18,7 @@ h3 { margin: 18px 0 6px; font-size: 1rem; }
 .tiles strong { display: block; font-size: 1.5rem; color: var(--accent); font-variant-numeric: tabular-nums; }
 .tiles span { color: var(--soft); font-size: .9rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); gap: 20px; }
+.side { display: flex; flex-wrap: wrap; gap: 0 64px; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .85rem; margin-top: 4px; }

@@ -1,0 +1,32 @@
+# The two commands are `make train` and `make test`; each does its own set-up in .venv.
+#   make train ARGS="steps=20000 task=walker2d"   passes options on
+#   make setup PYTHON=/path/to/python3.11         chooses the interpreter
+
+SHELL := /bin/bash
+PY := .venv/bin/python
+ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test check clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  Options follow in ARGS, for example: make train ARGS="task=walker2d steps=200000"'
+
+setup: ## make .venv with everything that training needs (instant when nothing has changed)
+	@scripts/setup.sh test
+
+train: setup ## train a policy; leaves policy file, video and report in runs/
+	@$(PY) -m acer_robot.train $(ARGS)
+
+test: setup ## run the tests
+	@$(PY) -m pytest $(ARGS)
+
+check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
+	@scripts/setup.sh dev
+	@scripts/check.sh
+
+clean: ## remove what builds and checks left (keeps .venv and runs)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

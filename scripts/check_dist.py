@@ -1,0 +1,35 @@
+"""Look into a wheel and an sdist: the wheel holds acer_robot/ alone, and both hold every module and config."""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+
+def expected() -> set[str]:
+    """Return the path inside the wheel of every file that belongs into it."""
+    settings = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    wanted = {"acer_robot/py.typed"}
+    for package, folder in settings["package-dir"].items():
+        wanted |= {f"{package.replace('.', '/')}/{path.name}" for path in Path(folder).glob("*.py")}
+    configs = Path("configs")
+    return wanted | {f"acer_robot/configs/{path.relative_to(configs)}" for path in configs.rglob("*.yaml")}
+
+
+def main() -> None:
+    """Exit with a message if a file is missing or does not belong there."""
+    wheel, sdist = Path(sys.argv[1]), Path(sys.argv[2])
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    if packed != expected():
+        sys.exit(f"{wheel.name}: missing {sorted(expected() - packed)}, unexpected {sorted(packed - expected())}")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    if absent := {"pyproject.toml", "README.md", "LICENSE", "tasks/__init__.py", "configs/train.yaml"} - names:
+        sys.exit(f"{sdist.name}: missing {sorted(absent)}")
+
+
+if __name__ == "__main__":
+    main()
