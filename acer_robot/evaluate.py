@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from acer_robot.checkpoint import load_run
 from acer_robot.command import run_command
 from acer_robot.config import EvaluateConfig, TaskConfig, check_range
 from acer_robot.errors import InputError
+from acer_robot.policies.deployed import load_deployed
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import ActionBounds, FloatArray
 from acer_robot.tasks import VectorTask, make_task
@@ -69,26 +71,16 @@ def deterministic(policy: Policy, bounds: ActionBounds, device: torch.device) ->
 
 def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
     """Run an exported policy in the task that its metadata names, as a controller would."""
-    from acer_robot.policies.deployed import load_deployed
-
     policy = load_deployed(path)
     task = make_task(TaskConfig(**policy.metadata["task_config"]), episodes, seed)
-
-    def act(observations: FloatArray) -> FloatArray:
-        with torch.no_grad():
-            commands: FloatArray = policy.module(torch.from_numpy(observations)).numpy()
-        return commands
-
     try:
-        return run_episodes(act, task)
+        return run_episodes(policy.act, task)
     finally:
         task.close()
 
 
 def evaluate_run(run_dir: Path, episodes: int, seed: int) -> Episodes:
     """Run the average policy of a run's latest checkpoint."""
-    from acer_robot.checkpoint import load_run
-
     run = load_run(run_dir)
     task = make_task(run.config.task, episodes, seed)
     try:

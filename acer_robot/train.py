@@ -21,7 +21,7 @@ from acer_robot.errors import NonFiniteError
 from acer_robot.evaluate import deterministic, run_episodes
 from acer_robot.hand_over import hand_over
 from acer_robot.learner import Learner
-from acer_robot.loggers import RunLogger
+from acer_robot.loggers import RunLogger, write_environment
 from acer_robot.replay import Replay
 from acer_robot.schedule import Every, Stopwatch, UpdateSchedule
 from acer_robot.tasks import VectorTask, make_task
@@ -117,7 +117,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 
 def train(config: TrainConfig) -> Path:
-    """Train a policy and leave a checkpoint and its curves in the run folder, whose path is returned.
+    """Train a policy and leave everything in the run folder, whose path is returned.
 
     Raises:
         InputError: before anything is created, if an option cannot be used.
@@ -125,6 +125,7 @@ def train(config: TrainConfig) -> Path:
     """
     run = prepare(config)
     run_dir = create_run_dir(config)
+    write_environment(run_dir)
     with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
         try:
             learn(run, log)
@@ -138,19 +139,19 @@ def train(config: TrainConfig) -> Path:
             print(f"checkpoint of environment step {step:,}: {path}", flush=True)
             run.task.close()
             run.evaluation_task.close()
+        log.close(hand_over(run_dir, config))
     return run_dir
 
 
 def _command(config: TrainConfig) -> None:
     try:
-        run_dir = train(config)
+        train(config)
     except KeyboardInterrupt:
         print(f"interrupted; export what was learnt with: acer-export run={config.run_dir}", file=sys.stderr)
         raise SystemExit(130) from None
     except NonFiniteError as error:
         print(f"acer-robot: error: training stopped: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    hand_over(run_dir, config)
 
 
 def main() -> None:

@@ -1,0 +1,47 @@
+"""The end of a training run: export the average policy, evaluate the exported file, film it, and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from acer_robot.checkpoint import load_run
+from acer_robot.config import TrainConfig
+from acer_robot.deploy import export_policy
+from acer_robot.errors import InputError
+from acer_robot.render import render_in_subprocess
+from acer_robot.report import write_report
+
+EVALUATION_SEED_OFFSET = 2_000_003
+"""Keeps the final episodes apart from those of training and of the evaluations during it."""
+
+
+def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
+    """Leave an exported policy, its score, a video and a report in the run folder; return the files.
+
+    A video that cannot be made costs the video alone: the report and a printed line say why.
+
+    Raises:
+        InputError: if the export fails one of its checks; the report is written all the same.
+    """
+    try:
+        policy = export_policy(
+            load_run(run_dir), run_dir / "export", config.eval_episodes, config.seed + EVALUATION_SEED_OFFSET
+        )
+    except InputError:
+        write_report(run_dir, "there is no exported policy")
+        raise
+    score = json.loads((policy.parent / "evaluation.json").read_text())
+    print(
+        f"exported and verified {policy}: return {score['return_mean']:.1f} +- {score['return_std']:.1f} "
+        f"over {score['episodes']} episodes",
+        flush=True,
+    )
+    video, no_video = run_dir / "videos" / "policy.mp4", "learning ended with video=false"
+    if config.video:
+        video.parent.mkdir(exist_ok=True)
+        no_video = render_in_subprocess(policy, video, config.seed + EVALUATION_SEED_OFFSET) or ""
+        print(f"no video: {no_video}" if no_video else f"video: {video}", flush=True)
+    report = write_report(run_dir, no_video)
+    print(f"report: {report}", flush=True)
+    return [policy, policy.with_suffix(".json"), report, *([video] if video.exists() else [])]
