@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -26,7 +26,7 @@ def run_command(name: str, schema: type[Config], body: Callable[[Config], None])
     Raises:
         SystemExit: status 2 after one line on stderr, if the command line or the input it names cannot be used.
     """
-    ConfigStore.instance().store(name=f"{name}_schema", node=schema)
+    ConfigStore.instance().store(name=f"{name}_schema", node=open_dictionaries(schema))
 
     def compose(config: DictConfig) -> None:
         body(cast(Config, OmegaConf.to_object(config)))
@@ -40,6 +40,18 @@ def run_command(name: str, schema: type[Config], body: Callable[[Config], None])
     except (InputError, HydraException, OmegaConfBaseException) as error:
         print(f"acer-robot: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def open_dictionaries(schema: type[Any]) -> DictConfig:
+    """Return `schema` as a config whose `task.kwargs` and `task.bounds` take keys of the user's choice.
+
+    Hydra refuses keys that a config does not have, in dictionaries as well: `task.bounds={knee: [-1, 1]}`.
+    """
+    node = cast(DictConfig, OmegaConf.structured(schema))
+    if "task" in node:
+        OmegaConf.set_struct(node.task.kwargs, False)
+        OmegaConf.set_struct(node.task.bounds, False)
+    return node
 
 
 def one_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ class TaskConfig:
     """Keyword arguments for `gymnasium.make` or for the dm_control task."""
     action_repeat: int = 1
     """Environment steps for which each command is held; steps are counted with it."""
-    bounds: dict[str, list[float]] = field(default_factory=dict)
+    bounds: dict[str, Any] = field(default_factory=dict)
     """Narrower limits of single joints in actuator units, by joint name: {bthigh: [-0.5, 0.5]}."""
 
 

@@ -94,7 +94,7 @@ def narrow_bounds(
     names: Sequence[str],
     low: Sequence[float],
     high: Sequence[float],
-    overrides: Mapping[str, Sequence[float]],
+    overrides: Mapping[str, Any],
 ) -> ActionBounds:
     """Return the model's bounds, narrowed by joint name; an override must lie within the model's own range.
 
@@ -112,18 +112,28 @@ def narrow_bounds(
     for name, pair in overrides.items():
         if name not in names:
             raise InputError(f"task.bounds names joint {name!r}; this task has {', '.join(names)}")
-        if len(pair) != 2 or not all(np.isfinite(x) for x in pair) or pair[0] > pair[1]:
-            raise InputError(
-                f"task.bounds of joint {name!r} is {list(pair)}; expected two finite numbers [low, high]"
-            )
+        lower, upper = _finite_pair(name, pair)
         i = list(names).index(name)
-        if pair[0] < new_low[i] or pair[1] > new_high[i]:
+        if lower < new_low[i] or upper > new_high[i]:
             raise InputError(
                 f"task.bounds of joint {name!r} is {list(pair)}, wider than the model's "
                 f"[{new_low[i]:g}, {new_high[i]:g}]; bounds can only be narrowed"
             )
-        new_low[i], new_high[i] = float(pair[0]), float(pair[1])
+        new_low[i], new_high[i] = lower, upper
     return ActionBounds(tuple(names), tuple(new_low), tuple(new_high))
+
+
+def _finite_pair(name: str, given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever a user wrote
+    """Return the override of joint `name` as two numbers, or raise InputError."""
+    try:
+        lower, upper = (float(x) for x in given)
+    except (TypeError, ValueError):
+        lower, upper = np.nan, np.nan
+    if not (np.isfinite(lower) and np.isfinite(upper)) or lower > upper:
+        raise InputError(
+            f"task.bounds of joint {name!r} is {given}; expected two finite numbers [low, high], low first"
+        )
+    return lower, upper
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -36,7 +36,7 @@ def check_spaces(task_id: str, env: gymnasium.Env[Any, Any]) -> None:
 
 
 def command_bounds(
-    space: gymnasium.spaces.Box, model: MjModel | None, overrides: Mapping[str, Sequence[float]]
+    space: gymnasium.spaces.Box, model: MjModel | None, overrides: Mapping[str, Any]
 ) -> ActionBounds:
     """Return joint names and limits of the commands, narrowed by `overrides`.
 

@@ -11,6 +11,7 @@ from acer_robot.spec import ActionBounds, TaskSpec
 from acer_robot.tasks import make_task
 from acer_robot.tasks.from_dm_control import DMControlEnv, build
 from acer_robot.tasks.layout import fields
+from acer_robot.tasks.simulator import load_simulator
 from acer_robot.tasks.vector_task import VectorTask
 
 
@@ -83,8 +84,7 @@ def test_the_simulator_receives_float64_commands_within_the_exact_bounds():
 
 
 def test_a_real_task_matches_dm_control_stepped_by_hand():
-    from dm_control import suite
-
+    suite = load_simulator("dm_control.suite", rendering=False)
     task = make_task(TaskConfig("dm_control", "finger-turn_easy", action_repeat=2), num_envs=2, seed=5)
     seeds = np.random.SeedSequence(5).generate_state(2).tolist()
     bare = [suite.load("finger", "turn_easy", task_kwargs={"random": seed}) for seed in seeds]
