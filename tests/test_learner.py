@@ -1,0 +1,214 @@
+"""The batched update as a whole: averages, constants, device discipline, restoring, and the traps of Algorithm 3."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from acer_robot.diagnostics import FORMULAS, summarise
+from acer_robot.errors import NonFiniteError
+from torch import nn
+
+from batches import moved_to, random_batch, small_learner
+
+PAPER = {
+    "learned_std": False,
+    "squash": "clip",
+    "pathwise": 0.0,
+    "entropy_target": None,
+    "target_alpha": 0.0,
+    "advantage_scaling": False,
+    "normalize_observations": False,
+    "mean_bound": None,
+    "layer_norm": False,
+    "std_init": 0.3,
+}
+
+
+def parameters(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
+
+
+@pytest.mark.parametrize("options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}])
+def test_the_update_never_asks_the_device_for_a_number(options):
+    """A meta tensor has no value: whatever would synchronise with the host raises."""
+    learner = small_learner("meta", **options)
+    before = learner.flat_actor.values
+    seen = learner.update(moved_to(random_batch(), "meta"))
+    assert seen.z.device.type == "meta"
+    assert learner.flat_actor.values is before
+
+
+@pytest.mark.parametrize("options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"trust_region": False}])
+def test_policy_and_critic_move_and_stay_finite(options):
+    learner = small_learner(**options)
+    actor, critic = parameters(learner.actor), parameters(learner.critic)
+    for seed in range(5):
+        seen = learner.update(random_batch(seed=seed))
+    assert not torch.equal(actor, parameters(learner.actor))
+    assert not torch.equal(critic, parameters(learner.critic))
+    assert set(summarise(seen, learner)) == set(FORMULAS)
+
+
+def test_trap_3_a_batch_that_holds_every_segment_twice_gives_the_same_step():
+    """With a mean over states and a projection per state, delta does not depend on the batch size."""
+    options = {**PAPER, "delta": 0.1, "sdn_samples": 0, "correction": False}
+    batch = random_batch()
+    twice = dataclasses.replace(
+        batch, **{f.name: getattr(batch, f.name).repeat_interleave(2, 1) for f in dataclasses.fields(batch)}
+    )
+    once_learner, twice_learner = small_learner(**options), small_learner(**options)
+    for data, learner in ((batch, once_learner), (twice, twice_learner)):
+        # Away from the average policy, so that k is not 0 and the projection acts.
+        with torch.no_grad():
+            learner.flat_average.values.add_(0.5)
+        seen = learner.update(data)
+        assert (seen.z != seen.g).any()
+    torch.testing.assert_close(once_learner.flat_actor.values.grad, twice_learner.flat_actor.values.grad)
+    torch.testing.assert_close(once_learner.flat_critic.values.grad, twice_learner.flat_critic.values.grad)
+
+
+def test_trap_6_the_average_policy_starts_equal_follows_exactly_and_gets_no_gradient():
+    learner = small_learner(alpha=0.9)
+    assert torch.equal(parameters(learner.actor), parameters(learner.average_actor))
+    expected = parameters(learner.actor)
+    for seed in range(4):
+        learner.update(random_batch(seed=seed))
+        expected = 0.9 * expected + 0.1 * parameters(learner.actor)
+    torch.testing.assert_close(parameters(learner.average_actor), expected)
+    assert not torch.equal(parameters(learner.average_actor), parameters(learner.actor))
+    assert all(p.grad is None and not p.requires_grad for p in learner.average_actor.parameters())
+
+
+def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():
+    first, second = small_learner(), small_learner()
+    for seed in range(3):
+        first.update(random_batch(seed=seed))
+    second.restore(copy.deepcopy(first.checkpoint_state()))
+    for learner in (first, second):
+        for seed in range(3, 6):
+            learner.update(random_batch(seed=seed))
+    assert torch.equal(parameters(first), parameters(second))
+    assert torch.equal(first.advantage_moment, second.advantage_moment)
+
+
+def test_a_checkpoint_is_a_copy_that_later_updates_leave_alone():
+    learner = small_learner()
+    state = learner.checkpoint_state()
+    before = copy.deepcopy(state["modules"])
+    learner.update(random_batch())
+    assert all(torch.equal(before[name], state["modules"][name]) for name in before)
+
+
+def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
+    """The critics' gradient is the same whatever the policy's share is."""
+    gradients = []
+    for pathwise in (0.0, 5.0):
+        learner = small_learner(pathwise=pathwise)
+        learner.update(random_batch())
+        gradients.append(learner.flat_critic.values.grad.clone())
+    assert gradients[0].abs().max() > 0
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_terminal_takes_none():
+    batch = random_batch(ends=0.0)
+    end = torch.zeros_like(batch.terminated)
+    end[2] = True
+    elsewhere = batch.next_observations + 3.0 * end.unsqueeze(-1)
+    losses = {}
+    for kind in ("truncated", "terminated"):
+        for name, successors in (("same", batch.next_observations), ("other", elsewhere)):
+            data = dataclasses.replace(batch, **{kind: end}, next_observations=successors)
+            losses[kind, name] = small_learner().update(data).loss_q.item()
+    assert losses["truncated", "same"] != losses["truncated", "other"]
+    assert losses["terminated", "same"] == losses["terminated", "other"]
+
+
+def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
+    learner = small_learner(**PAPER)
+    seen = learner.update(random_batch())
+    assert seen.z.shape[-1] == 2
+    assert torch.equal(learner.actor.log_std, torch.full((2,), 0.3).log())
+
+
+def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
+    """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
+    learner = small_learner(sdn_samples=1, c=0.0, advantage_scaling=False, pathwise=0.0, entropy_target=None)
+    seen = learner.update(random_batch())
+    assert (seen.g.abs().amax(-1) > 1e-6).all()
+
+
+def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
+    """The same g for rewards a thousand times as large, once values have been scaled with them."""
+    seen = {}
+    for factor in (1.0, 1000.0):
+        learner = small_learner(entropy_target=None)
+        with torch.no_grad():
+            for critic in (learner.critic, learner.target_critic):
+                for head in (critic.value_head, critic.advantage_head):
+                    head.weight.mul_(factor)
+                    head.bias.mul_(factor)
+        batch = random_batch()
+        seen[factor] = learner.update(dataclasses.replace(batch, rewards=batch.rewards * factor))
+    torch.testing.assert_close(seen[1.0].g, seen[1000.0].g, rtol=1e-4, atol=1e-5)
+
+
+def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it():
+    for target, sign in ((-10.0, -1.0), (10.0, 1.0)):
+        learner = small_learner(entropy_target=target)
+        before = learner.log_temperature.item()
+        learner.update(random_batch())
+        assert (learner.log_temperature.item() - before) * sign > 0
+
+
+def test_a_limit_of_the_gradient_norm_holds():
+    learner = small_learner(max_grad_norm=0.01)
+    learner.update(random_batch())
+    assert learner.flat_actor.values.grad.norm() <= 0.01 * 1.0001
+    assert learner.flat_critic.values.grad.norm() <= 0.01 * 1.0001
+
+
+def test_pessimism_takes_the_mean_at_0_and_the_minimum_at_1():
+    from acer_robot.estimates import combine
+
+    values = torch.tensor([[1.0, 5.0], [3.0, -1.0]])
+    assert combine(values, 0.0).tolist() == [2.0, 2.0]
+    assert combine(values, 1.0).tolist() == [1.0, -1.0]
+    assert combine(values[:1], 1.0).tolist() == [1.0, 5.0]
+
+
+def test_a_nan_in_a_loss_is_named():
+    learner = small_learner()
+    batch = random_batch()
+    batch.rewards[2, 1] = float("nan")
+    seen = learner.update(batch)
+    with pytest.raises(NonFiniteError, match="loss/q is nan"):
+        summarise(seen, learner)
+
+
+def test_the_same_seed_gives_the_same_update():
+    results = []
+    for _ in range(2):
+        learner = small_learner()
+        learner.update(random_batch())
+        results.append(parameters(learner))
+    assert torch.equal(*results)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
+    options = {**PAPER, "sdn_samples": 0, "correction": False}
+    cpu, cuda = small_learner(**options), small_learner("cuda", **options)
+    cuda.load_state_dict(cpu.state_dict())
+    batch = random_batch()
+    on_device = moved_to(batch, "cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        cuda.update(on_device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    cpu.update(batch)
+    torch.testing.assert_close(cuda.flat_actor.values.grad.cpu(), cpu.flat_actor.values.grad, rtol=1e-3, atol=1e-5)
