@@ -3,6 +3,8 @@
 The numbers are those of the traps that public implementations of ACER fell into; see docs/the_paper.md.
 """
 
+from mutation_table_learner import LEARNER
+
 Row = tuple[str, str, str, str]
 
 NORM_K = "squared_norm = k.square().sum(-1, keepdim=True)"
@@ -270,4 +272,5 @@ MUTATIONS = {
     "acer_robot/acer/dueling.py": DUELING,
     "acer_robot/acer/shapes.py": SHAPES,
     "acer_robot/trajectory.py": TRAJECTORY,
+    "acer_robot/learner.py": LEARNER,
 }

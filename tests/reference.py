@@ -1,8 +1,8 @@
 """Algorithm 3 of Wang et al. (2017) as it is printed: one state at a time, float64, loops and all.
 
-Nothing here is fast, and nothing comes from `acer_robot.acer`: the batched code is compared with it. Names
-are the paper's (phi, rho, g, k, z), a vector is a one-dimensional tensor, a scalar a zero-dimensional one, and
-every derivative is taken by autograd where the package has a closed form.
+Nothing here is fast, and nothing comes from `acer_robot.acer`: the batched code is compared with it. The
+names are the paper's (phi, rho, g, k, z), a vector has one axis, a scalar none, and every derivative is taken
+by autograd where the package has a closed form.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ def accumulate_gradients(
     for step, draw in zip(segment, draws, strict=True):
         phi = models.actor(step.observation)
         q_values.append(_q(models, step.observation, step.action, draw))
-        rho.append(math.exp(float(log_density(step.action, phi) - log_density(step.action, step.behaviour))))
+        rho.append(
+            math.exp((log_density(step.action, phi) - log_density(step.action, step.behaviour)).item())
+        )
         exponent = 1.0 / len(step.action) if settings.trace_exponent is None else settings.trace_exponent
         traces.append(min(1.0, rho[-1] ** exponent))
     values = [models.value(step.observation) for step in segment]
@@ -170,9 +172,9 @@ def accumulate_gradients(
         [step.reward for step in segment],
         [step.terminated for step in segment],
         [step.truncated for step in segment],
-        [float(q) for q in q_values],
-        [float(v) for v in values],
-        [float(models.value(step.next_observation)) for step in segment],
+        [q.item() for q in q_values],
+        [v.item() for v in values],
+        [models.value(step.next_observation).item() for step in segment],
     )
     q_ret = returns(*chain, traces=traces, gamma=settings.gamma)
     q_opc = returns(*chain, traces=[1.0] * len(segment), gamma=settings.gamma)
@@ -181,7 +183,7 @@ def accumulate_gradients(
         outputs = phi if models.learned_std else phi[:1]
         pieces = z.split([len(p) for p in outputs])
         _add_gradient(d_theta, outputs, models.actor_parameters, pieces)
-        error = q_ret[i] - float(q_values[i])
+        error = q_ret[i] - q_values[i].item()
         _add_gradient(d_theta_v, [error * q_values[i]], models.critic_parameters)
         value_error = min(1.0, rho[i]) * error
         _add_gradient(d_theta_v, [value_error * values[i]], models.critic_parameters)
@@ -199,15 +201,15 @@ def _trust_region_direction(
     """z of one state, and the phi (still attached to the network) that it belongs to."""
     phi, phi_average = models.actor(step.observation), models.average_actor(step.observation)
     a, a_sampled = step.action, draw.sampled_action
-    value = float(models.value(step.observation))
+    value = models.value(step.observation).item()
     log_rho_sampled = log_density(a_sampled, phi) - log_density(a_sampled, step.behaviour)
     g = policy_gradient(
         rho=rho,
-        rho_sampled=math.exp(float(log_rho_sampled)),
+        rho_sampled=math.exp(log_rho_sampled.item()),
         score=gradient_in_phi(lambda free: log_density(a, free), phi, models.learned_std),
         score_sampled=gradient_in_phi(lambda free: log_density(a_sampled, free), phi, models.learned_std),
         advantage=q_opc - value,
-        advantage_sampled=float(_q(models, step.observation, a_sampled, draw)) - value,
+        advantage_sampled=_q(models, step.observation, a_sampled, draw).item() - value,
         c=settings.c,
     )
     k = gradient_in_phi(lambda free: kl_divergence(phi_average, free), phi, models.learned_std)

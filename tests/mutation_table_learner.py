@@ -1,0 +1,104 @@
+"""More edits of `tests/mutations.py`: the traps of a whole update; rows as in `mutation_table.py`."""
+
+LOOPS = "test_learner_reference.py -k algorithm_3"
+
+LEARNER: tuple[tuple[str, str, str, str], ...] = (
+    ("3 z summed over the batch", "-z / z[..., 0].numel()", "-z", LOOPS),
+    (
+        "3 z averaged before it reaches phi",
+        "[-z / z[..., 0].numel(), None]",
+        "[-z.mean((0, 1)).expand_as(z) / z[..., 0].numel(), None]",
+        LOOPS,
+    ),
+    (
+        "3 delta spread over the batch",
+        "acer.trust_region_projection(g, k, config.delta)",
+        "acer.trust_region_projection(g, k, config.delta / v.numel())",
+        "test_learner_reference.py -k trap_3",
+    ),
+    (
+        "5 average and current policy exchanged in k",
+        "gaussian_kl_gradient(*phi_average, *phi)",
+        "gaussian_kl_gradient(*phi, *phi_average)",
+        LOOPS,
+    ),
+    (
+        "6 the average policy never updated",
+        "self.flat_average.average_towards(self.flat_actor, config.alpha)",
+        "pass",
+        "test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy moves by alpha, not 1 - alpha",
+        "average_towards(self.flat_actor, config.alpha)",
+        "average_towards(self.flat_actor, 1.0 - config.alpha)",
+        "test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy not initialised from the actor",
+        "self.average_actor = copy.deepcopy(self.actor)",
+        "self.average_actor = build_actor(config, observation_size, action_size)",
+        "test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy gets gradients",
+        "self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)",
+        "self.average_actor = copy.deepcopy(self.actor)",
+        "test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy lost in a checkpoint",
+        'self.load_state_dict(state["modules"])',
+        'kept = {k: v for k, v in state["modules"].items() if "average" not in k}\n'
+        "        self.load_state_dict(kept, strict=False)",
+        "test_learner_reference.py -k trap_6",
+    ),
+    (
+        "7 the critic's target carries gradient",
+        "acer.value_target(log_rho.expand_as(q), q_ret_each, q.detach(), online.v.detach())",
+        "torch.exp(log_rho.clamp(max=0.0)) * (q_ret_each - q) + online.v.detach()",
+        LOOPS,
+    ),
+    (
+        "7 the critic trains the actor",
+        "phi: Phi = (mean.detach(), log_std.detach())",
+        "phi: Phi = (mean, log_std)",
+        "test_learner_reference.py",
+    ),
+    (
+        "9 a time limit discounts like a terminal",
+        "(~batch.terminated).to(",
+        "(~(batch.terminated | batch.truncated)).to(",
+        LOOPS,
+    ),
+    (
+        "9 the next row as successor, reset or not",
+        "torch.stack([batch.observations, batch.next_observations])",
+        "torch.stack([batch.observations, batch.observations.roll(-1, 0)])",
+        LOOPS,
+    ),
+    (
+        "10 ratio of the squashed action",
+        "log_ratios(drawn[:2], phi, batch)",
+        "log_ratios(actions[:2], phi, batch)",
+        "test_learner_reference.py -k trap_10",
+    ),
+    (
+        "13 the sampled action among the dueling samples",
+        "online = estimate(self.critic, x, actions[:2], actions[2:])",
+        "online = estimate(self.critic, x, actions[:2], actions[1:])",
+        LOOPS,
+    ),
+    (
+        "Qret in place of Qopc in the policy gradient",
+        "return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))",
+        "return q_ret, q_ret",
+        LOOPS,
+    ),
+    (
+        "rho of the replayed action for both",
+        "            log_rho,\n            log_rho_sampled,\n            (q_opc",
+        "            log_rho,\n            log_rho,\n            (q_opc",
+        LOOPS,
+    ),
+)
