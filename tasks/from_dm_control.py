@@ -47,6 +47,7 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
     def __init__(self, environment: Environment, camera: int, render_size: tuple[int, int] | None) -> None:
         self.environment = environment
         self._camera, self._render_size = camera, render_size
+        self.render_mode = None if render_size is None else "rgb_array"
         self.layout = [
             Entry(key, math.prod(spec.shape), "") for key, spec in environment.observation_spec().items()
         ]
@@ -85,8 +86,7 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
 
     def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of the current state."""
-        if self._render_size is None:
-            raise RuntimeError("this environment was built without a render_size")
+        assert self._render_size is not None
         width, height = self._render_size
         picture: npt.NDArray[np.uint8] = self.environment.physics.render(
             height, width, camera_id=self._camera

@@ -65,7 +65,9 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         if isinstance(error, TypeError | AssertionError) and not kwargs:
             raise
         given = f" with task.kwargs={config.kwargs}" if config.kwargs else ""
-        raise InputError(f"task.id={config.id!r} cannot be made{given}: {one_line(error)}") from error
+        # Gymnasium wraps a TypeError in one that repeats the arguments.
+        reason = one_line(error.__cause__ or error)
+        raise InputError(f"task.id={config.id!r} cannot be made{given}: {reason}") from error
     if render_size is not None:
         _set_up_pictures(env, config.id, render_size)
     return env

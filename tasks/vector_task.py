@@ -117,10 +117,10 @@ class VectorTask:
 
     def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of environment 0, if the task was made with a `render_size`."""
-        picture = self._environments[0].render()
-        if picture is None:
+        env = self._environments[0]
+        if env.render_mode is None:
             raise RuntimeError("this task was made without a render_size")
-        return np.asarray(picture, dtype=np.uint8)
+        return np.asarray(env.render(), dtype=np.uint8)
 
     def close(self) -> None:
         """Free all environments."""
