@@ -105,3 +105,7 @@ def _evaluate(config: EvaluateConfig) -> None:
 def main() -> None:
     """Run `acer-eval`."""
     run_command("evaluate", EvaluateConfig, _evaluate)
+
+
+if __name__ == "__main__":
+    main()

@@ -157,3 +157,7 @@ def _command(config: TrainConfig) -> None:
 def main() -> None:
     """Run `acer-train`."""
     run_command("train", TrainConfig, _command)
+
+
+if __name__ == "__main__":
+    main()
