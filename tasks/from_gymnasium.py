@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 from acer_robot.config import TaskConfig
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Env = gymnasium.Env[Any, Any]
 
 
-def find(task_id: str) -> gymnasium.envs.registration.EnvSpec:
+def find(task_id: str) -> EnvSpec:
     """Return the registration of "EnvId", or of "module:EnvId" after importing the module that registers it.
 
     Raises:
@@ -56,10 +57,16 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
     load_simulator("mujoco", rendering=render_size is not None)
     if "render_mode" in config.kwargs:
         raise InputError("task.kwargs must not set render_mode; rendering is a command of its own")
-    kwargs = dict(config.kwargs) if render_size is None else {**config.kwargs, "render_mode": "rgb_array"}
+    kwargs = dict(config.kwargs)
+    if render_size is not None:
+        kwargs["render_mode"] = "rgb_array"
     try:
+        if render_size is not None:
+            _check_drawable(registration)
         with quiet_building():
             env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
+    except InputError:
+        raise
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, OSError, AssertionError) as error:
         # Where no arguments are given, these two are mistakes in the environment's code: show the traceback.
         if isinstance(error, TypeError | AssertionError) and not kwargs:
@@ -69,7 +76,7 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         reason = one_line(error.__cause__ or error)
         raise InputError(f"task.id={config.id!r} cannot be made{given}: {reason}") from error
     if render_size is not None:
-        _set_up_pictures(env, config.id, render_size)
+        _set_up_pictures(env, render_size)
     return env
 
 
@@ -113,13 +120,18 @@ def _import(module: str, task_id: str) -> None:
         ) from error
 
 
-def _set_up_pictures(env: Env, task_id: str, size: tuple[int, int]) -> None:
-    modes = env.metadata.get("render_modes") or []
+def _check_drawable(registration: EnvSpec) -> None:
+    """Raise InputError if the class of the environments says that it cannot return pictures."""
+    entry = registration.entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    modes = getattr(creator, "metadata", {"render_modes": ["rgb_array"]}).get("render_modes") or []
     if "rgb_array" not in modes:
-        env.close()
         raise InputError(
-            f"task.id={task_id!r} cannot be drawn: it needs the render mode rgb_array, it has {list(modes)}"
+            f"task.id={registration.id!r} cannot be drawn: it has the render modes {list(modes)}, not rgb_array"
         )
+
+
+def _set_up_pictures(env: Env, size: tuple[int, int]) -> None:
     renderer = getattr(env.unwrapped, "mujoco_renderer", None)
     if renderer is not None:
         renderer.width, renderer.height = size

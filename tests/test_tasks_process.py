@@ -8,7 +8,7 @@ import pytest
 
 
 def run(script, folder, **environment):
-    """Run `script` in a fresh Python in `folder`, without a display; return what it printed and its complaints."""
+    """Run `script` in a fresh Python in `folder`, without a display; return its output and its complaints."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "MUJOCO_GL")}
     command = [sys.executable, "-c", script]
     done = subprocess.run(
