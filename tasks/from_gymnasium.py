@@ -127,7 +127,7 @@ def _check_drawable(registration: EnvSpec) -> None:
     modes = getattr(creator, "metadata", {"render_modes": ["rgb_array"]}).get("render_modes") or []
     if "rgb_array" not in modes:
         raise InputError(
-            f"task.id={registration.id!r} cannot be drawn: it has the render modes {list(modes)}, not rgb_array"
+            f"task.id={registration.id!r} cannot be drawn: its render modes {list(modes)} lack rgb_array"
         )
 
 
