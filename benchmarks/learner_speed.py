@@ -1,0 +1,90 @@
+"""Replayed transitions per second of the learner alone, beside the peak of the matrix multiplications it is made of.
+
+    python benchmarks/learner_speed.py [device]
+
+Run it on an otherwise idle machine. Each row: transitions per update, critics, threads; the median and the quartiles
+over updates; the share of the matrix-multiply peak that the update's own floating-point operations reach.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+from acer_robot.config import LearnerConfig
+from acer_robot.learner import Learner
+from acer_robot.replay import Replay
+from acer_robot.trajectory import Trajectory
+from torch.utils.flop_counter import FlopCounterMode
+
+OBSERVATIONS, JOINTS, ENVIRONMENTS, STEPS = 17, 6, 16, 1000
+"""The sizes of HalfCheetah-v5."""
+SECONDS = 6.0
+
+
+def filled_replay(segment_length: int, device: torch.device) -> Replay:
+    """Return a replay with random contents."""
+    replay = Replay(STEPS * ENVIRONMENTS, ENVIRONMENTS, OBSERVATIONS, JOINTS, segment_length, device)
+
+    def normal(*shape: int):
+        return torch.randn(ENVIRONMENTS, *shape, device=device)
+
+    for _ in range(STEPS):
+        ends = torch.rand(ENVIRONMENTS, device=device) < 0.001
+        std = torch.full((ENVIRONMENTS, JOINTS), -0.7, device=device)
+        observations, successors, actions = normal(OBSERVATIONS), normal(OBSERVATIONS), 0.5 * normal(JOINTS)
+        replay.add(Trajectory(observations, successors, actions, normal(), ends, ends, torch.zeros_like(std), std))
+    return replay
+
+
+def seconds_per_call(call, device: torch.device) -> list[float]:
+    """Time `call` again and again for some seconds, after a warm-up."""
+    for _ in range(20):
+        call()
+    times, end = [], time.perf_counter() + SECONDS
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def matmul_peak(rows: int, device: torch.device) -> float:
+    """Return floating-point operations per second of [rows, 256] x [256, 256]."""
+    a, b = torch.randn(rows, 256, device=device), torch.randn(256, 256, device=device)
+    return 2 * rows * 256 * 256 / statistics.median(seconds_per_call(lambda: a @ b, device))
+
+
+def main() -> None:
+    """Print the table."""
+    device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
+    print(f"torch {torch.__version__}, device {device}, 2x256, segments of 16, HalfCheetah-v5's sizes")
+    print("transitions  critics  threads  ms/update (quartiles)   transitions/s  of matmul peak")
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for segments, critics in ((4, 1), (4, 2), (16, 1), (16, 2)):
+            options = LearnerConfig(segments=segments, critics=critics)
+            learner = Learner(options, OBSERVATIONS, JOINTS, device)
+            replay = filled_replay(options.segment_length, device)
+
+            def update(learner=learner, replay=replay, segments=segments) -> None:
+                learner.update(replay.sample(segments))
+
+            with FlopCounterMode(display=False) as counter:
+                update()
+            rows = segments * options.segment_length
+            low, median, high = statistics.quantiles(seconds_per_call(update, device), n=4)
+            share = counter.get_total_flops() / median / matmul_peak(rows, device)
+            print(
+                f"{rows:11}  {critics:7}  {threads:7}  {median * 1e3:6.2f} ({low * 1e3:.2f} to {high * 1e3:.2f})"
+                f"  {rows / median:16,.0f}  {share:13.0%}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
