@@ -90,6 +90,16 @@ def representable_limits(
     return lower.astype(np.float64), upper.astype(np.float64)
 
 
+def fallback_command(bounds: ActionBounds) -> npt.NDArray[np.float64]:
+    """Return the command [d] at rest and for unusable observations: zero if within bounds, else the middle.
+
+    It is exact in float32.
+    """
+    low, high = representable_limits(np.asarray(bounds.low), np.asarray(bounds.high), np.float32)
+    middle = (0.5 * low + 0.5 * high).astype(np.float32).astype(np.float64)
+    return np.where((low <= 0.0) & (high >= 0.0), 0.0, np.clip(middle, low, high))
+
+
 def narrow_bounds(
     names: Sequence[str],
     low: Sequence[float],
@@ -166,6 +176,10 @@ class TaskSpec:
     """Environment steps after which an episode is truncated; 0 if there is no limit."""
     versions: tuple[tuple[str, str], ...]
     """(package, version) pairs of the simulator stack."""
+    slew_rate: tuple[float | None, ...] = ()
+    """Per joint, how fast its command may change, in actuator units per second; None: any speed; (): all."""
+    low_pass_hz: float | None = None
+    """Cut-off frequency of a first-order low-pass over the commands; None: there is none."""
 
     @property
     def observation_size(self) -> int:
@@ -194,4 +208,6 @@ class TaskSpec:
             action_repeat=data["action_repeat"],
             time_limit=data["time_limit"],
             versions=tuple((name, version) for name, version in data["versions"]),
+            slew_rate=tuple(data.get("slew_rate", ())),
+            low_pass_hz=data.get("low_pass_hz"),
         )
