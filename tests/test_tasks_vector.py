@@ -11,6 +11,7 @@ from scripted_envs import ScriptedEnv
 from acer_robot.config import TaskConfig
 from acer_robot.errors import NonFiniteError
 from acer_robot.tasks import make_task, vector_task
+from acer_robot.tasks.simulator import quiet_building
 
 
 @pytest.fixture
@@ -184,7 +185,8 @@ def test_another_autoreset_mode_is_refused_at_construction(monkeypatch, scripted
 @pytest.mark.parametrize("task_id", ["InvertedPendulum-v5", "HalfCheetah-v5"])
 def test_the_numbers_are_those_of_the_bare_environments(task_id):
     task = make_task(TaskConfig("gymnasium", task_id), num_envs=2, seed=3)
-    bare = [gymnasium.make(task_id) for _ in range(2)]
+    with quiet_building():
+        bare = [gymnasium.make(task_id) for _ in range(2)]
     seeds = np.random.SeedSequence(3).generate_state(2).tolist()
     expected = [env.reset(seed=seed)[0] for env, seed in zip(bare, seeds, strict=True)]
     np.testing.assert_array_equal(task.reset(), np.array(expected, np.float32))
