@@ -53,8 +53,8 @@ def smoothing(spec: TaskSpec) -> float:
 class CommandFilter:
     """Low-pass and slew-rate limit of commands [B, d]; every episode starts from the fallback command.
 
-    `y_t = clip(y_{t-1} + alpha (u_t - y_{t-1}), y_{t-1} - s dt, y_{t-1} + s dt)`, with y_0 the fallback command,
-    u the policy's command and s the slew rate. What comes out lies between y_{t-1} and u_t: within the bounds.
+    `y_t = clip(y_{t-1} + alpha (u_t - y_{t-1}), y_{t-1} - s dt, y_{t-1} + s dt)`, with y_0 the fallback
+    command, u the policy's command and s the slew rate. y_t lies between y_{t-1} and u_t: within the bounds.
     """
 
     def __init__(self, spec: TaskSpec, num_envs: int) -> None:

@@ -22,8 +22,10 @@ from acer_robot.closed_loop import compare
 from acer_robot.command import run_command
 from acer_robot.config import ExportConfig, check_range
 from acer_robot.errors import InputError
-from acer_robot.policies.deployed import SCHEMA_VERSION, DeployedPolicy, fallback_command, save_deployed
+from acer_robot.policies.deployed import SCHEMA_VERSION, save_deployed
+from acer_robot.policies.deployed_module import DeployedPolicy
 from acer_robot.policy_card import render_card
+from acer_robot.spec import fallback_command
 from acer_robot.versions import git_revision, package_versions
 
 VECTORS = 256
@@ -56,7 +58,7 @@ def export_policy(run: TrainedRun, out: Path, episodes: int = 0, seed: int = 0) 
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
         scratch = Path(folder)
         file = scratch / "policy.pt"
-        module, metadata = DeployedPolicy(run.policy, run.spec.bounds), describe(run)
+        module, metadata = DeployedPolicy(run.policy, run.spec), describe(run)
         complete = save_deployed(module, metadata, file)
         observations = _plausible_observations(run)
         if episodes > 0:

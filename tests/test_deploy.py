@@ -13,7 +13,8 @@ from exported import make_bounds, make_policy, make_run
 from acer_robot import deploy, verify_policy
 from acer_robot.deploy import export_policy, extreme_observations
 from acer_robot.errors import InputError
-from acer_robot.policies.deployed import DeployedPolicy, load_deployed
+from acer_robot.policies.deployed import load_deployed
+from acer_robot.policies.deployed_module import DeployedPolicy
 from acer_robot.policy_card import confidence_interval
 
 COMPANIONS = ["POLICY_CARD.md", "policy.json", "policy.pt", "test_vectors.npz"]

@@ -10,13 +10,9 @@ from exported import make_bounds, make_policy, make_run, ordinary_observations
 
 from acer_robot.deploy import describe
 from acer_robot.errors import InputError
-from acer_robot.policies.deployed import (
-    DeployedPolicy,
-    fallback_command,
-    load_deployed,
-    save_deployed,
-    weights_sha256,
-)
+from acer_robot.policies.deployed import load_deployed, save_deployed, weights_sha256
+from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.spec import fallback_command
 
 NETWORKS = {
     "default": {},
@@ -32,7 +28,7 @@ NETWORKS = {
 
 def exported(run, folder):
     """Save and load, so that what is tested is the archive."""
-    save_deployed(DeployedPolicy(run.policy, run.spec.bounds), describe(run), folder / "policy.pt")
+    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
     return load_deployed(folder / "policy.pt")
 
 
@@ -76,7 +72,9 @@ def test_saturated_commands_reach_their_bounds_and_no_further():
     bounds = make_bounds(low, high)
     policy = make_policy(joints=300, mean_bound=None)
     policy.actor.head.weight.mul_(1e4)
-    commands = DeployedPolicy(policy, bounds)(torch.from_numpy(ordinary_observations(policy))).double()
+    commands = DeployedPolicy(policy, make_run(policy, bounds).spec)(
+        torch.from_numpy(ordinary_observations(policy))
+    ).double()
     low, high = torch.tensor([bounds.low, bounds.high], dtype=torch.float64)
     assert ((commands >= low) & (commands <= high)).all()
     to_a_bound = torch.minimum(commands - low, high - commands).min(0).values
@@ -128,7 +126,7 @@ def test_equal_one_sided_tiny_and_huge_ranges():
     }
     bounds = make_bounds(*zip(*cases, strict=True))
     policy = make_policy(joints=len(cases))
-    module = DeployedPolicy(policy, bounds)
+    module = DeployedPolicy(policy, make_run(policy, bounds).spec)
     for batch in (torch.from_numpy(ordinary_observations(policy)), any_float32(1000, 5)):
         commands = module(batch).double()
         for joint, ((low, high), rounding) in enumerate(cases.items()):
@@ -177,14 +175,14 @@ def test_weights_that_could_overflow_are_refused(value):
     policy = make_policy()
     policy.actor.head.weight[0, 0] = value
     with pytest.raises(InputError, match="training has diverged"):
-        DeployedPolicy(policy, make_bounds())
+        DeployedPolicy(policy, make_run(policy).spec)
 
 
 def test_raw_observations_cannot_overflow_the_squares_of_a_layer_norm():
     policy = make_policy(normalize_observations=False)
     policy.actor.trunk[0].weight.mul_(1e12)
     with pytest.raises(InputError, match="training has diverged"):
-        DeployedPolicy(policy, make_bounds())
+        DeployedPolicy(policy, make_run(policy).spec)
 
 
 def test_the_file_carries_its_metadata_twice_and_its_weights_hash(tmp_path):
