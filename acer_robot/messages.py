@@ -15,6 +15,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from acer_robot.errors import InputError
 from acer_robot.options import did_you_mean, group_choices, options
 
 
@@ -31,7 +32,8 @@ def one_line(error: Exception) -> str:
         return (
             f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'"
         )
-    parts = [str(error), str(error.__cause__ or "")]
+    # An InputError tells the whole story; Hydra's errors leave the reason to their cause.
+    parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
     return " ".join(
         line.strip() for part in dict.fromkeys(parts) for line in part.splitlines() if line.strip()
     )
