@@ -8,6 +8,7 @@ import torch
 
 from acer_robot.config import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.errors import InputError
+from acer_robot.wandb_run import wandb_mode
 
 MAX_SEED = 2**31 - 1
 
@@ -17,7 +18,7 @@ def check_train(config: TrainConfig) -> None:
     for name in ("steps", "num_envs", "threads", "eval_every", "eval_episodes", "log_every"):
         check_range(name, getattr(config, name), 1)
     check_range("seed", config.seed, 0, MAX_SEED)
-    check_choice("wandb.mode", config.wandb.mode, ("auto", "online", "offline", "disabled"))
+    wandb_mode(config.wandb)
     _check_learner(config.learner)
     run_dir = Path(config.run_dir)
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):

@@ -6,6 +6,7 @@ The x-axis is environment steps everywhere, action repeat counted.
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -119,7 +120,8 @@ class Progress:
 
     def __init__(self, total_steps: int) -> None:
         self._total = total_steps
-        self._terminal = sys.stderr.isatty()
+        # A pseudo-terminal without a size has no room for a bar.
+        self._terminal = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
         # Speed is averaged over a minute or so: the first, random steps are fast and evaluations interrupt.
         self._bar: tqdm[Any] = tqdm(
             total=total_steps,
@@ -129,7 +131,7 @@ class Progress:
             smoothing=0.01,
             disable=not self._terminal,
         )
-        self._start = self._last_time = time.monotonic()
+        self._last_time = time.monotonic()
         self._last_step = 0
         self._pending = ""
 
@@ -144,7 +146,10 @@ class Progress:
         speed = (step - self._last_step) / max(now - self._last_time, 1e-9)
         left = tqdm.format_interval((self._total - step) / speed) if speed > 0 else "?"
         self._pending = f"step {step:,} of {self._total:,}, {speed:,.0f} steps/s, {left} left, {text}"
-        if now - self._last_time >= self.MIN_SECONDS and (step - self._last_step) * self.LINES >= self._total:
+        due = (
+            now - self._last_time >= self.MIN_SECONDS and (step - self._last_step) * self.LINES >= self._total
+        )
+        if due or self._last_step < self._total <= step:
             self.say(self._pending)
             self._pending, self._last_time, self._last_step = "", now, step
 

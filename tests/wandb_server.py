@@ -1,0 +1,75 @@
+"""A stand-in for a Weights & Biases server: it answers, keeps what it was sent, and can fall silent."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+VIEWER = {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+
+
+class Server:
+    """Listens on a free port of this machine until `stop`."""
+
+    def __init__(self):
+        self.bodies = []
+        self.silent = threading.Event()
+        self.stopping = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self._reply({})
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.bodies.append((self.path, body))
+                if outer.silent.is_set():
+                    outer.stopping.wait(60)
+                    return
+                self._reply(outer.answer(self.path, body))
+
+            do_PUT = do_POST  # noqa: N815
+
+            def log_message(self, *arguments):
+                pass
+
+            def _reply(self, answer):
+                content = json.dumps(answer).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def answer(self, path, body):
+        """Return what the real server would answer, as far as the client looks."""
+        if path != "/graphql":
+            return {}
+        request = json.loads(body)
+        query, variables = request["query"], request.get("variables") or {}
+        if "upsertBucket" in query:
+            project = {"id": "p", "name": "x", "entity": {"id": "e", "name": "me"}}
+            bucket = {
+                "id": "b",
+                "name": variables["name"],
+                "displayName": "r",
+                "config": "{}",
+                "project": project,
+            }
+            return {"data": {"upsertBucket": {"bucket": {**bucket, "historyLineCount": 0}, "inserted": True}}}
+        if "createRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables["files"]]
+            return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
+        return {"data": {"viewer": VIEWER, "serverInfo": {"features": [], "cliVersionInfo": {}}}}
+
+    def stop(self):
+        """Free the port and every request that hangs."""
+        self.stopping.set()
+        self._http.shutdown()
+        self._http.server_close()
