@@ -17,6 +17,9 @@ from acer_robot.policies.deployed import load_deployed
 from acer_robot.spec import FloatArray
 from acer_robot.tasks import make_task
 
+SEQUENCE = 100
+"""Control steps in a sequence of observations."""
+
 
 @dataclass(frozen=True)
 class ClosedLoop:
@@ -24,6 +27,8 @@ class ClosedLoop:
 
     observations: npt.NDArray[np.float32]
     """[N, n] states that the training-side policy met."""
+    sequence: npt.NDArray[np.float32]
+    """[T, n] the first of them in one environment, in order."""
     evaluation: dict[str, Any]
     """The score, as policy.json and evaluation.json record it."""
 
@@ -51,7 +56,8 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         expected = run_episodes(recorded, task)
     finally:
         task.close()
-    task = make_task(run.config.task, episodes, seed)
+    policy.reset()
+    task = make_task(policy.task_config, episodes, seed)
     try:
         got = run_episodes(policy.act, task)
     finally:
@@ -69,4 +75,5 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         "seed": seed,
         "policy_return_mean": float(expected.returns.mean()),
     }
-    return ClosedLoop(np.concatenate(observations).astype(np.float32), evaluation)
+    sequence = np.stack([batch[0] for batch in observations[:SEQUENCE]]).astype(np.float32)
+    return ClosedLoop(np.concatenate(observations).astype(np.float32), sequence, evaluation)

@@ -20,6 +20,7 @@ from acer_robot import verify_policy
 from acer_robot.checkpoint import TrainedRun, load_run
 from acer_robot.closed_loop import compare
 from acer_robot.command import run_command
+from acer_robot.command_filter import CommandFilter
 from acer_robot.config import ExportConfig, check_range
 from acer_robot.errors import InputError
 from acer_robot.policies.deployed import SCHEMA_VERSION, save_deployed
@@ -60,13 +61,14 @@ def export_policy(run: TrainedRun, out: Path, episodes: int = 0, seed: int = 0) 
         file = scratch / "policy.pt"
         module, metadata = DeployedPolicy(run.policy, run.spec), describe(run)
         complete = save_deployed(module, metadata, file)
-        observations = _plausible_observations(run)
+        observations = sequence = _plausible_observations(run)
         if episodes > 0:
             loop = compare(run, file, episodes, seed)
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
+            sequence = loop.sequence
             complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
             (scratch / "evaluation.json").write_text(json.dumps(loop.evaluation, indent=2) + "\n")
-        np.savez(scratch / "test_vectors.npz", **vectors(run, observations))  # type: ignore[arg-type]
+        np.savez(scratch / "test_vectors.npz", **vectors(run, observations, sequence))  # type: ignore[arg-type]
         _verify_and_describe(file, complete)
         (out / "evaluation.json").unlink(missing_ok=True)  # it would be an earlier file's
         for finished in sorted(scratch.iterdir()):
@@ -114,21 +116,25 @@ def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def vectors(run: TrainedRun, observations: Floats) -> dict[str, Floats]:
-    """Return test vectors: ordinary and extreme observations with the commands of the training-side policy.
+def vectors(run: TrainedRun, observations: Floats, sequence: Floats) -> dict[str, Floats]:
+    """Return test vectors: observations of three kinds with the commands of the training-side policy.
 
+    Ordinary and extreme ones are each the first of an episode; those of the sequence [T, n] follow another.
     A non-finite observation is given the fallback command.
     """
     arrays: dict[str, Floats] = {}
-    for kind, rows in (("", observations), ("extreme_", extreme_observations(run.spec.observation_size))):
+    extreme = extreme_observations(run.spec.observation_size)
+    for kind, rows in (("", observations), ("extreme_", extreme), ("sequence_", sequence)):
         with torch.no_grad():
             canonical = run.policy.act(torch.from_numpy(rows)).numpy()
         commands = run.spec.bounds.to_command(canonical.astype(np.float64))
         usable = np.isfinite(rows).all(axis=1, keepdims=True)
+        commands = np.where(usable, commands, fallback_command(run.spec.bounds))
+        in_a_row = kind == "sequence_"
+        command_filter = CommandFilter(run.spec, 1 if in_a_row else len(rows))
+        filtered = [command_filter(c[None])[0] for c in commands] if in_a_row else command_filter(commands)
         arrays[f"{kind}observations"] = rows
-        arrays[f"{kind}commands"] = np.where(usable, commands, fallback_command(run.spec.bounds)).astype(
-            np.float32
-        )
+        arrays[f"{kind}commands"] = np.asarray(filtered, dtype=np.float32)
     return arrays
 
 

@@ -25,8 +25,8 @@ returns commands `[{joints}]` or `[B, {joints}]` in actuator units (MuJoCo's `ct
 |---|---|---|
 {observation_rows}
 
-| command | low | high | fallback |
-|---|---|---|---|
+| command | low | high | fallback | largest change per second |
+|---|---|---|---|---|
 {command_rows}
 
 No command leaves these bounds, whatever comes in. An observation with a NaN or an infinity gives the fallback
@@ -95,8 +95,8 @@ Run in a process of its own that cannot import acer_robot, before this file was 
 def render_card(metadata: Mapping[str, Any]) -> str:
     """Return the card in Markdown for the contents of the policy.json beside a file."""
     spec = TaskSpec.from_dict(metadata["task"])
-    bounds = spec.bounds
-    joints = zip(bounds.names, bounds.low, bounds.high, metadata["fallback"], strict=True)
+    bounds, rates = spec.bounds, spec.slew_rate or (None,) * spec.action_size
+    joints = zip(bounds.names, bounds.low, bounds.high, metadata["fallback"], rates, strict=True)
     normalizer = metadata["normalizer"]
     return CARD.format(
         task=spec.id,
@@ -110,13 +110,14 @@ def render_card(metadata: Mapping[str, Any]) -> str:
             for field in spec.observation
         ),
         command_rows="\n".join(
-            f"| {name} | {low:g} | {high:g} | {rest:g} |" for name, low, high, rest in joints
+            f"| {name} | {low:g} | {high:g} | {rest:g} | {'any' if rate is None else f'{rate:g}'} |"
+            for name, low, high, rest, rate in joints
         ),
         file_sha256=metadata["file_sha256"],
         scores=_scores(metadata["evaluation"]),
         checks="\n".join(f"- {name}: {_plain(result)}" for name, result in metadata["verification"].items()),
         recipe=_table({"algorithm": metadata["algorithm"], **metadata["learner"]}),
-        rate_limit="How fast commands may change is not limited.",
+        rate_limit=_rate_limit(spec),
         limit=f"{normalizer['limit']:g} standard deviations" if normalizer["enabled"] else "±1e9",
         provenance=_table(
             {
@@ -153,6 +154,17 @@ def _scores(evaluation: Mapping[str, Any] | None) -> str:
             f"The training-side policy on the same episodes: {evaluation['policy_return_mean']:.1f}."
         )
     return "\n".join(lines)
+
+
+def _rate_limit(spec: TaskSpec) -> str:
+    if not spec.slew_rate and spec.low_pass_hz is None:
+        return "How fast commands may change is not limited."
+    low_pass = f" and by a first-order low-pass of {spec.low_pass_hz:g} Hz" if spec.low_pass_hz else ""
+    return (
+        f"Their changes are limited as the table says{low_pass},\n"
+        "  starting from the fallback command, which an unusable observation then approaches.\n"
+        "  So one loaded file serves one robot, or one batch, until `reset()`."
+    )
 
 
 def _entries(start: int, stop: int) -> str:

@@ -30,6 +30,20 @@ TOLERANCE = 1e-5
 """Largest difference from the training-side policy, in units of max(1, half the joint's range)."""
 FUZZED_ROWS = 100_000
 LATENCY_CALLS = 2_000
+RATE_STEPS = 2_000
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A loaded policy."""
+
+    step: Act
+    reset: Callable[[], None]
+
+    def fresh(self, observations: Floats) -> Floats:
+        """Return the first commands after a reset."""
+        self.reset()
+        return self.step(observations)
 
 
 class CheckError(Exception):
@@ -43,6 +57,8 @@ class Contract:
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
     fallback: npt.NDArray[np.float64]
+    steps: npt.NDArray[np.float64]
+    """[m] largest change from one command to the next; inf where it is not limited."""
     control_dt: float
     vectors: dict[str, Floats]
 
@@ -52,10 +68,15 @@ class Contract:
         return int(self.vectors["observations"].shape[1])
 
     @property
-    def tolerance(self) -> npt.NDArray[np.float64]:
-        """[m] largest permitted difference of a command, one step of float32 at its bounds included."""
+    def rounding(self) -> npt.NDArray[np.float64]:
+        """[m] one step of float32 at the larger bound."""
         largest = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float32)
-        return TOLERANCE * np.maximum(1.0, 0.5 * self.high - 0.5 * self.low) + np.spacing(largest)
+        return np.spacing(largest).astype(np.float64)
+
+    @property
+    def tolerance(self) -> npt.NDArray[np.float64]:
+        """[m] largest permitted difference of a command, one rounding included."""
+        return TOLERANCE * np.maximum(1.0, 0.5 * self.high - 0.5 * self.low) + self.rounding
 
     def outside(self, commands: Floats) -> npt.NDArray[np.bool_]:
         """Return where commands [B, m] break the bounds (NaN does).
@@ -69,13 +90,13 @@ class Contract:
         return outside
 
 
-def check_parity(act: Act, contract: Contract) -> str:
+def check_parity(runner: Runner, contract: Contract) -> str:
     """Compare with the training-side policy on ordinary and on extreme finite observations."""
     worst = 0.0
     for kind in ("", "extreme_"):
         observations, expected = contract.vectors[f"{kind}observations"], contract.vectors[f"{kind}commands"]
         usable = np.isfinite(observations).all(axis=1)
-        error = np.abs(act(observations) - expected)[usable]
+        error = np.abs(runner.fresh(observations) - expected)[usable]
         if not (error <= contract.tolerance).all():
             row, joint = np.argwhere(~(error <= contract.tolerance))[0]
             raise CheckError(f"command {joint} of {kind}observation {row} is off by {error[row, joint]:.3g}")
@@ -83,19 +104,19 @@ def check_parity(act: Act, contract: Contract) -> str:
     return f"largest difference {worst:.2g}"
 
 
-def check_fallback(act: Act, contract: Contract) -> str:
+def check_fallback(runner: Runner, contract: Contract) -> str:
     """A row with a non-finite entry gives the recorded fallback command, and does not touch other rows."""
     observations = contract.vectors["extreme_observations"]
     unusable = ~np.isfinite(observations).all(axis=1)
-    commands = act(observations)
-    singles = np.stack([act(row) for row in observations])
+    commands = runner.fresh(observations)
+    singles = np.stack([runner.fresh(row) for row in observations])
     for name, got in (("in a batch", commands), ("alone", singles)):
         if not (got[unusable] == contract.fallback.astype(np.float32)).all():
             raise CheckError(f"a non-finite observation {name} does not give the fallback command")
     return f"{int(unusable.sum())} non-finite observations"
 
 
-def check_bounds(act: Act, contract: Contract) -> str:
+def check_bounds(runner: Runner, contract: Contract) -> str:
     """No command leaves its bounds for random bit patterns and magnitudes, in batches of many sizes."""
     random, rows = np.random.default_rng(0), 0
     for size in (1, 2, 7, 8, 64, 1000, FUZZED_ROWS):
@@ -104,7 +125,7 @@ def check_bounds(act: Act, contract: Contract) -> str:
         with np.errstate(over="ignore", under="ignore"):
             scaled = (random.standard_normal((size, contract.width)) * powers).astype(np.float32)
         for observations in (bits, scaled):
-            outside = contract.outside(act(observations))
+            outside = contract.outside(runner.fresh(observations))
             if outside.any():
                 row, joint = np.argwhere(outside)[0]
                 raise CheckError(f"command {joint} leaves its bounds for {observations[row].tolist()}")
@@ -112,38 +133,39 @@ def check_bounds(act: Act, contract: Contract) -> str:
     return f"{rows} random observations"
 
 
-def check_batches(act: Act, contract: Contract) -> str:
+def check_batches(runner: Runner, contract: Contract) -> str:
     """Single observations and batches of 1 and 8 give the same commands."""
     observations = contract.vectors["observations"]
     for start in range(0, len(observations) - 7, 8):
         rows = observations[start : start + 8]
-        together = act(rows)
+        together = runner.fresh(rows)
         for row, command in zip(rows, together, strict=True):
-            for other in (act(row), act(row[None])[0]):
+            for other in (runner.fresh(row), runner.fresh(row[None])[0]):
                 if other.shape != command.shape or not (np.abs(other - command) <= contract.tolerance).all():
                     raise CheckError("an observation gives one command alone and another in a batch of 8")
     return "single, 1 and 8"
 
 
-def check_determinism(act: Act, contract: Contract) -> str:
+def check_determinism(runner: Runner, contract: Contract) -> str:
     """The same observations give the same bits."""
     observations = contract.vectors["observations"]
-    first = act(observations)
-    act(contract.vectors["extreme_observations"])
-    if not np.array_equal(first, act(observations)):
+    first = runner.fresh(observations)
+    runner.fresh(contract.vectors["extreme_observations"])
+    if not np.array_equal(first, runner.fresh(observations)):
         raise CheckError("the same observations gave other commands the second time")
     return "bitwise"
 
 
-def check_latency(act: Act, contract: Contract) -> dict[str, float]:
+def check_latency(runner: Runner, contract: Contract) -> dict[str, float]:
     """Time single observations on one thread; the median must fit into a control period."""
     row = contract.vectors["observations"][0]
+    runner.reset()
     for _ in range(100):
-        act(row)
+        runner.step(row)
     times = np.empty(LATENCY_CALLS)
     for i in range(LATENCY_CALLS):
         start = time.perf_counter_ns()
-        act(row)
+        runner.step(row)
         times[i] = (time.perf_counter_ns() - start) / 1e3
     p50, p99 = (float(np.percentile(times, q)) for q in (50, 99))
     if p50 > contract.control_dt * 1e6:
@@ -153,12 +175,32 @@ def check_latency(act: Act, contract: Contract) -> dict[str, float]:
     return {"p50": round(p50, 1), "p99": round(p99, 1), "max": round(float(times.max()), 1)}
 
 
-SHARED_CHECKS: dict[str, Callable[[Act, Contract], Any]] = {
+def check_sequence(runner: Runner, contract: Contract) -> str:
+    """Observations in a row give the training side's commands; none changes faster than it may."""
+    observations, expected = contract.vectors["sequence_observations"], contract.vectors["sequence_commands"]
+    runner.reset()
+    error = np.abs(np.stack([runner.step(row) for row in observations]) - expected)
+    if not (error <= contract.tolerance).all():
+        step = int(np.flatnonzero(~(error <= contract.tolerance).all(axis=1))[0])
+        raise CheckError(f"command {step} after a reset is off by {error[step].max():.3g}")
+    if not np.isfinite(contract.steps).any():
+        return f"{len(observations)} in a row"
+    bits = np.random.default_rng(1).integers(0, 2**32, (RATE_STEPS, contract.width), dtype=np.uint32)
+    runner.reset()
+    commands = np.stack([runner.step(row) for row in bits.view(np.float32)])
+    changes = np.abs(np.diff(commands.astype(np.float64), axis=0, prepend=contract.fallback[None]))
+    if not (changes <= contract.steps + contract.rounding).all() or contract.outside(commands).any():
+        raise CheckError("a command changes faster than its slew rate allows, or leaves its bounds")
+    return f"{len(observations)} in a row, slew rates for {RATE_STEPS} random observations"
+
+
+SHARED_CHECKS: dict[str, Callable[[Runner, Contract], Any]] = {
     "parity": check_parity,
     "fallback": check_fallback,
     "bounds": check_bounds,
     "batches": check_batches,
     "determinism": check_determinism,
+    "sequence": check_sequence,
     "latency_us": check_latency,
 }
 
@@ -195,7 +237,9 @@ def read_contract(folder: Path, metadata: dict[str, Any]) -> Contract:
     low, high, fallback = (
         np.array(values) for values in (bounds["low"], bounds["high"], metadata["fallback"])
     )
-    return Contract(low, high, fallback, metadata["task"]["control_dt"], vectors)
+    dt, rates = metadata["task"]["control_dt"], metadata["task"]["slew_rate"] or [None] * len(low)
+    steps = np.array([np.inf if rate is None else rate * dt for rate in rates])
+    return Contract(low, high, fallback, steps, dt, vectors)
 
 
 def verify_torchscript(path: Path) -> dict[str, Any]:
@@ -208,7 +252,7 @@ def verify_torchscript(path: Path) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         module: torch.jit.ScriptModule = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
 
-    def act(observations: Floats) -> Floats:
+    def step(observations: Floats) -> Floats:
         with torch.inference_mode():
             commands: Floats = module.forward(torch.from_numpy(observations)).numpy()
         return commands
@@ -216,7 +260,9 @@ def verify_torchscript(path: Path) -> dict[str, Any]:
     checks: dict[str, Callable[[], Any]] = {
         "archive": partial(check_archive, module, extra["policy.json"], beside, contract)
     }
-    checks |= {name: partial(check, act, contract) for name, check in SHARED_CHECKS.items()}
+    checks |= {
+        name: partial(check, Runner(step, module.reset), contract) for name, check in SHARED_CHECKS.items()
+    }
     return run_checks(checks)
 
 

@@ -1,5 +1,6 @@
 """`acer-export`: a file appears only if every check passed in a process without acer_robot."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -101,6 +102,23 @@ class Optimistic(DeployedPolicy):
         return self._command(offset), torch.ones_like(offset.sum(-1)) > 0
 
 
+class Sluggish(DeployedPolicy):
+    """Its commands change half as fast as they may."""
+
+    def _limited(self, command):
+        step = 0.5 * self.steps
+        command = command.clamp(self.previous - step, self.previous + step)
+        self.previous = command.clone()
+        return command
+
+
+class Restless(DeployedPolicy):
+    """Forgets its last command, and so may go from one end to the other."""
+
+    def _limited(self, command):
+        return command.clamp(self.fallback - self.steps, self.fallback + self.steps)
+
+
 class Unclear(DeployedPolicy):
     def _offset(self, observation):
         if observation.size(-1) != self.observation_size:
@@ -126,6 +144,57 @@ def test_a_file_that_fails_is_refused_by_name_and_leaves_nothing(sabotage, check
     assert list((tmp_path / "export").iterdir()) == []
 
 
+@pytest.mark.parametrize(("sabotage", "check"), [(Sluggish, "parity"), (Restless, "sequence")])
+def test_a_file_that_limits_changes_otherwise_than_training_is_refused(
+    sabotage, check, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(deploy, "DeployedPolicy", sabotage)
+    with pytest.raises(InputError, match=f"check '{check}' failed"):
+        export_policy(make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0)), tmp_path)
+
+
+def test_slew_rates_are_exported_checked_and_on_the_card(tmp_path):
+    run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0), low_pass_hz=3.0)
+    export_policy(run, tmp_path)
+    loaded = load_deployed(tmp_path / "policy.pt")
+    assert loaded.spec == run.spec
+    beside = json.loads((tmp_path / "policy.json").read_text())
+    assert "slew rates for 2000" in beside["verification"]["sequence"]
+    card = (tmp_path / "POLICY_CARD.md").read_text()
+    assert "| joint0 | -1 | 1 | 0 | 5 |" in card
+    assert "| joint1 | -0.25 | 2 | 0 | any |" in card
+    assert "low-pass of 3 Hz" in card
+
+
+class Climbing:
+    """Its command grows by the same change at each step."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def reset(self):
+        self.command = np.zeros(1, np.float32)
+
+    def step(self, row):
+        command = self.command
+        self.command = (command + np.float32(self.change)).clip(-1, 1)
+        return command
+
+
+@pytest.mark.parametrize(("change", "allowed"), [(0.25, True), (0.251, False)])
+def test_the_sequence_check_sees_a_command_that_changes_too_fast(change, allowed):
+    promise = dataclasses.replace(contract([-1.0], [1.0], None), steps=np.array([0.25]))
+    promise.vectors["sequence_observations"] = np.zeros((1, 3), np.float32)
+    promise.vectors["sequence_commands"] = np.zeros((1, 1), np.float32)
+    policy = Climbing(change)
+    checked = verify_policy.Runner(policy.step, policy.reset)
+    if allowed:
+        assert "slew rates" in verify_policy.check_sequence(checked, promise)
+    else:
+        with pytest.raises(verify_policy.CheckError, match="faster than its slew rate"):
+            verify_policy.check_sequence(checked, promise)
+
+
 def test_an_earlier_export_survives_a_refused_one(export, monkeypatch):
     before = {path.name: path.read_bytes() for path in export.iterdir()}
     monkeypatch.setattr(deploy, "DeployedPolicy", NotSafe)
@@ -148,7 +217,12 @@ def test_the_checking_process_cannot_import_acer_robot(export, tmp_path):
 def contract(low, high, commands):
     rows = np.zeros((8, 3), dtype=np.float32)
     vectors = {"observations": rows, "commands": commands, "extreme_observations": extreme_observations(3)}
-    return verify_policy.Contract(np.array(low), np.array(high), np.zeros(len(low)), 0.01, vectors)
+    unlimited = np.full(len(low), np.inf)
+    return verify_policy.Contract(np.array(low), np.array(high), np.zeros(len(low)), unlimited, 0.01, vectors)
+
+
+def runner(act):
+    return verify_policy.Runner(act, lambda: None)
 
 
 def test_the_bounds_check_sees_one_step_of_float32_too_far():
@@ -158,7 +232,7 @@ def test_the_bounds_check_sees_one_step_of_float32_too_far():
             assert promise.outside(np.array([[value]], dtype=np.float32))[0, 0] != inside
     assert promise.outside(np.array([[np.nan]], dtype=np.float32)).all()
     with pytest.raises(verify_policy.CheckError, match="leaves its bounds"):
-        verify_policy.check_bounds(lambda rows: np.full((len(rows), 1), 0.8, np.float32), promise)
+        verify_policy.check_bounds(runner(lambda rows: np.full((len(rows), 1), 0.8, np.float32)), promise)
 
 
 def test_the_bounds_check_grants_an_unrepresentable_constant_its_nearest_float32():
@@ -174,15 +248,13 @@ def test_the_batch_check_sees_rows_that_depend_on_each_other():
         return np.full((*rows.shape[:-1], 1), 0.1 * (rows.ndim == 2 and len(rows) > 1), np.float32)
 
     with pytest.raises(verify_policy.CheckError, match="batch of 8"):
-        verify_policy.check_batches(leaky, promise)
+        verify_policy.check_batches(runner(leaky), promise)
 
 
 def test_a_policy_slower_than_its_robot_is_refused():
-    promise = verify_policy.Contract(
-        np.zeros(1), np.zeros(1), np.zeros(1), 1e-9, contract([0], [0], None).vectors
-    )
+    promise = dataclasses.replace(contract([0.0], [0.0], None), control_dt=1e-9)
     with pytest.raises(verify_policy.CheckError, match="longer than the control period"):
-        verify_policy.check_latency(lambda row: row, promise)
+        verify_policy.check_latency(runner(lambda row: row), promise)
 
 
 def test_confidence_interval():
