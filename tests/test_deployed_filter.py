@@ -86,7 +86,9 @@ def test_low_pass_that_cannot_be_used(frequency):
 
 
 def test_a_slow_low_pass_does_not_round_to_standing_still():
-    assert smoothing(make_spec(make_bounds([-1], [1]), low_pass_hz=1e-12)) == pytest.approx(2e-14 * 2 * np.pi)
+    assert smoothing(make_spec(make_bounds([-1], [1]), low_pass_hz=1e-12)) == pytest.approx(
+        2e-14 * 2 * np.pi, rel=1e-9, abs=0
+    )
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
@@ -119,6 +121,18 @@ def test_no_observation_leaves_the_bounds_or_exceeds_the_slew_rate(limits):
         assert (np.abs(commands - last) <= rates * 0.02 + 3e-7).all()
         assert ((commands >= run.spec.bounds.low) & (commands <= run.spec.bounds.high)).all()
         last = commands
+
+
+def test_a_low_pass_does_not_round_out_of_the_bounds():
+    # previous + alpha (command - previous), with alpha just below 1, of many joints rounds past some.
+    low, high = np.sort(np.random.default_rng(0).uniform(-1, 1, (2, 300)), axis=0)
+    policy = make_policy(joints=300, mean_bound=None)
+    policy.actor.head.weight.mul_(1e4)
+    run = make_run(policy, make_bounds(low, high), low_pass_hz=115.0)
+    module = DeployedPolicy(policy, run.spec)
+    for row in torch.from_numpy(ordinary_observations(policy, 200)):
+        command = module(row).double().numpy()
+        assert ((command >= low) & (command <= high)).all()
 
 
 def test_an_unusable_observation_approaches_the_fallback():
