@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,13 @@ from typing import TYPE_CHECKING
 import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from acer_robot.command import run_command
-from acer_robot.config import RenderConfig, TaskConfig, check_range
+from acer_robot.config import RenderConfig, check_range
 from acer_robot.errors import InputError
 
 if TYPE_CHECKING:
+    from acer_robot.policies.deployed import LoadedPolicy
     from acer_robot.tasks import VectorTask
 
 GL_PACKAGES = {"egl": "libegl1 libgl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
@@ -100,10 +100,10 @@ def render_policy(config: RenderConfig) -> Video:
     _check(config)
     policy, out = load_deployed(Path(config.policy)), Path(config.out)
     size = (config.width, config.height)
-    task = make_task(TaskConfig(**policy.metadata["task_config"]), 1, config.seed, size)
+    task = make_task(policy.task_config, 1, config.seed, size)
     try:
-        rollout = Rollout(policy.module, task, config)
-        frames = write_video(out, rollout.pictures(), size, rollout.fps)
+        rollout = Rollout(policy, task, config)
+        frames = write_video(out, rollout.pictures(), rollout.fps)
     finally:
         task.close()
     return Video(frames, rollout.fps, tuple(rollout.returns))
@@ -116,8 +116,8 @@ class Rollout:
     `fps = 1 / (stride * control_dt)` the video plays in real time.
     """
 
-    def __init__(self, module: Callable[[Tensor], Tensor], task: VectorTask, config: RenderConfig) -> None:
-        self._module, self._task, self._episodes = module, task, config.episodes
+    def __init__(self, policy: LoadedPolicy, task: VectorTask, config: RenderConfig) -> None:
+        self._policy, self._task, self._episodes = policy, task, config.episodes
         self._stride = max(1, round(1.0 / (config.fps * task.spec.control_dt)))
         self._max_commands = math.inf
         if config.max_seconds is not None:
@@ -128,33 +128,36 @@ class Rollout:
     def pictures(self) -> Iterator[Picture]:
         """Run the episodes and yield their pictures [H, W, 3]; `returns` grows by one for each."""
         for _ in range(self._episodes):
+            self._policy.reset()
             observations, done, commands = self._task.reset(), False, 0
             self.returns.append(0.0)
             while not done and commands < self._max_commands:
                 if commands % self._stride == 0:
                     yield self._task.render()
-                with torch.no_grad():
-                    result = self._task.step(self._module(torch.from_numpy(observations)).numpy())
+                result = self._task.step(self._policy.act(observations))
                 self.returns[-1] += float(result.rewards[0])
                 done = bool(result.terminated[0] or result.truncated[0])
                 observations, commands = result.observations, commands + 1
 
 
-def write_video(out: Path, pictures: Iterator[Picture], size: tuple[int, int], fps: float) -> int:
-    """Encode pictures of (width, height) pixels as H.264 in yuv420p, for every browser; return their number.
+def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
+    """Encode pictures [H, W, 3] as H.264 in yuv420p, which every browser plays; return their number.
 
-    The file appears at `out` when it is complete, and not at all if anything goes wrong.
+    The file appears at `out` when it is complete, and not at all if anything goes wrong. An odd last row or
+    column is dropped: the format halves both.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.unfinished.mp4")
+    first = next(pictures)
+    height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     encoder = imageio_ffmpeg.write_frames(
-        str(unfinished), size, fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2
+        str(unfinished), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2
     )
     encoder.send(None)
     frames = 0
     try:
-        for picture in pictures:
-            encoder.send(np.ascontiguousarray(picture))
+        for picture in itertools.chain([first], pictures):
+            encoder.send(np.ascontiguousarray(picture[:height, :width]))
             frames += 1
         encoder.close()
         unfinished.replace(out)
@@ -222,9 +225,7 @@ def _check(config: RenderConfig) -> None:
             f"max_seconds={config.max_seconds!r} is out of range; expected a number above 0, or null"
         )
     for name in ("width", "height"):
-        check_range(name, getattr(config, name), 16)
-        if getattr(config, name) % 2:
-            raise InputError(f"{name}={getattr(config, name)} is odd; H.264 needs an even number of pixels")
+        check_range(name, getattr(config, name), 16, 4096)
 
 
 def _render(config: RenderConfig) -> None:
