@@ -33,7 +33,9 @@ class TrainedRun:
     """Environment steps of training."""
 
 
-def save_checkpoint(run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int) -> Path:
+def save_checkpoint(
+    run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int
+) -> Path:
     """Write `checkpoints/latest.pt` so that a crash half-way leaves the previous one untouched.
 
     Args:
@@ -66,7 +68,9 @@ def read_checkpoint(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / "checkpoints" / "latest.pt"
     if not path.is_file():
-        raise InputError(f"{run_dir} has no checkpoint: {path} does not exist; give the folder of a training run")
+        raise InputError(
+            f"{run_dir} has no checkpoint: {path} does not exist; give the folder of a training run"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

@@ -22,12 +22,8 @@ def check_train(config: TrainConfig) -> None:
     _check_learner(config.learner)
     run_dir = Path(config.run_dir)
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise InputError(f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it")
-    stored = config.learner.replay_size // config.num_envs
-    if config.learner.segment_length > stored:
         raise InputError(
-            f"learner.segment_length={config.learner.segment_length} does not fit into the replay: learner.replay_size="
-            f"{config.learner.replay_size} over {config.num_envs} environments holds {stored} steps of each"
+            f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it"
         )
 
 
@@ -35,7 +31,9 @@ def _check_learner(options: LearnerConfig) -> None:
     above = {"std_init": 0.0, "std_min": 0.0, "std_max": 0.0, "lr": 0.0, "replay_ratio": 0.0}
     for name, low in above.items():
         if not getattr(options, name) > low:
-            raise InputError(f"learner.{name}={getattr(options, name)!r} is out of range; expected {name} > {low:g}")
+            raise InputError(
+                f"learner.{name}={getattr(options, name)!r} is out of range; expected {name} > {low:g}"
+            )
     for name in ("gamma", "trace_lambda", "alpha", "target_alpha"):
         check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
     for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts"):
@@ -71,7 +69,9 @@ def select_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            raise InputError(f"device={name!r} was asked for, but torch sees {count} CUDA device(s); use device=cpu")
+            raise InputError(
+                f"device={name!r} was asked for, but torch sees {count} CUDA device(s); use device=cpu"
+            )
     return device
 
 

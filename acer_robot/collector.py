@@ -14,9 +14,11 @@ from acer_robot.trajectory import Trajectory
 
 
 class Collector:
-    """One vector step at a time: sample from the current policy, act, check, store, learn the observation statistics."""
+    """One vector step at a time: sample from the policy, act, check, store, learn the observation statistics."""
 
-    def __init__(self, task: VectorTask, policy: Policy, replay: Replay, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, task: VectorTask, policy: Policy, replay: Replay, device: torch.device, seed: int
+    ) -> None:
         self.task, self.policy, self.replay, self.device = task, policy, replay, device
         self.env_steps = 0
         """Environment steps so far, action repeat counted."""

@@ -43,7 +43,7 @@ class LearnerConfig:
     gamma: float = 0.99
     """Discount gamma per command."""
     c: float = 5.0
-    """Truncation c of the importance ratio in the policy gradient (eq. 15); inf switches truncation and correction off."""
+    """Truncation c of the importance ratio in the policy gradient (eq. 15); inf: no truncation, no correction."""
     correction: bool = True
     """Whether the bias correction term [1 - c/rho']_+ of eq. 15 is added."""
     trace_lambda: float = 1.0
@@ -95,7 +95,7 @@ class LearnerConfig:
 
     # Policy gradient beyond the paper
     advantage_scaling: bool = True
-    """Whether advantages are divided by a running root mean square, so that delta does not depend on the reward scale."""
+    """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""
     pathwise: float = 1.0
     """Weight of the pathwise gradient of A(x, a) at a reparameterised sample, added to g before the projection."""
     entropy_target: float | None = -0.3

@@ -33,5 +33,5 @@ class FlatParameters:
         return self.values.grad
 
     def average_towards(self, current: FlatParameters, alpha: float) -> None:
-        """values <- alpha values + (1 - alpha) current."""
+        """Move to `alpha values + (1 - alpha) current`."""
         self.values.lerp_(current.values, 1.0 - alpha)

@@ -21,11 +21,13 @@ from acer_robot.policies.policy import Policy
 from acer_robot.trajectory import Trajectory
 
 _MOMENT_DECAY = 0.99
+_MIN_LOG_TEMPERATURE = math.log(1e-3)
+"""Lower, the entropy plays no part, and it would take thousands of updates to come back."""
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Tensors of one update, unreduced and still on the device; see `acer_robot.diagnostics` for what is made of them."""
+    """Tensors of one update, unreduced and still on the device; `acer_robot.diagnostics` reduces them."""
 
     log_rho: Tensor
     """[T, B]"""
@@ -138,7 +140,9 @@ class Learner(nn.Module):
 
         # Returns, backward in time. Without a target critic the learnt one gives their values, as in the paper.
         online = estimate(self.critic, x, actions[:2], actions[2:])
-        traces = acer.trace_coefficients(log_rho, self.action_size, config.trace_exponent, config.trace_lambda)
+        traces = acer.trace_coefficients(
+            log_rho, self.action_size, config.trace_exponent, config.trace_lambda
+        )
         q_ret, q_opc = self._returns(batch, x, next_x, actions, traces)
 
         # Policy: g in phi per state, projected onto the trust region.
@@ -164,7 +168,17 @@ class Learner(nn.Module):
         loss = loss_q + loss_v + self._temperature_loss(entropy)
         self._step((mean, log_std), z, loss)
         return Diagnostics(
-            log_rho, log_rho_sampled, traces, g, z, phi, phi_average, v, entropy, loss_q.detach(), loss_v.detach()
+            log_rho,
+            log_rho_sampled,
+            traces,
+            g,
+            z,
+            phi,
+            phi_average,
+            v,
+            entropy,
+            loss_q.detach(),
+            loss_v.detach(),
         )
 
     def _rows(self, phi_like: Phi) -> Tensor:
@@ -207,7 +221,9 @@ class Learner(nn.Module):
         """Return the departures from the paper that are added to g, and the entropy per state."""
         temperature = self.log_temperature.detach().exp() if self.config.entropy_target is not None else 0.0
         weights = (self.config.pathwise / scale, temperature)
-        return pathwise_gradient(self.critic, online, 1, self.actor, phi, noise, weights, self.config.pessimism)
+        return pathwise_gradient(
+            self.critic, online, 1, self.actor, phi, noise, weights, self.config.pessimism
+        )
 
     def _critic_losses(self, online: Estimates, q_ret: Tensor, log_rho: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, averaged over states, summed over critics."""
@@ -237,13 +253,15 @@ class Learner(nn.Module):
             if config.max_grad_norm is not None:
                 gradient.mul_((config.max_grad_norm / gradient.norm().clamp_min(1e-12)).clamp(max=1.0))
         self.optimizer.step()
+        with torch.no_grad():
+            self.log_temperature.clamp_(min=_MIN_LOG_TEMPERATURE)
         self.flat_average.average_towards(self.flat_actor, config.alpha)
         if config.target_alpha > 0.0:
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 
 
 def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
-    """Return log rho [M, T, B] of M pre-squash actions per state, `actions` [M, T, B, d], under phi and mu's statistics."""
+    """Return log rho [M, T, B] of M pre-squash actions per state, `actions` [M, T, B, d], under phi and mu."""
     pi = acer.gaussian_log_prob(actions, *(part.expand_as(actions) for part in phi))
     behaviour = (batch.behaviour_mean.expand_as(actions), batch.behaviour_log_std.expand_as(actions))
     return acer.importance_log_ratio(pi, acer.gaussian_log_prob(actions, *behaviour))
@@ -272,5 +290,10 @@ def build_actor(config: LearnerConfig, observation_size: int, action_size: int) 
 def build_critic(config: LearnerConfig, observation_size: int, action_size: int) -> DuelingCritic:
     """Return freshly initialised critics as the options describe them."""
     return DuelingCritic(
-        observation_size, action_size, config.hidden, config.advantage_hidden, config.layer_norm, config.critics
+        observation_size,
+        action_size,
+        config.hidden,
+        config.advantage_hidden,
+        config.layer_norm,
+        config.critics,
     )

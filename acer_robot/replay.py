@@ -41,7 +41,7 @@ class Replay:
         if segment_length > self.capacity:
             raise InputError(
                 f"learner.segment_length={segment_length} does not fit into the replay: learner.replay_size="
-                f"{transitions} over {num_envs} environments holds {self.capacity} steps of each; shorten one or enlarge the other"
+                f"{transitions} over {num_envs} environments holds {self.capacity} steps of each"
             )
         self._widths = [observation_size, observation_size, action_size, action_size, action_size, 1, 1, 1]
         shape = (self.capacity, num_envs, sum(self._widths))
@@ -75,7 +75,9 @@ class Replay:
         """
         starts = self.size - self.segment_length + 1
         if starts < 1:
-            raise InputError(f"the replay holds {self.size} steps, fewer than one segment of {self.segment_length}")
+            raise InputError(
+                f"the replay holds {self.size} steps, fewer than one segment of {self.segment_length}"
+            )
         device = self._data.device
         oldest = self._head if self.size == self.capacity else 0
         start = torch.randint(starts, (segments,), generator=self._generator, device=device) + oldest

@@ -13,11 +13,12 @@ import sys
 import time
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from acer_robot.config import LearnerConfig
 from acer_robot.learner import Learner
 from acer_robot.replay import Replay
 from acer_robot.trajectory import Trajectory
-from torch.utils.flop_counter import FlopCounterMode
 
 OBSERVATIONS, JOINTS, ENVIRONMENTS, STEPS = 17, 6, 16, 1000
 """The sizes of HalfCheetah-v5."""
@@ -35,7 +36,9 @@ def filled_replay(segment_length: int, device: torch.device) -> Replay:
         ends = torch.rand(ENVIRONMENTS, device=device) < 0.001
         std = torch.full((ENVIRONMENTS, JOINTS), -0.7, device=device)
         observations, successors, actions = normal(OBSERVATIONS), normal(OBSERVATIONS), 0.5 * normal(JOINTS)
-        replay.add(Trajectory(observations, successors, actions, normal(), ends, ends, torch.zeros_like(std), std))
+        replay.add(
+            Trajectory(observations, successors, actions, normal(), ends, ends, torch.zeros_like(std), std)
+        )
     return replay
 
 

@@ -1,4 +1,4 @@
-"""The stochastic dueling critic: a state trunk, a value head, and a small advantage head over trunk features and action."""
+"""The stochastic dueling critic: a state trunk, a value head, a small advantage head over features and action."""
 
 from __future__ import annotations
 
@@ -84,10 +84,12 @@ class DuelingCritic(nn.Module):
         return value.view(features.shape[:-1])
 
     def advantage(self, features: Tensor, actions: Tensor) -> Tensor:
-        """Return A(x, a) [M, K, ..] of M canonical actions per state, `actions` [M, .., d], from features [K, .., h]."""
+        """Return A(x, a) [M, K, ..] of M canonical actions [M, .., d] per state, from features [K, .., h]."""
         samples, states = actions.shape[0], features.shape[1:-1]
         from_state = self.advantage_state(features.flatten(1, -2)).unsqueeze(1)
         from_action = torch.matmul(actions.reshape(-1, actions.shape[-1]), self.advantage_action)
-        hidden = functional.relu(from_state + from_action.view(self.members, samples, -1, from_action.shape[-1]))
+        hidden = functional.relu(
+            from_state + from_action.view(self.members, samples, -1, from_action.shape[-1])
+        )
         flat: Tensor = self.advantage_head(hidden.flatten(1, -2))
         return flat.view(self.members, samples, *states).transpose(0, 1)

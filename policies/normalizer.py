@@ -42,7 +42,9 @@ class ObservationNormalizer(nn.Module):
         delta = batch_mean - self.mean
         weight = batch_count / total
         self.variance.copy_(
-            self.variance * (self.count / total) + batch_variance * weight + delta.square() * weight * (self.count / total)
+            self.variance * (self.count / total)
+            + batch_variance * weight
+            + delta.square() * weight * (self.count / total)
         )
         self.mean.add_(delta * weight)
         self.count.copy_(total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+
 from acer_robot.config import LearnerConfig
 from acer_robot.learner import Learner
 from acer_robot.trajectory import Trajectory
@@ -17,7 +18,9 @@ def small_learner(device="cpu", observation_size=3, action_size=2, dtype=torch.f
     return Learner(config, observation_size, action_size, torch.device(device), seed=1, dtype=dtype)
 
 
-def random_batch(steps=5, segments=4, observation_size=3, action_size=2, dtype=torch.float32, seed=0, ends=0.2):
+def random_batch(
+    steps=5, segments=4, observation_size=3, action_size=2, dtype=torch.float32, seed=0, ends=0.2
+):
     """A batch of segments with terminals and time limits inside, and mu close to, but not equal to, pi."""
     generator = torch.Generator().manual_seed(seed)
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from batches import small_learner
+
 from acer_robot.acer import gaussian_log_prob
 from acer_robot.collector import Collector
 from acer_robot.errors import NonFiniteError
 from acer_robot.replay import Replay
 from acer_robot.spec import ActionBounds
-
-from batches import small_learner
 
 CPU = torch.device("cpu")
 BOUNDS = ActionBounds(("a", "b"), (-1.0, 2.0), (3.0, 6.0))
@@ -103,6 +103,8 @@ def test_the_statistics_learn_each_observation_that_is_acted_on():
 @pytest.mark.parametrize("poison", ["reward", "observation"])
 def test_a_value_that_is_not_finite_stops_with_its_name_and_is_not_stored(poison):
     collector, _, replay = collector_for(CountingTask(poison))
-    with pytest.raises(NonFiniteError, match=rf"{poison} of counting .* environment\(s\) \[1\] at environment step 0"):
+    with pytest.raises(
+        NonFiniteError, match=rf"{poison} of counting .* environment\(s\) \[1\] at environment step 0"
+    ):
         collector.step()
     assert replay.size == 0

@@ -7,11 +7,11 @@ import dataclasses
 
 import pytest
 import torch
-from acer_robot.diagnostics import FORMULAS, summarise
-from acer_robot.errors import NonFiniteError
+from batches import moved_to, random_batch, small_learner
 from torch import nn
 
-from batches import moved_to, random_batch, small_learner
+from acer_robot.diagnostics import FORMULAS, summarise
+from acer_robot.errors import NonFiniteError
 
 PAPER = {
     "learned_std": False,
@@ -31,7 +31,9 @@ def parameters(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
 
 
-@pytest.mark.parametrize("options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}]
+)
 def test_the_update_never_asks_the_device_for_a_number(options):
     """A meta tensor has no value: whatever would synchronise with the host raises."""
     learner = small_learner("meta", **options)
@@ -211,4 +213,6 @@ def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
     finally:
         torch.cuda.set_sync_debug_mode("default")
     cpu.update(batch)
-    torch.testing.assert_close(cuda.flat_actor.values.grad.cpu(), cpu.flat_actor.values.grad, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        cuda.flat_actor.values.grad.cpu(), cpu.flat_actor.values.grad, rtol=1e-3, atol=1e-5
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from acer_robot.errors import InputError
 from acer_robot.replay import Replay
 from acer_robot.trajectory import Trajectory

@@ -93,7 +93,9 @@ def gaussian_kl(mean_p: Tensor, log_std_p: Tensor, mean_q: Tensor, log_std_q: Te
     return (0.5 * torch.expm1(2.0 * log_ratio) - log_ratio + 0.5 * distance.square()).sum(-1)
 
 
-def gaussian_kl_gradient(mean_avg: Tensor, log_std_avg: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+def gaussian_kl_gradient(
+    mean_avg: Tensor, log_std_avg: Tensor, mean: Tensor, log_std: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return k = grad_phi KL[average || current] with respect to the *current* statistics.
 
     `k_m = (m - m_avg) / s^2` and `k_logs = 1 - (s_avg^2 + (m - m_avg)^2) / s^2`

@@ -98,7 +98,13 @@ def off_policy_returns(
     Source: Wang et al. 2017, eq. 5 (Qret) and eq. 21 with Algorithm 3 (Qopc); Munos et al. 2016.
     """
     require_same_shape(
-        rewards=rewards, discounts=discounts, q=q, v=v, next_v=next_v, continues=episode_continues, traces=traces
+        rewards=rewards,
+        discounts=discounts,
+        q=q,
+        v=v,
+        next_v=next_v,
+        continues=episode_continues,
+        traces=traces,
     )
     if rewards.dim() != 2:
         raise ValueError(f"expected tensors [T, B], got {tuple(rewards.shape)}")

@@ -1,4 +1,4 @@
-"""Shape guards at the boundary of the maths: a silent [N] against [N, 1] broadcast is this algorithm's commonest bug."""
+"""Shape guards at the boundary of the maths: a silent [N] against [N, 1] broadcast is its commonest bug."""
 
 from __future__ import annotations
 
