@@ -128,7 +128,7 @@ def test_a_low_pass_does_not_round_out_of_the_bounds():
     low, high = np.sort(np.random.default_rng(0).uniform(-1, 1, (2, 300)), axis=0)
     policy = make_policy(joints=300, mean_bound=None)
     policy.actor.head.weight.mul_(1e4)
-    run = make_run(policy, make_bounds(low, high), low_pass_hz=115.0)
+    run = make_run(policy, make_bounds(low, high), low_pass_hz=160.0)
     module = DeployedPolicy(policy, run.spec)
     for row in torch.from_numpy(ordinary_observations(policy, 200)):
         command = module(row).double().numpy()
