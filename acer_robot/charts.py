@@ -77,6 +77,6 @@ def steps_label(steps: float) -> str:
 def _svg(figure: Figure) -> str:
     """Return the figure as SVG text; the same figure gives the same text."""
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "acer_robot"}):
+    with matplotlib.rc_context({"svg.hashsalt": "acer_robot", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
