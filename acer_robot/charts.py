@@ -19,25 +19,27 @@ Table = Mapping[str, Sequence[float]]
 def learning_curve(evaluations: Table, metrics: Table) -> str:
     """Draw return over environment steps: average policy and spread, online policy, training episodes."""
     figure, axes = _figure(9.0, 4.2)
-    if "rollout/ep_return" in metrics:
-        axes.plot(
-            metrics["step"], metrics["rollout/ep_return"], color=ROLLOUT, lw=1.2, label="training episodes"
-        )
+    mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
-    if "eval/return_online" in evaluations:
-        axes.plot(
-            steps, evaluations["eval/return_online"], color=ONLINE, lw=1.4, marker=".", label="online policy"
-        )
-    if "eval/return_mean" in evaluations:
-        mean = evaluations["eval/return_mean"]
-        axes.plot(
-            steps, mean, color=AVERAGE, lw=2.2, marker="o", ms=4, label="average policy (the one exported)"
-        )
-        if "eval/return_std" in evaluations:
-            spread = evaluations["eval/return_std"]
-            low = [m - s for m, s in zip(mean, spread, strict=True)]
-            high = [m + s for m, s in zip(mean, spread, strict=True)]
-            axes.fill_between(steps, low, high, color=AVERAGE, alpha=0.15, lw=0)
+    curves = (
+        (metrics, "rollout/ep_return", "training episodes", {"color": ROLLOUT, "lw": 1.2}),
+        (evaluations, "eval/return_online", "online policy", {"color": ONLINE, "lw": 1.4, "marker": "."}),
+        (
+            evaluations,
+            "eval/return_mean",
+            "average policy (the one exported)",
+            {"color": AVERAGE, "marker": "o"},
+        ),
+    )
+    for table, name, label, look in curves:
+        values = table.get(name, ())
+        if any(math.isfinite(value) for value in values):
+            axes.plot(table["step"], values, label=label, gid=name, **{"lw": 2.2, "ms": 4, **look})
+    if spread:
+        low = [m - s for m, s in zip(mean, spread, strict=True)]
+        high = [m + s for m, s in zip(mean, spread, strict=True)]
+        axes.fill_between(steps, low, high, color=AVERAGE, alpha=0.15, lw=0)
+    axes.set_xlim(left=0)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("return of an episode")
     if axes.get_legend_handles_labels()[0]:

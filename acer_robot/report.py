@@ -89,16 +89,16 @@ def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> str:
     """Show the few numbers that a reader looks for first."""
     tiles = []
     if score:
-        spread = f" ± {score['return_std']:,.0f}"
+        spread = f" ± {_rounded(score['return_std'])}"
         tiles.append(
             (
-                f"{score['return_mean']:,.0f}{spread}",
+                f"{_rounded(score['return_mean'])}{spread}",
                 f"return of the exported file, {score['episodes']} episodes",
             )
         )
     elif evaluations.get("eval/return_mean"):
         tiles.append(
-            (f"{evaluations['eval/return_mean'][-1]:,.0f}", "return of the average policy, last evaluation")
+            (_rounded(evaluations["eval/return_mean"][-1]), "return of the average policy, last evaluation")
         )
     tiles.append((_integer(_last(metrics, evaluations)), "environment steps"))
     if evaluations.get("seconds"):
@@ -224,6 +224,11 @@ def _number(name: str, value: float) -> str:
     if name == "seconds":
         return _duration(value)
     return f"{value:,.0f}" if name == "step" or not math.isfinite(value) else f"{value:,.1f}"
+
+
+def _rounded(value: float) -> str:
+    """Show a return without digits that nobody reads."""
+    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:,.1f}"
 
 
 def _integer(value: float) -> str:

@@ -113,7 +113,7 @@ def test_it_needs_no_network_and_runs_no_script(page):
 
 def test_the_head_says_what_was_reached(page):
     assert "gymnasium/Robot-v1, 3,000 environment steps" in page.text
-    assert "3,210 ± 12" in page.text
+    assert "3,210 ± 12.5" in page.text
     assert "5 min 00 s" in page.text
     assert "123environment steps a second" in page.text
 
@@ -122,6 +122,16 @@ def test_the_learning_curve_shows_average_online_and_training_returns(page):
     curve = "".join(page.charts()["Return over environment steps"].itertext())
     for label in ("average policy", "online policy", "training episodes", "environment steps"):
         assert label in curve
+
+
+def test_the_curves_go_through_their_points(page):
+    (svg,) = (svg for name, svg in page.charts().items() if name.startswith("Return"))
+    for name, points in ("rollout/ep_return", 2), ("eval/return_online", 2), ("eval/return_mean", 2):
+        (group,) = (element for element in svg.iter() if element.get("id") == name)
+        numbers = [float(number) for number in re.findall(r"-?[0-9.]+", group[0].get("d"))]
+        assert len(numbers) == 2 * points, name
+        assert numbers[2] > numbers[0]
+        assert numbers[3] < numbers[1]  # the returns rise, and SVG counts from the top
 
 
 def test_every_metric_that_has_a_value_has_a_chart_with_its_formula(page):
