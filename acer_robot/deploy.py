@@ -206,3 +206,7 @@ def _export(config: ExportConfig) -> None:
 def main() -> None:
     """Run `acer-export`."""
     run_command("export", ExportConfig, _export)
+
+
+if __name__ == "__main__":
+    main()
