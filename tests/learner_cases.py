@@ -49,6 +49,12 @@ def make_learner(config: LearnerConfig, action_size: int) -> Learner:
     return learner
 
 
+def small_learner(device: str = "cpu", dtype: torch.dtype = torch.float64, **options) -> Learner:
+    """Return a fresh learner of small networks with the default options but for `options`."""
+    config = LearnerConfig(**{"hidden": [16, 16], "advantage_hidden": 8, **options})
+    return Learner(config, STATE_SIZE, 2, torch.device(device), seed=1, dtype=dtype)
+
+
 def fix_noise(learner: Learner, noise: torch.Tensor) -> None:
     """Make the learner draw `noise` [1 + n, T, B, d] in place of fresh numbers."""
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from batches import small_learner
+from learner_cases import small_learner
 
 from acer_robot.acer import gaussian_log_prob
 from acer_robot.collector import Collector
@@ -52,7 +52,7 @@ class CountingTask:
 
 
 def collector_for(task, **options):
-    learner = small_learner(**options)
+    learner = small_learner(dtype=torch.float32, **options)
     replay = Replay(40, 2, 3, 2, 4, CPU)
     return Collector(task, learner.policy, replay, CPU, seed=3), learner, replay
 

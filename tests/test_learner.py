@@ -7,24 +7,25 @@ import dataclasses
 
 import pytest
 import torch
-from batches import moved_to, random_batch, small_learner
+from learner_cases import paper_config, random_batch, small_learner
 from torch import nn
 
 from acer_robot.diagnostics import FORMULAS, summarise
 from acer_robot.errors import NonFiniteError
+from acer_robot.estimates import combine
+from acer_robot.trajectory import Trajectory
 
-PAPER = {
-    "learned_std": False,
-    "squash": "clip",
-    "pathwise": 0.0,
-    "entropy_target": None,
-    "target_alpha": 0.0,
-    "advantage_scaling": False,
-    "normalize_observations": False,
-    "mean_bound": None,
-    "layer_norm": False,
-    "std_init": 0.3,
-}
+PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
+
+
+def batch_for(learner, seed=0):
+    """Segments whose behaviour policy is near that of a learner like this one, on the CPU."""
+    near = small_learner(**dataclasses.asdict(learner.config))
+    return random_batch(near, 5, 4, seed)
+
+
+def moved_to(batch, device):
+    return Trajectory(**{f.name: getattr(batch, f.name).to(device) for f in dataclasses.fields(batch)})
 
 
 def parameters(module: nn.Module) -> torch.Tensor:
@@ -38,7 +39,7 @@ def test_the_update_never_asks_the_device_for_a_number(options):
     """A meta tensor has no value: whatever would synchronise with the host raises."""
     learner = small_learner("meta", **options)
     before = learner.flat_actor.values
-    seen = learner.update(moved_to(random_batch(), "meta"))
+    seen = learner.update(moved_to(batch_for(learner), "meta"))
     assert seen.z.device.type == "meta"
     assert learner.flat_actor.values is before
 
@@ -48,50 +49,20 @@ def test_policy_and_critic_move_and_stay_finite(options):
     learner = small_learner(**options)
     actor, critic = parameters(learner.actor), parameters(learner.critic)
     for seed in range(5):
-        seen = learner.update(random_batch(seed=seed))
+        seen = learner.update(batch_for(learner, seed))
     assert not torch.equal(actor, parameters(learner.actor))
     assert not torch.equal(critic, parameters(learner.critic))
     assert set(summarise(seen, learner)) == set(FORMULAS)
 
 
-def test_trap_3_a_batch_that_holds_every_segment_twice_gives_the_same_step():
-    """With a mean over states and a projection per state, delta does not depend on the batch size."""
-    options = {**PAPER, "delta": 0.1, "sdn_samples": 0, "correction": False}
-    batch = random_batch()
-    twice = dataclasses.replace(
-        batch, **{f.name: getattr(batch, f.name).repeat_interleave(2, 1) for f in dataclasses.fields(batch)}
-    )
-    once_learner, twice_learner = small_learner(**options), small_learner(**options)
-    for data, learner in ((batch, once_learner), (twice, twice_learner)):
-        # Away from the average policy, so that k is not 0 and the projection acts.
-        with torch.no_grad():
-            learner.flat_average.values.add_(0.5)
-        seen = learner.update(data)
-        assert (seen.z != seen.g).any()
-    torch.testing.assert_close(once_learner.flat_actor.values.grad, twice_learner.flat_actor.values.grad)
-    torch.testing.assert_close(once_learner.flat_critic.values.grad, twice_learner.flat_critic.values.grad)
-
-
-def test_trap_6_the_average_policy_starts_equal_follows_exactly_and_gets_no_gradient():
-    learner = small_learner(alpha=0.9)
-    assert torch.equal(parameters(learner.actor), parameters(learner.average_actor))
-    expected = parameters(learner.actor)
-    for seed in range(4):
-        learner.update(random_batch(seed=seed))
-        expected = 0.9 * expected + 0.1 * parameters(learner.actor)
-    torch.testing.assert_close(parameters(learner.average_actor), expected)
-    assert not torch.equal(parameters(learner.average_actor), parameters(learner.actor))
-    assert all(p.grad is None and not p.requires_grad for p in learner.average_actor.parameters())
-
-
 def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():
     first, second = small_learner(), small_learner()
     for seed in range(3):
-        first.update(random_batch(seed=seed))
+        first.update(batch_for(first, seed))
     second.restore(copy.deepcopy(first.checkpoint_state()))
     for learner in (first, second):
         for seed in range(3, 6):
-            learner.update(random_batch(seed=seed))
+            learner.update(batch_for(learner, seed))
     assert torch.equal(parameters(first), parameters(second))
     assert torch.equal(first.advantage_moment, second.advantage_moment)
 
@@ -100,7 +71,7 @@ def test_a_checkpoint_is_a_copy_that_later_updates_leave_alone():
     learner = small_learner()
     state = learner.checkpoint_state()
     before = copy.deepcopy(state["modules"])
-    learner.update(random_batch())
+    learner.update(batch_for(learner))
     assert all(torch.equal(before[name], state["modules"][name]) for name in before)
 
 
@@ -109,14 +80,16 @@ def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
     gradients = []
     for pathwise in (0.0, 5.0):
         learner = small_learner(pathwise=pathwise)
-        learner.update(random_batch())
+        learner.update(batch_for(learner))
         gradients.append(learner.flat_critic.values.grad.clone())
     assert gradients[0].abs().max() > 0
     assert torch.equal(gradients[0], gradients[1])
 
 
 def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_terminal_takes_none():
-    batch = random_batch(ends=0.0)
+    batch = batch_for(small_learner())
+    none = torch.zeros_like(batch.terminated)
+    batch = dataclasses.replace(batch, terminated=none, truncated=none)
     end = torch.zeros_like(batch.terminated)
     end[2] = True
     elsewhere = batch.next_observations + 3.0 * end.unsqueeze(-1)
@@ -131,7 +104,7 @@ def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_termi
 
 def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
     learner = small_learner(**PAPER)
-    seen = learner.update(random_batch())
+    seen = learner.update(batch_for(learner))
     assert seen.z.shape[-1] == 2
     assert torch.equal(learner.actor.log_std, torch.full((2,), 0.3).log())
 
@@ -139,7 +112,7 @@ def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
 def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
     """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
     learner = small_learner(sdn_samples=1, c=0.0, advantage_scaling=False, pathwise=0.0, entropy_target=None)
-    seen = learner.update(random_batch())
+    seen = learner.update(batch_for(learner))
     assert (seen.g.abs().amax(-1) > 1e-6).all()
 
 
@@ -153,7 +126,7 @@ def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
                 for head in (critic.value_head, critic.advantage_head):
                     head.weight.mul_(factor)
                     head.bias.mul_(factor)
-        batch = random_batch()
+        batch = batch_for(learner)
         seen[factor] = learner.update(dataclasses.replace(batch, rewards=batch.rewards * factor))
     torch.testing.assert_close(seen[1.0].g, seen[1000.0].g, rtol=1e-4, atol=1e-5)
 
@@ -162,19 +135,18 @@ def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it(
     for target, sign in ((-10.0, -1.0), (10.0, 1.0)):
         learner = small_learner(entropy_target=target)
         before = learner.log_temperature.item()
-        learner.update(random_batch())
+        learner.update(batch_for(learner))
         assert (learner.log_temperature.item() - before) * sign > 0
 
 
 def test_a_limit_of_the_gradient_norm_holds():
     learner = small_learner(max_grad_norm=0.01)
-    learner.update(random_batch())
+    learner.update(batch_for(learner))
     assert learner.flat_actor.values.grad.norm() <= 0.01 * 1.0001
     assert learner.flat_critic.values.grad.norm() <= 0.01 * 1.0001
 
 
 def test_pessimism_takes_the_mean_at_0_and_the_minimum_at_1():
-    from acer_robot.estimates import combine
 
     values = torch.tensor([[1.0, 5.0], [3.0, -1.0]])
     assert combine(values, 0.0).tolist() == [2.0, 2.0]
@@ -184,7 +156,7 @@ def test_pessimism_takes_the_mean_at_0_and_the_minimum_at_1():
 
 def test_a_nan_in_a_loss_is_named():
     learner = small_learner()
-    batch = random_batch()
+    batch = batch_for(learner)
     batch.rewards[2, 1] = float("nan")
     seen = learner.update(batch)
     with pytest.raises(NonFiniteError, match="loss/q is nan"):
@@ -195,7 +167,7 @@ def test_the_same_seed_gives_the_same_update():
     results = []
     for _ in range(2):
         learner = small_learner()
-        learner.update(random_batch())
+        learner.update(batch_for(learner))
         results.append(parameters(learner))
     assert torch.equal(*results)
 
@@ -205,7 +177,7 @@ def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
     options = {**PAPER, "sdn_samples": 0, "correction": False}
     cpu, cuda = small_learner(**options), small_learner("cuda", **options)
     cuda.load_state_dict(cpu.state_dict())
-    batch = random_batch()
+    batch = batch_for(cpu)
     on_device = moved_to(batch, "cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
