@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,13 +26,16 @@ from acer_robot.command_filter import CommandFilter
 from acer_robot.config import ExportConfig, check_range
 from acer_robot.errors import InputError
 from acer_robot.policies.deployed import SCHEMA_VERSION, save_deployed
-from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.policies.deployed_module import RAW_LIMIT, DeployedPolicy
+from acer_robot.policies.policy import Policy
 from acer_robot.policy_card import render_card
-from acer_robot.spec import fallback_command
+from acer_robot.spec import ActionBounds, fallback_command
 from acer_robot.versions import git_revision, package_versions
 
 VECTORS = 256
 """Ordinary observations in test_vectors.npz."""
+NUDGES = 16
+"""Evaluations from which the effect of rounding is judged."""
 VERIFICATION_SECONDS = 300
 
 Floats = npt.NDArray[np.float32]
@@ -125,17 +130,50 @@ def vectors(run: TrainedRun, observations: Floats, sequence: Floats) -> dict[str
     arrays: dict[str, Floats] = {}
     extreme = extreme_observations(run.spec.observation_size)
     for kind, rows in (("", observations), ("extreme_", extreme), ("sequence_", sequence)):
-        with torch.no_grad():
-            canonical = run.policy.act(torch.from_numpy(rows)).numpy()
-        commands = run.spec.bounds.to_command(canonical.astype(np.float64))
-        usable = np.isfinite(rows).all(axis=1, keepdims=True)
-        commands = np.where(usable, commands, fallback_command(run.spec.bounds))
+        commands = reference_commands(run, rows)
         in_a_row = kind == "sequence_"
         command_filter = CommandFilter(run.spec, 1 if in_a_row else len(rows))
         filtered = [command_filter(c[None])[0] for c in commands] if in_a_row else command_filter(commands)
         arrays[f"{kind}observations"] = rows
         arrays[f"{kind}commands"] = np.asarray(filtered, dtype=np.float32)
+    arrays["extreme_rounding"] = float32_rounding(run, extreme)
     return arrays
+
+
+def reference_commands(run: TrainedRun, rows: Floats) -> npt.NDArray[np.float64]:
+    """Return the training-side policy's commands [N, d] before any filter, for observations [N, n].
+
+    They are computed in float64, in which no finite float32 observation overflows. What is not normalised is
+    limited as in the exported module; a non-finite observation is given the fallback command.
+    """
+    policy = copy.deepcopy(run.policy).double()
+    usable = np.isfinite(rows).all(axis=1, keepdims=True)
+    commands = _commands(policy, run.spec.bounds, torch.from_numpy(rows).double())
+    return np.where(usable, commands, fallback_command(run.spec.bounds))
+
+
+def float32_rounding(run: TrainedRun, rows: Floats) -> Floats:
+    """Return how far float32 may move the commands [N, d] for observations [N, n].
+
+    Without a normaliser an observation of 1e6 loses digits that a command between its bounds shows: four times
+    the largest deviation of the training-side policy in float32, over observations off by a rounding or less.
+    """
+    exact, rng = reference_commands(run, rows), np.random.default_rng(0)
+    deviation = np.zeros_like(exact)
+    for _ in range(NUDGES):
+        nudge = 1.0 + np.finfo(np.float32).eps * rng.uniform(-1.0, 1.0, rows.shape)
+        with np.errstate(over="ignore"):
+            nudged = torch.from_numpy((rows * nudge).astype(np.float32))
+        deviation = np.fmax(deviation, np.abs(_commands(run.policy, run.spec.bounds, nudged) - exact))
+    usable = np.isfinite(rows).all(axis=1, keepdims=True)
+    return np.where(usable, 4.0 * deviation, 0.0).astype(np.float32)
+
+
+def _commands(policy: Policy, bounds: ActionBounds, observations: torch.Tensor) -> npt.NDArray[np.float64]:
+    limit = math.inf if policy.normalizer.enabled else RAW_LIMIT
+    with torch.no_grad():
+        canonical = policy.act(observations.clamp(-limit, limit)).double().numpy()
+    return bounds.to_command(canonical).astype(np.float64)
 
 
 def extreme_observations(size: int) -> Floats:

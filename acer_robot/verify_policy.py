@@ -97,8 +97,10 @@ def check_parity(runner: Runner, contract: Contract) -> str:
         observations, expected = contract.vectors[f"{kind}observations"], contract.vectors[f"{kind}commands"]
         usable = np.isfinite(observations).all(axis=1)
         error = np.abs(runner.fresh(observations) - expected)[usable]
-        if not (error <= contract.tolerance).all():
-            row, joint = np.argwhere(~(error <= contract.tolerance))[0]
+        rounding = contract.vectors.get(f"{kind}rounding", np.zeros_like(expected))
+        allowed = contract.tolerance + rounding[usable]
+        if not (error <= allowed).all():
+            row, joint = np.argwhere(~(error <= allowed))[0]
             raise CheckError(f"command {joint} of {kind}observation {row} is off by {error[row, joint]:.3g}")
         worst = max(worst, float(error.max(initial=0.0)))
     return f"largest difference {worst:.2g}"
