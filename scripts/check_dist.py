@@ -24,10 +24,12 @@ def main() -> None:
     wheel, sdist = Path(sys.argv[1]), Path(sys.argv[2])
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     if packed != expected():
-        sys.exit(f"{wheel.name}: missing {sorted(expected() - packed)}, unexpected {sorted(packed - expected())}")
+        missing, extra = sorted(expected() - packed), sorted(packed - expected())
+        sys.exit(f"{wheel.name}: missing {missing}, unexpected {extra}")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    if absent := {"pyproject.toml", "README.md", "LICENSE", "tasks/__init__.py", "configs/train.yaml"} - names:
+    wanted = {"pyproject.toml", "README.md", "LICENSE", "tasks/__init__.py", "configs/train.yaml"}
+    if absent := wanted - names:
         sys.exit(f"{sdist.name}: missing {sorted(absent)}")
 
 
