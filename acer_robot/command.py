@@ -84,14 +84,14 @@ def wants_help() -> bool:
 
 
 def open_dictionaries(schema: type[Any]) -> DictConfig:
-    """Return `schema` as a config whose `task.kwargs` and `task.bounds` take keys of the user's choice.
+    """Return `schema` as a config whose dictionaries of a task take keys of the user's choice.
 
     Hydra refuses keys that a config does not have, in dictionaries as well: `task.bounds={knee: [-1, 1]}`.
     """
     node = cast(DictConfig, OmegaConf.structured(schema))
     if "task" in node:
-        OmegaConf.set_struct(node.task.kwargs, False)
-        OmegaConf.set_struct(node.task.bounds, False)
+        for dictionary in (node.task.kwargs, node.task.bounds, node.task.slew_rate):
+            OmegaConf.set_struct(dictionary, False)
     return node
 
 

@@ -13,7 +13,7 @@ import torch
 
 from acer_robot.checkpoint import load_run
 from acer_robot.command import run_command
-from acer_robot.config import EvaluateConfig, TaskConfig, check_range
+from acer_robot.config import EvaluateConfig, check_range
 from acer_robot.errors import InputError
 from acer_robot.policies.deployed import load_deployed
 from acer_robot.policies.policy import Policy
@@ -70,9 +70,13 @@ def deterministic(policy: Policy, bounds: ActionBounds, device: torch.device) ->
 
 
 def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
-    """Run an exported policy in the task that its metadata names, as a controller would."""
+    """Run an exported policy in the task that its metadata names, as a controller would.
+
+    The file itself limits how fast its commands change, so the task only clips them.
+    """
     policy = load_deployed(path)
-    task = make_task(TaskConfig(**policy.metadata["task_config"]), episodes, seed)
+    task = make_task(policy.task_config, episodes, seed)
+    policy.reset()
     try:
         return run_episodes(policy.act, task)
     finally:

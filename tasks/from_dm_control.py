@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from acer_robot.command_filter import check_low_pass, slew_rates
 from acer_robot.config import TaskConfig
 from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.spec import TaskSpec
@@ -142,15 +143,19 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     limit = environment._step_limit
     timestep = environment.physics.timestep()
     packages = ("dm_control", "gymnasium", "mujoco")
+    check_low_pass(config.low_pass_hz)
+    bounds = command_bounds(env.action_space, environment.physics.model.ptr, config.bounds)
     return TaskSpec(
         id=f"dm_control/{config.id}",
         observation=fields(env.layout),
-        bounds=command_bounds(env.action_space, environment.physics.model.ptr, config.bounds),
+        bounds=bounds,
         control_dt=environment.control_timestep() * config.action_repeat,
         frame_skip=round(environment.control_timestep() / timestep),
         action_repeat=config.action_repeat,
         time_limit=0 if math.isinf(limit) else math.ceil(limit),
         versions=tuple((package, version(package)) for package in packages),
+        slew_rate=slew_rates(bounds.names, config.slew_rate),
+        low_pass_hz=config.low_pass_hz,
     )
 
 

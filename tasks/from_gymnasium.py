@@ -11,6 +11,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
+from acer_robot.command_filter import check_low_pass, slew_rates
 from acer_robot.config import TaskConfig
 from acer_robot.errors import InputError
 from acer_robot.spec import ObservationField, TaskSpec
@@ -95,15 +96,19 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     limit = env.spec.max_episode_steps if env.spec is not None else None
     packages = ("gymnasium", "mujoco") if simulated else ("gymnasium",)
     assert isinstance(env.action_space, gymnasium.spaces.Box)
+    check_low_pass(config.low_pass_hz)
+    bounds = command_bounds(env.action_space, model, config.bounds)
     return TaskSpec(
         id=f"gymnasium/{config.id}",
         observation=_layout(env, config.id, model),
-        bounds=command_bounds(env.action_space, model, config.bounds),
+        bounds=bounds,
         control_dt=_step_seconds(env, config.id) * config.action_repeat,
         frame_skip=int(getattr(env.unwrapped, "frame_skip", 1)),
         action_repeat=config.action_repeat,
         time_limit=int(limit or 0),
         versions=tuple((package, version(package)) for package in packages),
+        slew_rate=slew_rates(bounds.names, config.slew_rate),
+        low_pass_hz=config.low_pass_hz,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from acer_robot.command_filter import CommandFilter
 from acer_robot.errors import NonFiniteError
 from acer_robot.spec import FloatArray, TaskSpec, representable_limits
 
@@ -68,6 +69,10 @@ class VectorTask:
 
     Commands are in actuator units and are clipped to `spec.bounds` before the simulator sees them. An episode
     that ends is followed at once, within the same step, by the first observation of the next.
+
+    Where the task has slew rates or a low-pass, commands pass its `CommandFilter`, which starts anew with every
+    episode. The filter is then part of the environment: a learner's action is what went in, and the last
+    command is a state that the policy does not see, unless the task's observation shows it.
     """
 
     def __init__(self, spec: TaskSpec, environments: Sequence[gymnasium.Env[Any, Any]], seed: int) -> None:
@@ -89,6 +94,8 @@ class VectorTask:
         self._dtype = space.dtype
         low, high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
         self._low, self._high = representable_limits(low, high, self._dtype)
+        is_filtered = bool(spec.slew_rate) or spec.low_pass_hz is not None
+        self._filter = CommandFilter(spec, self.num_envs) if is_filtered else None
 
     def reset(self) -> npt.NDArray[np.float32]:
         """Start new episodes in all environments and return their observations [B, n].
@@ -97,6 +104,8 @@ class VectorTask:
         """
         observations, _ = self._vector.reset(seed=self._seeds)
         self._seeds = None
+        if self._filter is not None:
+            self._filter.reset()
         return cast(npt.NDArray[np.float32], observations.astype(np.float32))
 
     def step(self, commands: FloatArray) -> StepResult:
@@ -108,6 +117,8 @@ class VectorTask:
         """
         actions = self._admissible(commands)
         current, rewards, terminated, truncated, infos = self._vector.step(actions)
+        if self._filter is not None:
+            self._filter.reset(terminated | truncated)
         observations = current.astype(np.float32)
         next_observations = observations.copy()
         for i in np.flatnonzero(terminated | truncated):
@@ -127,7 +138,7 @@ class VectorTask:
         self._vector.close()
 
     def _admissible(self, commands: FloatArray) -> Array:
-        """Clip commands [B, d] to the bounds, in the number type of the simulator."""
+        """Clip commands [B, d] to the bounds and filter them; the result has the simulator's number type."""
         expected = (self.num_envs, self.spec.action_size)
         if commands.shape != expected:
             raise ValueError(
@@ -139,4 +150,6 @@ class VectorTask:
             raise NonFiniteError(
                 f"the command of joint {self.spec.bounds.names[joint]!r} in environment {env} is NaN"
             )
+        if self._filter is not None:
+            clipped = np.clip(self._filter(clipped), self._low, self._high)
         return clipped.astype(self._dtype)
