@@ -8,10 +8,10 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check clean
+.PHONY: help setup train test check controller clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Options follow in ARGS, for example: make train ARGS="task=walker2d steps=200000"'
 
 setup: ## make .venv with everything that training needs (instant when nothing has changed)
@@ -26,6 +26,9 @@ test: setup ## run the tests
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
 	@scripts/setup.sh dev
 	@scripts/check.sh
+
+controller: setup ## build the C++ controller (examples/controller) in build/controller
+	@scripts/controller.sh
 
 clean: ## remove what builds and checks left (keeps .venv and runs)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+struct Options {
+  std::string policy;
+  std::string model;          // empty with --bench
+  int episodes = 1;
+  int steps = 0;              // commands in an episode; 0: the task's time limit
+  bool realtime = false;
+  bool bench = false;
+  std::uint64_t seed = 0;     // of the starting states
+  std::string initial_state;  // file with qpos and qvel; empty: drawn with the seed
+  std::string log;            // file for commands and observations; empty: none
+};
+
+// Throws InputError for arguments that cannot be used.
+Options parse(int argc, char** argv);

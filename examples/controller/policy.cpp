@@ -1,0 +1,119 @@
+#include "policy.hpp"
+
+#include <ATen/Parallel.h>
+#include <openssl/sha.h>
+#include <torch/script.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "input_error.hpp"
+
+namespace {
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string sha256(const std::string& bytes) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+
+std::string contents(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// torch does not notice a flipped bit among the weights; the hash that acer-export writes beside the file does.
+void check_hash(const std::filesystem::path& policy) {
+  const auto beside = std::filesystem::path(policy).replace_extension(".json");
+  if (!std::filesystem::is_regular_file(beside)) return;
+  const auto metadata = nlohmann::json::parse(contents(beside), nullptr, /*allow_exceptions=*/false);
+  if (!metadata.is_object() || !metadata.contains("file_sha256")) {
+    throw InputError(beside.string() + " is not the metadata of an exported policy; restore or remove it");
+  }
+  if (metadata["file_sha256"] != sha256(contents(policy))) {
+    throw InputError(policy.string() + " is not the file whose sha256 " + beside.filename().string() +
+                     " gives; copy both again");
+  }
+}
+
+torch::jit::Module load(const std::string& path, std::string& metadata) {
+  if (!std::filesystem::is_regular_file(path)) {
+    throw InputError(path + " does not exist; give a policy.pt that acer-export wrote");
+  }
+  check_hash(path);
+  torch::jit::ExtraFilesMap extra{{"policy.json", ""}};
+  try {
+    auto module = torch::jit::load(path, torch::kCPU, extra);
+    metadata = extra.at("policy.json");
+    return module;
+  } catch (const c10::Error& error) {
+    throw InputError(path + " cannot be read as a TorchScript file: " + first_line(error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    throw InputError(path + " cannot be read as a TorchScript file: " + first_line(error.what()));
+  }
+}
+
+}  // namespace
+
+struct Policy::Network {
+  torch::jit::Module module;
+  torch::jit::Function* act = nullptr;
+  torch::Tensor observation;
+  torch::jit::Stack stack;  // kept, so that a call allocates nothing of its own
+};
+
+Policy::Policy(const std::string& path) : network_(std::make_unique<Network>()) {
+  at::set_num_threads(1);  // more would only add jitter at one observation
+  const torch::InferenceMode guard;
+  std::string metadata;
+  network_->module = load(path, metadata);
+  task_ = read_task(metadata, path);
+  const auto method = network_->module.find_method("act");
+  if (!method) throw InputError(path + " has no method act; it was not written by acer-export");
+  network_->act = &method->function();
+  network_->observation = torch::zeros({static_cast<long>(task_.observation.size())}, torch::kFloat32);
+
+  // The first calls compile; they also show whether the network is what its metadata says.
+  std::vector<float> command(task_.joints.size());
+  const std::vector<float> zeros(task_.observation.size(), 0.0F);
+  try {
+    for (int call = 0; call < 20; ++call) act(zeros, command);
+    reset();
+  } catch (const std::exception& error) {
+    // An error inside the network is reported in many lines; the last one says what went wrong.
+    const std::string text = error.what();
+    throw InputError(path + " does not act as its metadata says: " + text.substr(text.find_last_of('\n', text.size() - 2) + 1));
+  }
+}
+
+Policy::~Policy() = default;
+
+void Policy::reset() {
+  const torch::InferenceMode guard;
+  network_->module.get_method("reset")({});
+}
+
+bool Policy::act(const std::vector<float>& observation, std::vector<float>& command) {
+  const torch::InferenceMode guard;
+  auto& stack = network_->stack;
+  std::copy(observation.begin(), observation.end(), network_->observation.data_ptr<float>());
+  stack.clear();
+  stack.emplace_back(network_->module._ivalue());
+  stack.emplace_back(network_->observation);
+  network_->act->run(stack);
+  const auto& result = stack.back().toTupleRef().elements();
+  const auto& got = result[0].toTensor();
+  TORCH_CHECK(got.numel() == static_cast<long>(command.size()), "it gives ", got.numel(), " commands for ",
+              command.size(), " joints");
+  std::copy_n(got.const_data_ptr<float>(), command.size(), command.begin());
+  return *result[1].toTensor().const_data_ptr<bool>();
+}

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <mujoco/mujoco.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "task_description.hpp"
+
+// The robot, here simulated by MuJoCo. On a real one, `observe` reads sensors and `apply` writes to motor drivers.
+class Robot {
+ public:
+  // Throws InputError if the model cannot be loaded or is not the one the policy was trained for: its joints, limits,
+  // time step and what can be observed are compared with `task`.
+  Robot(const std::string& model_path, const TaskDescription& task);
+
+  // Puts the robot into a state; qpos and qvel have the model's sizes.
+  void reset(const std::vector<double>& qpos, const std::vector<double>& qvel);
+
+  // Writes the observation that the policy was trained with, entry by entry.
+  void observe(std::vector<float>& observation) const;
+
+  // Holds a command for one control period.
+  void apply(const std::vector<float>& command);
+
+  const mjModel& model() const { return *model_; }
+  const mjData& data() const { return *data_; }
+
+ private:
+  struct Entry {
+    const double* value;
+    double limit;  // some tasks clip velocities to +-10
+  };
+
+  void check_actuators(const TaskDescription& task) const;
+  void check_time_step(const TaskDescription& task) const;
+  void find_entries(const TaskDescription& task);
+
+  std::string path_;
+  std::unique_ptr<mjModel, decltype(&mj_deleteModel)> model_;
+  std::unique_ptr<mjData, decltype(&mj_deleteData)> data_;
+  std::vector<Entry> entries_;
+  int physics_steps_;
+};

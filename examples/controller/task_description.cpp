@@ -1,0 +1,46 @@
+// policy.json is nested, so it is read with nlohmann's header-only JSON library, which Debian, vcpkg and ROS have.
+#include "task_description.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "input_error.hpp"
+
+namespace {
+
+constexpr int schema_version = 1;
+
+// Entries that are not one number each (a block such as "com_inertia") keep their name and repeat it.
+std::vector<std::string> entries(const nlohmann::json& fields) {
+  std::vector<std::string> names;
+  for (const auto& field : fields) {
+    names.resize(field.at("stop").get<std::size_t>(), field.at("name").get<std::string>());
+  }
+  return names;
+}
+
+}  // namespace
+
+TaskDescription read_task(const std::string& metadata, const std::string& path) {
+  if (metadata.empty()) throw InputError(path + " holds no policy.json; it was not written by acer-export");
+  try {
+    const auto json = nlohmann::json::parse(metadata);
+    if (json.at("schema_version") != schema_version) {
+      throw InputError(path + " has metadata of schema " + json.at("schema_version").dump() +
+                       "; this program reads " + std::to_string(schema_version));
+    }
+    const auto& task = json.at("task");
+    TaskDescription result;
+    task.at("id").get_to(result.id);
+    result.observation = entries(task.at("observation"));
+    task.at("bounds").at("names").get_to(result.joints);
+    task.at("bounds").at("low").get_to(result.low);
+    task.at("bounds").at("high").get_to(result.high);
+    task.at("control_dt").get_to(result.control_dt);
+    task.at("frame_skip").get_to(result.frame_skip);
+    task.at("action_repeat").get_to(result.action_repeat);
+    task.at("time_limit").get_to(result.time_limit);
+    return result;
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(path + " has metadata that cannot be read: " + error.what());
+  }
+}
