@@ -22,19 +22,17 @@ def learning_curve(evaluations: Table, metrics: Table) -> str:
     mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
     curves = (
-        (metrics, "rollout/ep_return", "training episodes", {"color": ROLLOUT, "lw": 1.2}),
-        (evaluations, "eval/return_online", "online policy", {"color": ONLINE, "lw": 1.4, "marker": "."}),
-        (
-            evaluations,
-            "eval/return_mean",
-            "average policy (the one exported)",
-            {"color": AVERAGE, "marker": "o"},
-        ),
+        (metrics, "rollout/ep_return", "training episodes", ROLLOUT, 1.2),
+        (evaluations, "eval/return_online", "online policy", ONLINE, 1.4),
+        (evaluations, "eval/return_mean", "average policy (the one exported)", AVERAGE, 2.2),
     )
-    for table, name, label, look in curves:
+    for table, name, label, color, width in curves:
         values = table.get(name, ())
         if any(math.isfinite(value) for value in values):
-            axes.plot(table["step"], values, label=label, gid=name, **{"lw": 2.2, "ms": 4, **look})
+            marker = "" if table is metrics else "o"
+            axes.plot(
+                table["step"], values, label=label, gid=name, color=color, lw=width, marker=marker, ms=4
+            )
     if spread:
         low = [m - s for m, s in zip(mean, spread, strict=True)]
         high = [m + s for m, s in zip(mean, spread, strict=True)]

@@ -62,7 +62,7 @@ class Collector:
         self.transitions += self.task.num_envs
         self._returns += result.rewards
         ended = result.terminated | result.truncated
-        finished = self._returns[ended].tolist()
+        finished: list[float] = self._returns[ended].tolist()
         self._returns[ended] = 0.0
         return finished
 

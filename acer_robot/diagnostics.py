@@ -65,4 +65,5 @@ def summarise(seen: Diagnostics, learner: Learner) -> dict[str, float]:
 def _norm(gradient: Tensor | None) -> Tensor:
     if gradient is None:
         raise ValueError("no update was done yet, so there is no gradient to summarise")
-    return gradient.norm()
+    norm: Tensor = gradient.norm()
+    return norm

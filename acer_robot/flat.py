@@ -18,7 +18,8 @@ class FlatParameters:
         self.values = torch.cat([p.detach().reshape(-1) for p in self._parameters])
         """[number of parameters]"""
         sizes = [p.numel() for p in self._parameters]
-        for parameter, part in zip(self._parameters, self.values.split(sizes), strict=True):
+        parts: tuple[Tensor, ...] = self.values.split(sizes)  # type: ignore[no-untyped-call]
+        for parameter, part in zip(self._parameters, parts, strict=True):
             parameter.data = part.view_as(parameter)
 
     def clear_gradients(self) -> None:

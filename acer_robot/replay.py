@@ -88,7 +88,7 @@ class Replay:
         return self._unpack(batch.view(self.segment_length, segments, -1))
 
     def _unpack(self, batch: Tensor) -> Trajectory:
-        parts = batch.split(self._widths, dim=-1)
+        parts: tuple[Tensor, ...] = batch.split(self._widths, dim=-1)  # type: ignore[no-untyped-call]
         rewards, terminated, truncated = (part.squeeze(-1) for part in parts[len(_FIELDS) :])
         return Trajectory(
             **dict(zip(_FIELDS, parts, strict=False)),
