@@ -3,6 +3,7 @@
 The numbers are those of the traps that public implementations of ACER fell into; see docs/the_paper.md.
 """
 
+from mutation_table_data import COLLECTOR, REPLAY, UPDATE
 from mutation_table_learner import LEARNER
 
 Row = tuple[str, str, str, str]
@@ -272,5 +273,7 @@ MUTATIONS = {
     "acer_robot/acer/dueling.py": DUELING,
     "acer_robot/acer/shapes.py": SHAPES,
     "acer_robot/trajectory.py": TRAJECTORY,
-    "acer_robot/learner.py": LEARNER,
+    "acer_robot/learner.py": LEARNER + UPDATE,
+    "acer_robot/replay.py": REPLAY,
+    "acer_robot/collector.py": COLLECTOR,
 }

@@ -61,13 +61,14 @@ def test_true_successors_ends_and_returns_are_kept_apart():
     task = CountingTask()
     collector, _, replay = collector_for(task)
     finished = [collector.step() for _ in range(4)]
-    batch = replay.sample(1)
+    batch = replay.sample(1)  # the one segment that is there
+    finished += [collector.step() for _ in range(2)]
     assert batch.observations[:, 0, 0].tolist() == [0.0, 1.0, 2.0, -100.0]
     assert batch.next_observations[:, 0, 0].tolist() == [1.0, 2.0, 3.0, 4.0]
     assert (batch.terminated | batch.truncated)[:, 0].tolist() == [False, False, True, False]
-    assert finished == [[], [], [3.0, 30.0], []]
-    assert collector.env_steps == 16
-    assert collector.transitions == 8
+    assert finished == 2 * [[], [], [3.0, 30.0]]
+    assert collector.env_steps == 24
+    assert collector.transitions == 12
 
 
 @pytest.mark.parametrize("squash", ["tanh", "clip"])
