@@ -88,6 +88,7 @@ void run(Options options) {
   Statistics statistics;
   statistics.latencies.reserve(static_cast<std::size_t>(options.episodes) * options.steps);
 
+  const auto begin = Clock::now();
   for (int episode = 0; episode < options.episodes; ++episode) {
     if (options.initial_state.empty()) draw_start(robot.model(), random, start.qpos, start.qvel);
     policy.reset();
@@ -99,6 +100,8 @@ void run(Options options) {
       std::printf("episode %d: %d steps (the reward of %s is not known here)\n", episode, options.steps, task.id.c_str());
     }
   }
+  const double seconds = microseconds(Clock::now() - begin) / 1e6;
+  std::printf("%.3f s of the robot's time took %.3f s\n", options.episodes * options.steps * task.control_dt, seconds);
   print_latency(statistics.latencies, /*histogram=*/true);
   if (options.realtime) std::printf("late control periods: %d\n", statistics.late);
   std::printf("unusable observations: %d\n", statistics.unusable);

@@ -1,0 +1,288 @@
+"""The C++ controller: the same commands as Python's, and one line for everything that it refuses."""
+
+import subprocess
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from exported import make_policy
+
+from acer_robot.checkpoint import TrainedRun
+from acer_robot.config import TaskConfig, TrainConfig
+from acer_robot.deploy import describe
+from acer_robot.policies.deployed import load_deployed, save_deployed
+from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.policies.normalizer import ObservationNormalizer
+from acer_robot.policies.policy import Policy
+from acer_robot.tasks import make_task
+
+ROOT = Path(__file__).parent.parent
+ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+HALF_CHEETAH = ASSETS / "half_cheetah.xml"
+LIMITED = {"slew_rate": {"bthigh": 8.0, "ffoot": 20.0}, "low_pass_hz": 5.0, "bounds": {"bshin": [-0.5, 0.25]}}
+
+
+@pytest.fixture(scope="session")
+def controller():
+    """The program, built as `make controller` does."""
+    missing = subprocess.run(
+        [ROOT / "scripts" / "controller.sh", "missing"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if missing:
+        pytest.skip(f"the C++ controller cannot be built without {missing}")
+    subprocess.run([ROOT / "scripts" / "controller.sh"], check=True, capture_output=True)
+    return ROOT / "build" / "controller" / "controller"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """One thread, as in the controller: a sum over several rounds otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def export(folder, task_id="HalfCheetah-v5", **options):
+    """Write a policy.pt for a task, with random weights that use the whole range of commands."""
+    config = TaskConfig(suite="gymnasium", id=task_id, **options)
+    task = make_task(config, 1, 0)
+    spec = task.spec
+    task.close()
+    width = spec.observation_size
+    normalizer = ObservationNormalizer(width)
+    generator = torch.Generator().manual_seed(0)
+    normalizer.update(torch.randn(500, width, generator=generator) * torch.linspace(0.3, 6.0, width) + 0.1)
+    actor = make_policy(width, spec.action_size, hidden=[256, 256]).actor
+    policy = Policy(normalizer, actor).eval().requires_grad_(False)
+    run = TrainedRun(policy, TrainConfig(task=config, run_dir="runs/x"), spec, 0)
+    save_deployed(DeployedPolicy(policy, spec), describe(run), folder / "policy.pt")
+    return folder / "policy.pt"
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return export(tmp_path_factory.mktemp("policy"))
+
+
+def run(controller, *arguments, cwd=None):
+    return subprocess.run(
+        [controller, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, cwd=cwd
+    )
+
+
+def closed_loop(file, task_id, steps, start, **kwargs):
+    """Gymnasium's own environment under the exported file: observations, commands and return."""
+    env = gymnasium.make(task_id, disable_env_checker=True, **kwargs).unwrapped
+    env.reset(seed=0)
+    env.set_state(start[: env.model.nq], start[env.model.nq :])
+    loaded = load_deployed(file)
+    loaded.reset()
+    observation, total = env._get_obs(), 0.0
+    observations, commands = [], []
+    for _ in range(steps):
+        observations.append(observation.astype(np.float32))
+        commands.append(loaded.act(observations[-1]))
+        observation, reward, *_ = env.step(commands[-1])
+        total += reward
+    env.close()
+    return np.stack(observations), np.stack(commands), total
+
+
+def start_state(model, seed=3):
+    env = gymnasium.make(model, disable_env_checker=True).unwrapped
+    env.reset(seed=seed)
+    state = np.concatenate([env.data.qpos, env.data.qvel])
+    env.close()
+    return state
+
+
+def flight(controller, file, model, start, steps, tmp_path):
+    """Run the controller from `start`; return what it printed, its observations and its commands."""
+    np.savetxt(tmp_path / "start.txt", start)
+    log = tmp_path / "log.csv"
+    options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log]
+    done = run(controller, file, model, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = np.genfromtxt(log, delimiter=",", skip_header=1, dtype=np.float64)[:, 2:].astype(np.float32)
+    joints = sum(name.startswith("command:") for name in log.read_text().splitlines()[0].split(","))
+    return done.stdout, rows[:, :-joints], rows[:, -joints:]
+
+
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_a_thousand_steps_of_half_cheetah_return_what_they_return_in_python(controller, tmp_path, options):
+    file = export(tmp_path, **options)
+    start = start_state("HalfCheetah-v5")
+    printed, observations, commands = flight(controller, file, HALF_CHEETAH, start, 1000, tmp_path)
+    expected_observations, expected_commands, expected = closed_loop(file, "HalfCheetah-v5", 1000, start)
+    # The same libtorch and libmujoco, one thread and one observation at a time: every bit is equal.
+    np.testing.assert_array_equal(observations, expected_observations)
+    np.testing.assert_array_equal(commands, expected_commands)
+    got = float(printed.split("return ")[1].split()[0])
+    assert got == pytest.approx(expected, rel=1e-6)
+    assert commands.std(axis=0).max() > 0.3  # the policy does something
+
+
+@pytest.mark.parametrize(
+    ("task_id", "model", "kwargs"),
+    [
+        ("Walker2d-v5", "walker2d_v5.xml", {}),
+        ("Ant-v5", "ant.xml", {"include_cfrc_ext_in_observation": False}),
+    ],
+)
+def test_clipped_velocities_and_free_joints_are_observed_as_in_training(
+    controller, tmp_path, task_id, model, kwargs
+):
+    file = export(tmp_path, task_id, kwargs=kwargs)
+    start = start_state(task_id)
+    start[-3:] = 30.0  # beyond the limit of clipped velocities
+    printed, observations, _ = flight(controller, file, ASSETS / model, start, 5, tmp_path)
+    expected, _, _ = closed_loop(file, task_id, 5, start, **kwargs)
+    np.testing.assert_allclose(observations, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(observations[0], expected[0])
+    assert "is not known here" in printed
+
+
+def test_real_time_takes_the_time_of_the_task(controller, policy, tmp_path):
+    def seconds(*options):
+        printed = run(controller, policy, HALF_CHEETAH, "--steps", 40, *options, cwd=tmp_path).stdout
+        line = next(line for line in printed.splitlines() if "of the robot's time" in line)
+        assert line.startswith("2.000 s of the robot's time took ")
+        assert ("late control periods: " in printed) == bool(options)
+        return float(line.split()[-2])
+
+    assert seconds() < 1.0
+    assert 1.999 <= seconds("--realtime") < 4.0
+
+
+def test_an_episode_knows_nothing_of_the_one_before(controller, tmp_path):
+    file = export(tmp_path, **LIMITED)
+    np.savetxt(tmp_path / "start.txt", start_state("HalfCheetah-v5"))
+    options = ["--episodes", 2, "--steps", 50, "--initial-state", tmp_path / "start.txt"]
+    first, second = run(controller, file, HALF_CHEETAH, *options, cwd=tmp_path).stdout.splitlines()[:2]
+    assert first.startswith("episode 0: return")
+    assert first.split("return")[1] == second.split("return")[1]
+
+
+def test_the_same_seed_starts_in_the_same_states_and_another_in_others(controller, policy, tmp_path):
+    def returns(seed):
+        done = run(
+            controller, policy, HALF_CHEETAH, "--episodes", 2, "--steps", 20, "--seed", seed, cwd=tmp_path
+        )
+        return [line for line in done.stdout.splitlines() if line.startswith("episode")]
+
+    first = returns(1)
+    assert first == returns(1)
+    assert first != returns(2)
+    assert first[0].split("return")[1] != first[1].split("return")[1]
+
+
+def refused(controller, *arguments):
+    """Return the one line with which the controller refuses; nothing is printed before it."""
+    done = run(controller, *arguments)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("controller: MuJoCo warns")]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("controller: ")
+    assert done.stdout == ""
+    return lines[0]
+
+
+def half_cheetah_with(folder, old, new, times):
+    text = HALF_CHEETAH.read_text()
+    assert text.count(old) == times
+    (folder / "model.xml").write_text(text.replace(old, new))
+    return folder / "model.xml"
+
+
+def test_a_missing_policy_or_model_is_named(controller, policy):
+    assert "nowhere.pt does not exist" in refused(controller, "nowhere.pt", HALF_CHEETAH)
+    assert "nowhere.xml does not exist" in refused(controller, policy, "nowhere.xml")
+
+
+@pytest.mark.parametrize("keep", [0, 5000, -1])
+def test_a_truncated_policy_is_refused(controller, policy, tmp_path, keep):
+    (tmp_path / "policy.pt").write_bytes(policy.read_bytes()[:keep])
+    assert "cannot be read as a TorchScript file" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+
+
+def test_a_policy_that_is_not_what_the_hash_beside_it_says_is_refused(controller, policy, tmp_path):
+    whole = policy.read_bytes()
+    (tmp_path / "policy.json").write_text(f'{{"file_sha256": "{"0" * 64}"}}')
+    (tmp_path / "policy.pt").write_bytes(whole)
+    assert "is not the file whose sha256" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    (tmp_path / "policy.json").write_text("nothing")
+    assert "is not the metadata" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_other_files_of_torch_are_refused(controller, tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "checkpoint.pt")
+    assert "TorchScript" in refused(controller, tmp_path / "checkpoint.pt", HALF_CHEETAH)
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "linear.pt")
+    assert "holds no policy.json" in refused(controller, tmp_path / "linear.pt", HALF_CHEETAH)
+
+
+def test_what_is_no_model_is_refused(controller, policy, tmp_path):
+    (tmp_path / "model.xml").write_text("<mujoco><worldbody><geom/></worldbody>")
+    assert "as a MuJoCo model" in refused(controller, policy, tmp_path / "model.xml")
+
+
+def test_a_model_with_other_joints_is_refused(controller, policy, tmp_path):
+    line = refused(controller, policy, ASSETS / "walker2d_v5.xml")
+    assert "bthigh, bshin, bfoot" in line
+    assert "thigh_joint, leg_joint" in line
+    renamed = half_cheetah_with(tmp_path, '"bfoot"', '"hindfoot"', 5)
+    assert "bthigh, bshin, hindfoot" in refused(controller, policy, renamed)
+
+
+def test_a_model_with_another_time_step_is_refused(controller, policy, tmp_path):
+    model = half_cheetah_with(tmp_path, 'timestep="0.01"', 'timestep="0.005"', 1)
+    line = refused(controller, policy, model)
+    assert "every 0.05 s" in line
+    assert "take 0.025 s" in line
+
+
+def test_a_model_with_narrower_limits_is_refused_and_names_the_joint(controller, policy, tmp_path):
+    motor = '<motor gear="30" joint="ffoot"'
+    model = half_cheetah_with(tmp_path, motor, motor + ' ctrlrange="-0.9 1"', 1)
+    line = refused(controller, policy, model)
+    assert "commands ffoot within [-1, 1]" in line
+    assert "[-0.9, 1]" in line
+
+
+def test_observations_that_are_no_joints_are_refused_by_name(controller, tmp_path):
+    line = refused(controller, export(tmp_path, "Ant-v5"), ASSETS / "ant.xml")
+    assert "observes 'cfrc_ext', which is no position or velocity of a joint" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "usage: "),
+        (["--steps", "0"], "--steps=0 is not a whole number from 1 on"),
+        (["--episodes", "2x"], "--episodes=2x is not"),
+        (["--seed", "-1"], "--seed=-1 is not"),
+        (["--loops", "3"], "cannot use --loops"),
+        (["--initial-state", "nowhere.txt"], "--initial-state=nowhere.txt cannot be read"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_named(controller, policy, arguments, message):
+    files = [policy, HALF_CHEETAH] if arguments else []
+    assert message in refused(controller, *files, *arguments)
+
+
+@pytest.mark.parametrize("numbers", ["1 2 3", "0 " * 19, "0 " * 17 + "x"])
+def test_a_state_of_another_size_is_refused(controller, policy, tmp_path, numbers):
+    (tmp_path / "start.txt").write_text(numbers)
+    line = refused(controller, policy, HALF_CHEETAH, "--initial-state", tmp_path / "start.txt")
+    assert "must hold 9 positions (qpos) and then 9 velocities (qvel)" in line
+
+
+def test_bench_prints_one_line(controller, policy):
+    done = run(controller, "--bench", policy)
+    assert done.returncode == 0
+    assert done.stdout.startswith("latency of a decision: p50 ")
+    assert done.stdout.count("\n") == 1
