@@ -84,7 +84,7 @@ def wants_help() -> bool:
 
 
 def open_dictionaries(schema: type[Any]) -> DictConfig:
-    """Return `schema` as a config whose dictionaries of a task take keys of the user's choice.
+    """Return `schema` as a config whose dictionaries take keys of the user's choice.
 
     Hydra refuses keys that a config does not have, in dictionaries as well: `task.bounds={knee: [-1, 1]}`.
     """
@@ -92,6 +92,8 @@ def open_dictionaries(schema: type[Any]) -> DictConfig:
     if "task" in node:
         for dictionary in (node.task.kwargs, node.task.bounds, node.task.slew_rate):
             OmegaConf.set_struct(dictionary, False)
+    if "fallback" in node:
+        OmegaConf.set_struct(node.fallback, False)
     return node
 
 

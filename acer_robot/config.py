@@ -185,6 +185,8 @@ class ExportConfig:
     """Whole episodes in which the file is scored and compared with the training-side policy; 0: none."""
     seed: int = 0
     """Seed of those episodes."""
+    fallback: dict[str, float] = field(default_factory=dict)
+    """Commands for unusable observations, by joint name: {bthigh: 0.1}; others: zero, or the middle of the range."""
 
 
 @dataclass

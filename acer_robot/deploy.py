@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ VERIFICATION_SECONDS = 300
 Floats = npt.NDArray[np.float32]
 
 
-def export_policy(run: TrainedRun, out: Path, episodes: int = 0, seed: int = 0) -> Path:
+def export_policy(
+    run: TrainedRun,
+    out: Path,
+    episodes: int = 0,
+    seed: int = 0,
+    fallback: Mapping[str, float] | None = None,
+) -> Path:
     """Export the average policy of a run into `out`, if every check passes.
 
     Args:
@@ -51,20 +58,24 @@ def export_policy(run: TrainedRun, out: Path, episodes: int = 0, seed: int = 0) 
         episodes: whole episodes in which the file is scored and compared with the training-side policy; 0:
             none, and no evaluation.json.
         seed: seed of those episodes.
+        fallback: `{joint name: command}` in place of the default command for unusable observations.
 
     Returns:
         The path of policy.pt.
 
     Raises:
-        InputError: if `out` cannot be a folder, or a check fails; the message names the check.
+        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, or a check fails; the
+            message names the check.
     """
+    unusable = fallback_command(run.spec.bounds, fallback)
     if out.exists() and not out.is_dir():
         raise InputError(f"out={out} is a file; give a folder")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
         scratch = Path(folder)
         file = scratch / "policy.pt"
-        module, metadata = DeployedPolicy(run.policy, run.spec), describe(run)
+        module = DeployedPolicy(run.policy, run.spec, unusable)
+        metadata = {**describe(run), "fallback": unusable.tolist()}
         complete = save_deployed(module, metadata, file)
         observations = sequence = _plausible_observations(run)
         if episodes > 0:
@@ -73,7 +84,8 @@ def export_policy(run: TrainedRun, out: Path, episodes: int = 0, seed: int = 0) 
             sequence = loop.sequence
             complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
             (scratch / "evaluation.json").write_text(json.dumps(loop.evaluation, indent=2) + "\n")
-        np.savez(scratch / "test_vectors.npz", **vectors(run, observations, sequence))  # type: ignore[arg-type]
+        arrays = vectors(run, observations, sequence, unusable)
+        np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
         _verify_and_describe(file, complete)
         (out / "evaluation.json").unlink(missing_ok=True)  # it would be an earlier file's
         for finished in sorted(scratch.iterdir()):
@@ -91,6 +103,7 @@ def describe(run: TrainedRun) -> dict[str, Any]:
         "task": run.spec.to_dict(),
         "task_config": config["task"],
         "fallback": fallback_command(run.spec.bounds).tolist(),
+        "rest": fallback_command(run.spec.bounds).tolist(),
         "normalizer": {
             "enabled": normalizer.enabled,
             "limit": normalizer.limit,
@@ -121,7 +134,9 @@ def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def vectors(run: TrainedRun, observations: Floats, sequence: Floats) -> dict[str, Floats]:
+def vectors(
+    run: TrainedRun, observations: Floats, sequence: Floats, fallback: npt.NDArray[np.float64]
+) -> dict[str, Floats]:
     """Return test vectors: observations of three kinds with the commands of the training-side policy.
 
     Ordinary and extreme ones are each the first of an episode; those of the sequence [T, n] follow another.
@@ -130,7 +145,8 @@ def vectors(run: TrainedRun, observations: Floats, sequence: Floats) -> dict[str
     arrays: dict[str, Floats] = {}
     extreme = extreme_observations(run.spec.observation_size)
     for kind, rows in (("", observations), ("extreme_", extreme), ("sequence_", sequence)):
-        commands = reference_commands(run, rows)
+        usable = np.isfinite(rows).all(axis=1, keepdims=True)
+        commands = np.where(usable, reference_commands(run, rows), fallback)
         in_a_row = kind == "sequence_"
         command_filter = CommandFilter(run.spec, 1 if in_a_row else len(rows))
         filtered = [command_filter(c[None])[0] for c in commands] if in_a_row else command_filter(commands)
@@ -144,12 +160,10 @@ def reference_commands(run: TrainedRun, rows: Floats) -> npt.NDArray[np.float64]
     """Return the training-side policy's commands [N, d] before any filter, for observations [N, n].
 
     They are computed in float64, in which no finite float32 observation overflows. What is not normalised is
-    limited as in the exported module; a non-finite observation is given the fallback command.
+    limited as in the exported module.
     """
     policy = copy.deepcopy(run.policy).double()
-    usable = np.isfinite(rows).all(axis=1, keepdims=True)
-    commands = _commands(policy, run.spec.bounds, torch.from_numpy(rows).double())
-    return np.where(usable, commands, fallback_command(run.spec.bounds))
+    return _commands(policy, run.spec.bounds, torch.from_numpy(rows).double())
 
 
 def float32_rounding(run: TrainedRun, rows: Floats) -> Floats:
@@ -237,7 +251,7 @@ def _export(config: ExportConfig) -> None:
     check_range("episodes", config.episodes, 0)
     run_dir = Path(config.run)
     out = run_dir / "export" if config.out is None else Path(config.out)
-    policy = export_policy(load_run(run_dir), out, config.episodes, config.seed)
+    policy = export_policy(load_run(run_dir), out, config.episodes, config.seed, config.fallback)
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
 
 

@@ -162,7 +162,7 @@ def _rate_limit(spec: TaskSpec) -> str:
     low_pass = f" and by a first-order low-pass of {spec.low_pass_hz:g} Hz" if spec.low_pass_hz else ""
     return (
         f"Their changes are limited as the table says{low_pass},\n"
-        "  starting from the fallback command, which an unusable observation then approaches.\n"
+        "  starting from rest (zero, or the middle of the range); unusable observations approach the fallback.\n"
         "  So one loaded file serves one robot, or one batch, until `reset()`."
     )
 

@@ -90,14 +90,34 @@ def representable_limits(
     return lower.astype(np.float64), upper.astype(np.float64)
 
 
-def fallback_command(bounds: ActionBounds) -> npt.NDArray[np.float64]:
+def fallback_command(
+    bounds: ActionBounds, overrides: Mapping[str, float] | None = None
+) -> npt.NDArray[np.float64]:
     """Return the command [d] at rest and for unusable observations: zero if within bounds, else the middle.
 
     It is exact in float32.
+
+    Args:
+        bounds: the joints.
+        overrides: `{joint name: command}` in actuator units, in place of these values.
+
+    Raises:
+        InputError: for an override of an unknown joint, or one that is not a number within the joint's bounds.
     """
     low, high = representable_limits(np.asarray(bounds.low), np.asarray(bounds.high), np.float32)
     middle = (0.5 * low + 0.5 * high).astype(np.float32).astype(np.float64)
-    return np.where((low <= 0.0) & (high >= 0.0), 0.0, np.clip(middle, low, high))
+    command = np.where((low <= 0.0) & (high >= 0.0), 0.0, np.clip(middle, low, high))
+    for name, value in (overrides or {}).items():
+        if name not in bounds.names:
+            raise InputError(f"fallback names joint {name!r}; this policy has {', '.join(bounds.names)}")
+        i = bounds.names.index(name)
+        if not bounds.low[i] <= value <= bounds.high[i]:
+            raise InputError(
+                f"fallback of joint {name!r} is {value!r}, outside its bounds "
+                f"[{bounds.low[i]:g}, {bounds.high[i]:g}]"
+            )
+        command[i] = np.clip(np.float64(np.float32(value)), low[i], high[i])
+    return command
 
 
 def narrow_bounds(

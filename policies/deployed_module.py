@@ -7,6 +7,7 @@ import copy
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -49,7 +50,13 @@ class DeployedPolicy(nn.Module):
     Commands are computed as offsets from the fallback command, so that replacing NaN by zero yields it.
 
     Where the task limits how fast commands may change, the module remembers the last ones (`CommandFilter`
-    has the equation); `reset()` makes it start from the fallback command again.
+    has the equation); `reset()` makes it start from the command at rest again, as in training, which is the
+    fallback command unless another one was asked for.
+
+    Args:
+        policy: the average policy.
+        spec: the task.
+        fallback: [m] command for unusable observations, exact in float32; None: `fallback_command(bounds)`.
 
     Raises:
         InputError: if a weight is not finite, or so large that the network could overflow float32.
@@ -69,11 +76,14 @@ class DeployedPolicy(nn.Module):
     highest: Tensor
     half_range: Tensor
     fallback: Tensor
+    rest: Tensor
     low: Tensor
     high: Tensor
     steps: Tensor
 
-    def __init__(self, policy: Policy, spec: TaskSpec) -> None:
+    def __init__(
+        self, policy: Policy, spec: TaskSpec, fallback: npt.NDArray[np.float64] | None = None
+    ) -> None:
         super().__init__()
         normalizer, actor = policy.normalizer, policy.actor
         self.observation_size = int(normalizer.mean.numel())
@@ -92,20 +102,20 @@ class DeployedPolicy(nn.Module):
         self.register_buffer("lowest", -reach)
         self.register_buffer("highest", reach)
         self.network = _network(policy, scale, self.mean_bound)
-        self._register_bounds(spec.bounds)
+        self._register_bounds(spec.bounds, fallback_command(spec.bounds) if fallback is None else fallback)
         self.register_buffer("steps", torch.from_numpy(largest_steps(spec)).float())
         self.smoothing = smoothing(spec)
         self.is_filtered = self.smoothing < 1.0 or bool(torch.isfinite(self.steps).any())
         # Not buffers: they change, and the hash of the weights must not.
-        self.previous = self.fallback.clone()
+        self.previous = self.rest.clone()
         self.started = False
         _check_weights(self.network, reach)
 
-    def _register_bounds(self, bounds: ActionBounds) -> None:
+    def _register_bounds(self, bounds: ActionBounds, fallback: npt.NDArray[np.float64]) -> None:
         low, high = representable_limits(np.asarray(bounds.low), np.asarray(bounds.high), np.float32)
         # Halved first: the difference of two numbers near the end of float32 does not fit into it.
         half_range, middle = 0.5 * high - 0.5 * low, 0.5 * high + 0.5 * low
-        fallback = fallback_command(bounds)
+        self.register_buffer("rest", torch.from_numpy(fallback_command(bounds)).float())
         self.rests_at_zero = not fallback.any()
         for name, value in (("low", low), ("high", high), ("half_range", half_range), ("fallback", fallback)):
             self.register_buffer(name, torch.from_numpy(value).float())
@@ -126,9 +136,9 @@ class DeployedPolicy(nn.Module):
 
     @torch.jit.export
     def reset(self) -> None:
-        """Start a new episode, from the fallback command; controllers call it whether or not it matters."""
+        """Start a new episode, from the command at rest; controllers call it whether or not it matters."""
         if self.is_filtered:
-            self.previous = self.fallback.clone()
+            self.previous = self.rest.clone()
             self.started = False
 
     @torch.jit.export

@@ -116,7 +116,7 @@ class Restless(DeployedPolicy):
     """Forgets its last command, and so may go from one end to the other."""
 
     def _limited(self, command):
-        return command.clamp(self.fallback - self.steps, self.fallback + self.steps)
+        return command.clamp(self.rest - self.steps, self.rest + self.steps)
 
 
 class Unclear(DeployedPolicy):
@@ -218,7 +218,9 @@ def contract(low, high, commands):
     rows = np.zeros((8, 3), dtype=np.float32)
     vectors = {"observations": rows, "commands": commands, "extreme_observations": extreme_observations(3)}
     unlimited = np.full(len(low), np.inf)
-    return verify_policy.Contract(np.array(low), np.array(high), np.zeros(len(low)), unlimited, 0.01, vectors)
+    return verify_policy.Contract(
+        np.array(low), np.array(high), *np.zeros((2, len(low))), unlimited, 0.01, vectors
+    )
 
 
 def runner(act):
