@@ -187,6 +187,8 @@ class ExportConfig:
     """Seed of those episodes."""
     fallback: dict[str, float] = field(default_factory=dict)
     """Commands for unusable observations, by joint name: {bthigh: 0.1}; others: zero, or the middle of the range."""
+    formats: list[str] = field(default_factory=lambda: ["torchscript"])
+    """Files to write and check: torchscript (policy.pt, always), onnx (policy.onnx), pt2 (policy.pt2)."""
 
 
 @dataclass

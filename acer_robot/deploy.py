@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from acer_robot import verify_policy
+from acer_robot import verify_formats, verify_policy
 from acer_robot.checkpoint import TrainedRun, load_run
 from acer_robot.closed_loop import compare
 from acer_robot.command import run_command
 from acer_robot.command_filter import CommandFilter
-from acer_robot.config import ExportConfig, check_range
+from acer_robot.config import ExportConfig, check_choice, check_range
 from acer_robot.errors import InputError
 from acer_robot.policies.deployed import SCHEMA_VERSION, save_deployed
 from acer_robot.policies.deployed_module import RAW_LIMIT, DeployedPolicy
+from acer_robot.policies.other_formats import OTHER_FORMATS, check_format, save_format
 from acer_robot.policies.policy import Policy
 from acer_robot.policy_card import render_card
 from acer_robot.spec import ActionBounds, fallback_command
@@ -48,6 +49,7 @@ def export_policy(
     episodes: int = 0,
     seed: int = 0,
     fallback: Mapping[str, float] | None = None,
+    formats: Sequence[str] = ("torchscript",),
 ) -> Path:
     """Export the average policy of a run into `out`, if every check passes.
 
@@ -59,15 +61,17 @@ def export_policy(
             none, and no evaluation.json.
         seed: seed of those episodes.
         fallback: `{joint name: command}` in place of the default command for unusable observations.
+        formats: "torchscript", and of "onnx" and "pt2" those to write and check beside it.
 
     Returns:
         The path of policy.pt.
 
     Raises:
-        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, or a check fails; the
-            message names the check.
+        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, a format cannot be had, or
+            a check fails; the message names the check.
     """
     unusable = fallback_command(run.spec.bounds, fallback)
+    others = check_formats(formats)
     if out.exists() and not out.is_dir():
         raise InputError(f"out={out} is a file; give a folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -86,8 +90,10 @@ def export_policy(
             (scratch / "evaluation.json").write_text(json.dumps(loop.evaluation, indent=2) + "\n")
         arrays = vectors(run, observations, sequence, unusable)
         np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
-        _verify_and_describe(file, complete)
-        (out / "evaluation.json").unlink(missing_ok=True)  # it would be an earlier file's
+        files = [save_format(name, module, complete, scratch) for name in others]
+        _verify_and_describe(file, complete, files)
+        for name in ("evaluation.json", *OTHER_FORMATS.values()):
+            (out / name).unlink(missing_ok=True)  # it would be an earlier export's
         for finished in sorted(scratch.iterdir()):
             os.replace(finished, out / finished.name)
     return out / "policy.pt"
@@ -210,23 +216,44 @@ def _plausible_observations(run: TrainedRun) -> Floats:
     return observations
 
 
-def _verify_and_describe(file: Path, metadata: dict[str, Any]) -> None:
-    """Check a policy.pt in a fresh process and write policy.json and the card beside it."""
+def check_formats(formats: Sequence[str]) -> list[str]:
+    """Return the formats beside TorchScript, once each.
+
+    Raises:
+        InputError: for an unknown format, one whose packages are missing, or a list without torchscript.
+    """
+    for name in formats:
+        check_choice("formats", name, ("torchscript", *OTHER_FORMATS))
+        check_format(name)
+    if "torchscript" not in formats:
+        raise InputError(f"formats={list(formats)} lacks torchscript, beside which the others are checked")
+    return sorted(set(formats) - {"torchscript"})
+
+
+def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path]) -> None:
+    """Check a policy.pt and its other formats in fresh processes; write policy.json and the card beside."""
     beside, companion = dict(metadata), file.with_suffix(".json")
     beside["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     companion.write_text(json.dumps(beside, indent=2) + "\n")
     beside["verification"] = verify(file)
+    beside["other_formats"] = {
+        other.name: {
+            "sha256": hashlib.sha256(other.read_bytes()).hexdigest(),
+            "verification": verify(other, Path(verify_formats.__file__)),
+        }
+        for other in others
+    }
     companion.write_text(json.dumps(beside, indent=2) + "\n")
     (file.parent / "POLICY_CARD.md").write_text(render_card(beside))
 
 
-def verify(file: Path) -> dict[str, Any]:
-    """Check a policy.pt with its companions in a process that cannot import acer_robot; return the report.
+def verify(file: Path, script: Path = Path(verify_policy.__file__)) -> dict[str, Any]:
+    """Check a file with its companions in a process that cannot import acer_robot; return the report.
 
     Raises:
         InputError: naming the check that failed.
     """
-    command = [sys.executable, "-I", str(Path(verify_policy.__file__).resolve()), str(file.resolve())]
+    command = [sys.executable, "-I", str(script.resolve()), str(file.resolve())]
     try:
         done = subprocess.run(
             command,
@@ -243,7 +270,8 @@ def verify(file: Path) -> dict[str, Any]:
         raise InputError(f"export refused: the process that checks the file failed: {lines[-1]}")
     report: dict[str, Any] = json.loads(lines[-1])
     if "failed" in report:
-        raise InputError(f"export refused: check '{report['failed']}' failed: {report['detail']}")
+        which = "" if file.suffix == ".pt" else f" of {file.name}"
+        raise InputError(f"export refused: check '{report['failed']}'{which} failed: {report['detail']}")
     return report
 
 
@@ -251,7 +279,9 @@ def _export(config: ExportConfig) -> None:
     check_range("episodes", config.episodes, 0)
     run_dir = Path(config.run)
     out = run_dir / "export" if config.out is None else Path(config.out)
-    policy = export_policy(load_run(run_dir), out, config.episodes, config.seed, config.fallback)
+    policy = export_policy(
+        load_run(run_dir), out, config.episodes, config.seed, config.fallback, config.formats
+    )
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
 
 

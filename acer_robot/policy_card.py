@@ -115,7 +115,7 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         ),
         file_sha256=metadata["file_sha256"],
         scores=_scores(metadata["evaluation"]),
-        checks="\n".join(f"- {name}: {_plain(result)}" for name, result in metadata["verification"].items()),
+        checks=_checks(metadata),
         recipe=_table({"algorithm": metadata["algorithm"], **metadata["learner"]}),
         rate_limit=_rate_limit(spec),
         limit=f"{normalizer['limit']:g} standard deviations" if normalizer["enabled"] else "±1e9",
@@ -154,6 +154,16 @@ def _scores(evaluation: Mapping[str, Any] | None) -> str:
             f"The training-side policy on the same episodes: {evaluation['policy_return_mean']:.1f}."
         )
     return "\n".join(lines)
+
+
+def _checks(metadata: Mapping[str, Any]) -> str:
+    reports = {"": metadata["verification"]}
+    reports |= {f"{file}, ": other["verification"] for file, other in metadata["other_formats"].items()}
+    return "\n".join(
+        f"- {file}{name}: {_plain(result)}"
+        for file, report in reports.items()
+        for name, result in report.items()
+    )
 
 
 def _rate_limit(spec: TaskSpec) -> str:

@@ -287,9 +287,7 @@ def run_checks(checks: dict[str, Callable[[], Any]]) -> dict[str, Any]:
 def main() -> None:
     """Verify the file named on the command line."""
     parser = argparse.ArgumentParser(description="Check an exported policy without acer_robot.")
-    parser.add_argument(
-        "policy", type=Path, help="policy.pt, with policy.json and test_vectors.npz beside it"
-    )
+    parser.add_argument("policy", type=Path, help="policy.pt, beside policy.json and test_vectors.npz")
     path = parser.parse_args().policy
     sys.modules["acer_robot"] = None  # type: ignore[assignment]  # any attempt to import it fails from here on
     report = verify_torchscript(path)

@@ -68,7 +68,8 @@ def test_the_pins_satisfy_the_ranges():
     pins = dict(line.split("==") for line in _lines(ROOT / "constraints.txt"))
     pins = {_normal(name): version for name, version in pins.items()}
     groups = PROJECT["project"]["optional-dependencies"]
-    for line in [*PROJECT["project"]["dependencies"], *groups["test"], *groups["dev"]]:
+    extras = [line for group in groups.values() for line in group]
+    for line in [*PROJECT["project"]["dependencies"], *extras]:
         requirement = Requirement(line)
         if requirement.name == "acer-robot":
             continue
