@@ -96,7 +96,7 @@ class LearnerConfig:
     # Policy gradient beyond the paper
     advantage_scaling: bool = True
     """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""
-    pathwise: float = 1.0
+    pathwise: float = 4.0
     """Weight of the pathwise gradient of A(x, a) at a reparameterised sample, added to g before the projection."""
     entropy_target: float | None = -0.3
     """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
@@ -189,6 +189,26 @@ class ExportConfig:
     """Commands for unusable observations, by joint name: {bthigh: 0.1}; others: zero, or the middle of the range."""
     formats: list[str] = field(default_factory=lambda: ["torchscript"])
     """Files to write and check: torchscript (policy.pt, always), onnx (policy.onnx), pt2 (policy.pt2)."""
+
+
+@dataclass
+class DeployConfig:
+    """Options of `acer-deploy`."""
+
+    policy: str = MISSING
+    """An exported policy.pt."""
+    episodes: int = 1
+    """Episodes to run, one after the other."""
+    seed: int = 0
+    """Seed of the first episode, and of the noise."""
+    rate: float = 1.0
+    """Speed as a multiple of real time; 0: as fast as possible, without deadlines."""
+    max_steps: int | None = None
+    """Commands after which an episode is left; null: at its end."""
+    observation_noise: float = 0.0
+    """Standard deviation of Gaussian noise that is added to every entry of the observation, in its own unit."""
+    action_delay: int = 0
+    """Commands by which each is late at the simulator, which gets the command at rest until the first arrives."""
 
 
 @dataclass

@@ -159,14 +159,12 @@ class Learner(nn.Module):
             config.c,
         )
         extra, entropy = self._pathwise(online, phi, noise[0], scale)
-        g = g + self._rows(extra)
-        k = self._rows(acer.gaussian_kl_gradient(*phi_average, *phi))
+        g, k = g + self._rows(extra), self._rows(acer.gaussian_kl_gradient(*phi_average, *phi))
         z = acer.trust_region_projection(g, k, config.delta) if config.trust_region else g
 
         # Critic: Q~ towards Qret, V towards its importance-weighted target.
         loss_q, loss_v = self._critic_losses(online, q_ret, log_rho)
-        loss = loss_q + loss_v + self._temperature_loss(entropy)
-        self._step((mean, log_std), z, loss)
+        self._step((mean, log_std), z, loss_q + loss_v + self._temperature_loss(entropy))
         return Diagnostics(
             log_rho,
             log_rho_sampled,

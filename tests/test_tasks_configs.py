@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 import acer_robot.configs
-from acer_robot.config import TrainConfig
+from acer_robot.config import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 from acer_robot.tasks.simulator import load_simulator
 
@@ -22,10 +22,14 @@ NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.
 TASKS = [name for name in NAMES if name != "gym"]
 
 
-def composed(*overrides):
+def composed_train(*overrides):
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     with initialize_config_module("acer_robot.configs", version_base="1.3"):
-        return OmegaConf.to_object(compose("train", overrides=list(overrides))).task
+        return OmegaConf.to_object(compose("train", overrides=list(overrides)))
+
+
+def composed(*overrides):
+    return composed_train(*overrides).task
 
 
 def test_the_dm_control_suite_is_complete():
@@ -45,11 +49,18 @@ def test_gymnasiums_mujoco_tasks_are_complete():
         if key.endswith("-v5") and "mujoco" in str(spec.entry_point)
     ]
     assert len(registered) == 11
-    short = {name: yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) for name in TASKS if "/" not in name}
-    assert {config["id"] for config in short.values()} == set(registered)
+    short = {name: composed(f"task={name}") for name in TASKS if "/" not in name}
+    assert {config.id for config in short.values()} == set(registered)
     for name, config in short.items():
-        assert config == {"suite": "gymnasium", "id": config["id"]}
-        assert config["id"].lower() == f"{name}-v5"
+        assert config == TaskConfig(suite="gymnasium", id=config.id)
+        assert config.id.lower() == f"{name}-v5"
+
+
+def test_a_tasks_own_settings_yield_to_the_papers_and_to_the_command_line():
+    assert composed_train("task=halfcheetah").learner.critics == 1
+    assert composed_train("task=walker2d").learner.critics == 2
+    assert composed_train("task=walker2d", "learner=paper").learner.critics == 1
+    assert composed_train("task=walker2d", "learner.critics=3").learner.critics == 3
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -87,7 +98,7 @@ bounds:
 
 SCRIPT = """
 from acer_robot.command import run_command
-from acer_robot.config import TrainConfig
+from acer_robot.config import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
 def body(config):
