@@ -87,7 +87,7 @@ def check_pictures() -> Finding:
     try:
         return Finding("ok", f"MuJoCo draws with MUJOCO_GL={probe_gl()}")
     except InputError as error:
-        reason, _, remedy = str(error).partition("; on Debian or Ubuntu: ")
+        reason, _, remedy = str(error).rpartition("; ")
         return Finding("note", f"no video: {reason}", remedy)
 
 

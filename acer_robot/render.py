@@ -78,11 +78,18 @@ def probe_gl() -> str:
             reasons.append(f"{backend}: {error}")
         else:
             return backend
-    packages = GL_PACKAGES.get(asked or "egl", GL_PACKAGES["egl"])
+    remedy = install_command(asked or "egl")
     raise InputError(
-        f"MuJoCo cannot draw here ({'; '.join(reasons)}); on Debian or Ubuntu: apt-get install -y {packages}"
-        + (", or unset MUJOCO_GL" if asked else f" (or, where it exists, {GL_PACKAGES['osmesa']})")
+        f"MuJoCo cannot draw here ({'; '.join(reasons)}); "
+        f"{'unset MUJOCO_GL, or ' if asked else ''}on Debian or Ubuntu: {remedy}"
     )
+
+
+def install_command(backend: str) -> str:
+    """Return what to type on Debian or Ubuntu to install a backend (egl for one that needs a display)."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    packages = GL_PACKAGES.get(backend, GL_PACKAGES["egl"])
+    return f"{sudo}apt-get update && {sudo}apt-get install -y {packages}"
 
 
 def render_policy(config: RenderConfig) -> Video:

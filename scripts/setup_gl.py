@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from acer_robot.errors import InputError
-from acer_robot.render import GL_PACKAGES, probe_gl
+from acer_robot.render import GL_PACKAGES, install_command, probe_gl
 
 
 def install(packages: str) -> bool:
@@ -44,7 +44,7 @@ def main() -> None:
         return
     print("setup: MuJoCo cannot draw here, so training will leave no video; everything else works.")
     if apt:
-        print(f"setup: to mend it: sudo apt-get update && sudo apt-get install -y {GL_PACKAGES['egl']}")
+        print(f"setup: to mend it: {install_command('egl')}")
 
 
 if __name__ == "__main__":
