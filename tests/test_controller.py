@@ -106,7 +106,7 @@ def flight(controller, file, model, start, steps, tmp_path):
     options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log]
     done = run(controller, file, model, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = np.genfromtxt(log, delimiter=",", skip_header=1, dtype=np.float64)[:, 2:].astype(np.float32)
+    rows = np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2)[:, 2:].astype(np.float32)
     joints = sum(name.startswith("command:") for name in log.read_text().splitlines()[0].split(","))
     return done.stdout, rows[:, :-joints], rows[:, -joints:]
 
@@ -177,6 +177,14 @@ def test_the_same_seed_starts_in_the_same_states_and_another_in_others(controlle
     assert first == returns(1)
     assert first != returns(2)
     assert first[0].split("return")[1] != first[1].split("return")[1]
+
+
+def test_an_infinite_observation_is_counted_and_gets_the_fallback_command(controller, policy, tmp_path):
+    start = start_state("HalfCheetah-v5")
+    start[-1] = 1e39  # more than float32 holds
+    printed, _, commands = flight(controller, policy, HALF_CHEETAH, start, 1, tmp_path)
+    assert "unusable observations: 1" in printed
+    assert (commands == 0.0).all()
 
 
 def refused(controller, *arguments):

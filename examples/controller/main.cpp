@@ -45,11 +45,11 @@ struct Statistics {
 };
 
 // One episode. Returns HalfCheetah-v5's return, which means something for that task alone.
-double run_episode(Policy& policy, Robot& robot, const Options& options, int episode, Log& log, Statistics& statistics) {
+double run_episode(Policy& policy, Robot& robot, const Options& options, int episode, Log& log,
+                   Statistics& statistics) {
   const TaskDescription& task = policy.task();
   std::vector<float> observation(task.observation.size()), command(task.joints.size());
-  const auto period =
-      std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(task.control_dt));
+  const auto period = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(task.control_dt));
   double total = 0.0;
   auto deadline = Clock::now();
   for (int step = 0; step < options.steps; ++step) {
@@ -97,7 +97,8 @@ void run(Options options) {
     if (task.id == half_cheetah) {
       std::printf("episode %d: return %.9g in %d steps\n", episode, total, options.steps);
     } else {
-      std::printf("episode %d: %d steps (the reward of %s is not known here)\n", episode, options.steps, task.id.c_str());
+      std::printf("episode %d: %d steps (the reward of %s is not known here)\n", episode, options.steps,
+                  task.id.c_str());
     }
   }
   const double seconds = microseconds(Clock::now() - begin) / 1e6;

@@ -28,10 +28,14 @@ Number number(const char* name, const std::string& text, Number lowest) {
 }  // namespace
 
 Options parse(int argc, char** argv) {
-  const option known[] = {{"episodes", required_argument, nullptr, 'e'}, {"steps", required_argument, nullptr, 'n'},
-                          {"realtime", no_argument, nullptr, 'r'},       {"bench", no_argument, nullptr, 'b'},
-                          {"seed", required_argument, nullptr, 's'},     {"initial-state", required_argument, nullptr, 'i'},
-                          {"log", required_argument, nullptr, 'l'},      {nullptr, 0, nullptr, 0}};
+  const option known[] = {{"bench", no_argument, nullptr, 'b'},
+                          {"episodes", required_argument, nullptr, 'e'},
+                          {"initial-state", required_argument, nullptr, 'i'},
+                          {"log", required_argument, nullptr, 'l'},
+                          {"realtime", no_argument, nullptr, 'r'},
+                          {"seed", required_argument, nullptr, 's'},
+                          {"steps", required_argument, nullptr, 'n'},
+                          {nullptr, 0, nullptr, 0}};
   Options options;
   opterr = 0;  // the error is ours to print
   for (int option; (option = getopt_long(argc, argv, ":", known, nullptr)) != -1;) {

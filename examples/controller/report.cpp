@@ -23,7 +23,8 @@ void print_latency(std::vector<double> microseconds, bool histogram) {
     std::size_t last = first;
     while (last < count && bucket(microseconds[last]) == index) ++last;
     const auto bar = static_cast<std::size_t>(std::ceil(50.0 * (last - first) / count));
-    std::printf("%9.1f to %9.1f us %8zu %s\n", edge(index), edge(index + 1), last - first, std::string(bar, '#').c_str());
+    std::printf("%9.1f to %9.1f us %8zu %s\n", edge(index), edge(index + 1), last - first,
+                std::string(bar, '#').c_str());
     first = last;
   }
 }

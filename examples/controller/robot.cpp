@@ -41,7 +41,9 @@ void print_messages() {
 
 Model load(const std::string& path) {
   print_messages();
-  if (!std::filesystem::is_regular_file(path)) throw InputError(path + " does not exist; give a MuJoCo model (.xml or .mjb)");
+  if (!std::filesystem::is_regular_file(path)) {
+    throw InputError(path + " does not exist; give a MuJoCo model (.xml or .mjb)");
+  }
   char error[1000] = "";
   const bool binary = std::filesystem::path(path).extension() == ".mjb";
   Model model(binary ? mj_loadModel(path.c_str(), nullptr) : mj_loadXML(path.c_str(), nullptr, error, sizeof error),
@@ -147,7 +149,7 @@ void Robot::find_entries(const TaskDescription& task) {
     const bool is_clipped = name.compare(0, clipped.size(), clipped) == 0;
     const auto found = state.find(is_clipped ? name.substr(clipped.size()) : name);
     if (found == state.end()) {
-      throw InputError(text("the policy observes '", name, "', which is no position or velocity of a joint of ", path_));
+      throw InputError("the policy observes '" + name + "', which is no position or velocity of a joint of " + path_);
     }
     entries_.push_back({found->second, is_clipped ? clipped_velocity : std::numeric_limits<double>::infinity()});
   }

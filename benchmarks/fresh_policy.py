@@ -1,0 +1,74 @@
+"""A policy of HalfCheetah-v5's sizes with random weights, exported: what it takes does not depend on training."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from acer_robot.checkpoint import TrainedRun
+from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.deploy import describe
+from acer_robot.learner import build_actor
+from acer_robot.policies.deployed import save_deployed
+from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.policies.normalizer import ObservationNormalizer
+from acer_robot.policies.policy import Policy
+from acer_robot.spec import ActionBounds, ObservationField, TaskSpec
+from acer_robot.versions import package_versions
+
+OBSERVATIONS = 17
+
+
+def fresh_run(
+    low: tuple[float, ...] = (-1.0,) * 6,
+    high: tuple[float, ...] = (1.0,) * 6,
+    learner: LearnerConfig | None = None,
+    slew_rate: tuple[float | None, ...] = (),
+    low_pass_hz: float | None = None,
+) -> TrainedRun:
+    """Return an untrained 2x256 policy with random weights and statistics."""
+    learner = learner or LearnerConfig()
+    torch.manual_seed(0)
+    joints = tuple(f"joint{i}" for i in range(len(low)))
+    fields = (ObservationField("observation", 0, OBSERVATIONS, ""),)
+    spec = TaskSpec(
+        "benchmark/robot",
+        fields,
+        ActionBounds(joints, low, high),
+        0.05,
+        5,
+        1,
+        1000,
+        (),
+        slew_rate,
+        low_pass_hz,
+    )
+    normalizer = ObservationNormalizer(OBSERVATIONS, learner.normalize_observations)
+    normalizer.update(torch.randn(1000, OBSERVATIONS) * torch.linspace(0.1, 10.0, OBSERVATIONS) + 0.5)
+    actor = build_actor(learner, OBSERVATIONS, len(low))
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    policy = Policy(normalizer, actor).eval().requires_grad_(False)
+    config = TrainConfig(
+        task=TaskConfig(suite="gymnasium", id="robot"), learner=learner, run_dir="runs/benchmark"
+    )
+    return TrainedRun(policy, config, spec, 0)
+
+
+def export(run: TrainedRun, folder: Path) -> Path:
+    """Write policy.pt into `folder`."""
+    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
+    return folder / "policy.pt"
+
+
+def machine() -> str:
+    """Return processor, cores, load and versions in one line."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    versions = package_versions()
+    names = ", ".join(f"{name} {versions[name]}" for name in ("torch", "numpy"))
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{model}, {os.cpu_count()} cores, load averages {load} (what else runs); {names}"
