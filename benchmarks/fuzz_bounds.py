@@ -85,9 +85,7 @@ def fuzz(policy: LoadedPolicy, count: int, seed: int) -> int:
         unusable += int((~np.isfinite(observations).all(axis=1)).sum())
         nans += int(np.isnan(commands).sum())
         beyond += outside(commands, low, high)
-        at_limits += ((commands <= low.astype(np.float32)) | (commands >= high.astype(np.float32))).sum(
-            axis=0
-        )
+        at_limits += ((commands == lowest) | (commands == highest)).sum(axis=0)
     print(f"{rows:,} observations ({unusable:,} not finite), {time.perf_counter() - begin:.0f} s")
     print(f"commands at a limit, per joint: {', '.join(f'{n / rows:.0%}' for n in at_limits)}")
     print(f"commands outside the bounds: {beyond}; NaN: {nans}")
