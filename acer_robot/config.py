@@ -86,7 +86,7 @@ class LearnerConfig:
     # Critic
     sdn_samples: int = 5
     """n: actions sampled from the policy for the stochastic dueling network (eq. 13); 0: no dueling, Q~ = V + A."""
-    critics: int = 1
+    critics: int = 2
     """Number of independent critics whose estimates are combined."""
     pessimism: float = 1.0
     """beta: targets use mean - beta * (max - min) / 2 over the critics; 1 with two critics is their minimum."""
