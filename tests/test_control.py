@@ -136,6 +136,16 @@ def test_a_delay_starts_anew_with_each_episode(scripted):
     np.testing.assert_array_equal(late[6:8], np.zeros((2, 2)))
 
 
+def test_policy_and_pacing_start_anew_with_each_episode(tmp_path, monkeypatch):
+    restarts = []
+    monkeypatch.setattr(Pacer, "restart", lambda self: restarts.append(len(ScriptedEnv.made[-1].received)))
+    slow = dataclasses.replace(SCRIPTED, slew_rate={"action_0": 0.5})  # 0.01 a step, from 0
+    received = run_scripted(export(slow, tmp_path / "policy.pt"), episodes=2)
+    np.testing.assert_allclose(np.abs(received[[0, 6], 0]), 0.01, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(received[[5, 11], 0]), 0.06, rtol=1e-5)
+    assert restarts == [0, 6]
+
+
 def test_noise_changes_commands_and_follows_its_seed(scripted):
     usual = run_scripted(scripted)
     noisy = [run_scripted(scripted, observation_noise=0.5, seed=seed) for seed in (1, 1, 2)]
