@@ -22,10 +22,21 @@ NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.
 TASKS = [name for name in NAMES if name != "gym"]
 
 
-def composed(*overrides):
+def composed_train(*overrides):
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     with initialize_config_module("acer_robot.configs", version_base="1.3"):
-        return OmegaConf.to_object(compose("train", overrides=list(overrides))).task
+        return OmegaConf.to_object(compose("train", overrides=list(overrides)))
+
+
+def composed(*overrides):
+    return composed_train(*overrides).task
+
+
+def test_a_familys_settings_yield_to_the_papers_and_to_the_command_line():
+    assert composed_train("task=walker2d").learner.critics == 2
+    assert all(composed_train(f"task={name}").learner.critics == 1 for name in TASKS if "/" in name)
+    assert composed_train("task=dmc/walker-walk", "learner.critics=3").learner.critics == 3
+    assert composed_train("task=dmc/walker-walk", "learner=paper").learner.pathwise == 0.0
 
 
 def test_the_dm_control_suite_is_complete():
