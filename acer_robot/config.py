@@ -137,7 +137,7 @@ class TrainConfig:
     task: TaskConfig = field(default_factory=TaskConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
-    steps: int = 70_000
+    steps: int = 60_000
     """Environment steps to train for, action repeat counted."""
     seed: int = 0
     """Seed of environments, networks and sampling; the same seed gives the same numbers on the same machine."""
