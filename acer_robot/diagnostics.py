@@ -31,11 +31,11 @@ FORMULAS = {
 
 
 @torch.no_grad()
-def summarise(seen: Diagnostics, learner: Learner) -> dict[str, float]:
-    """Reduce the diagnostics of the last update to numbers, with one transfer from the device.
+def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float]:
+    """Reduce the diagnostics of the last update, at environment step `step`, with one transfer from the device.
 
     Raises:
-        NonFiniteError: naming the first metric that is NaN or infinite.
+        NonFiniteError: naming the step and the first metric that is NaN or infinite.
     """
     config = learner.config
     moment = learner.advantage_moment
@@ -58,7 +58,7 @@ def summarise(seen: Diagnostics, learner: Learner) -> dict[str, float]:
     numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
     for name, number in numbers.items():
         if not math.isfinite(number):
-            raise NonFiniteError(f"{name} is {number}")
+            raise NonFiniteError(f"{name} is {number} at environment step {step}")
     return numbers
 
 

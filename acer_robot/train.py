@@ -83,7 +83,7 @@ def learn(run: Run, log: RunLogger) -> None:
             seen = learner.update(run.replay.sample(config.learner.segments))
             run.updates += 1
         if run.updates and log_due(collector.env_steps):
-            log.log_metrics(collector.env_steps, rollout(run) | summarise(seen, learner))
+            log.log_metrics(collector.env_steps, rollout(run) | summarise(seen, learner, collector.env_steps))
             run.mark_good()
         if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
             log.log_evaluation(collector.env_steps, evaluate(run))

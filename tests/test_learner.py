@@ -52,7 +52,7 @@ def test_policy_and_critic_move_and_stay_finite(options):
         seen = learner.update(batch_for(learner, seed))
     assert not torch.equal(actor, parameters(learner.actor))
     assert not torch.equal(critic, parameters(learner.critic))
-    assert set(summarise(seen, learner)) == set(FORMULAS)
+    assert set(summarise(seen, learner, 0)) == set(FORMULAS)
 
 
 def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():
@@ -159,8 +159,8 @@ def test_a_nan_in_a_loss_is_named():
     batch = batch_for(learner)
     batch.rewards[2, 1] = float("nan")
     seen = learner.update(batch)
-    with pytest.raises(NonFiniteError, match="loss/q is nan"):
-        summarise(seen, learner)
+    with pytest.raises(NonFiniteError, match="loss/q is nan at environment step 7"):
+        summarise(seen, learner, 7)
 
 
 def test_the_same_seed_gives_the_same_update():
