@@ -78,6 +78,8 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         raise InputError(f"task.id={config.id!r} cannot be made{given}: {reason}") from error
     if render_size is not None:
         _set_up_pictures(env, render_size)
+        if not {"camera_id", "camera_name"} & kwargs.keys():
+            _follow_the_robot(env)
     return env
 
 
@@ -141,6 +143,16 @@ def _set_up_pictures(env: Env, size: tuple[int, int]) -> None:
     if renderer is not None:
         renderer.width, renderer.height = size
         prepare_pictures(renderer.model, size)
+
+
+def _follow_the_robot(env: Env) -> None:
+    """Take the model's tracking camera, if it has one: Gymnasium's free one lets HalfCheetah run out of the picture."""
+    import mujoco
+
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None:
+        camera = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        renderer.camera_id = camera if camera >= 0 else renderer.camera_id
 
 
 def _passes_everything(env: Env) -> bool:

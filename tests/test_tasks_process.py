@@ -109,3 +109,32 @@ def test_pictures_of_both_suites_have_the_size_asked_for_and_leave_the_physics_a
     out, complaints = run(PICTURES, tmp_path, MUJOCO_GL=name)
     assert complaints == ""
     assert out.count("without a render_size") == 3
+
+
+FOLLOWING = """
+import numpy as np
+from acer_robot.config import TaskConfig
+from acer_robot.tasks import make_task
+for name in ("HalfCheetah-v5", "Walker2d-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"):
+    task = make_task(TaskConfig("gymnasium", name), 1, 0, render_size=(160, 160))
+    task.reset()
+    robot = task._environments[0].unwrapped
+    position = robot.data.qpos.copy()
+    position[0] += 30.0
+    robot.set_state(position, robot.data.qvel)
+    picture = task.render().astype(int)
+    coloured = (picture.max(-1) - picture.min(-1) > 40).mean()  # the floor is grey, the robots are not
+    print(name, "seen" if coloured > 0.01 else "lost")
+"""
+
+
+def test_the_camera_follows_a_robot_that_runs_away(tmp_path):
+    name = backend()
+    if name is None:
+        pytest.skip("no OpenGL backend answers")
+    out, _ = run(FOLLOWING, tmp_path, MUJOCO_GL=name)
+    assert out.split() == [
+        word
+        for task in ("HalfCheetah-v5", "Walker2d-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5")
+        for word in (task, "seen")
+    ]
