@@ -100,7 +100,9 @@ def test_a_column_that_turns_up_late_is_an_error(tmp_path):
 
 def test_closing_twice_is_harmless(tmp_path):
     with disabled(tmp_path) as log:
+        log.log_metrics(10, {"loss/q": 0.1})
         log.close()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,loss/q", "10,0.1"]
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(0.01, 4), (0.1, 34), (10.0, 50)])
