@@ -118,7 +118,6 @@ from acer_robot.tasks import make_task
 for name in ("HalfCheetah-v5", "Walker2d-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"):
     task = make_task(TaskConfig("gymnasium", name), 1, 0, render_size=(160, 160))
     task.reset()
-    task.render()  # a free camera is aimed at the robot by the first picture
     robot = task._environments[0].unwrapped
     position = robot.data.qpos.copy()
     position[0] += 30.0
