@@ -13,7 +13,7 @@ import torch
 
 from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig, WandbConfig
 from acer_robot.errors import InputError
-from acer_robot.learner import build_actor
+from acer_robot.networks import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import TaskSpec

@@ -46,6 +46,12 @@ def _check_learner(options: LearnerConfig) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0.0:
             raise InputError(f"learner.{name}={value!r} is out of range; expected a number above 0, or null")
+    check_choice("learner.estimator", options.estimator, ("acer", "tis", "a3c"))
+    if options.estimator != "acer" and (options.pathwise > 0.0 or options.entropy_target is not None):
+        raise InputError(
+            f"learner.estimator={options.estimator} has no Q and no entropy term; "
+            "set learner.pathwise=0 learner.entropy_target=null"
+        )
     check_choice("learner.squash", options.squash, ("tanh", "clip"))
     check_choice("learner.advantage_return", options.advantage_return, ("qopc", "qret"))
     if options.learned_std and not options.std_min < options.std_init < options.std_max:

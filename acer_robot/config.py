@@ -39,6 +39,10 @@ class TaskConfig:
 class LearnerConfig:
     """ACER for continuous actions (Wang et al. 2017, Algorithm 3) and the documented departures from it."""
 
+    estimator: str = "acer"
+    """What estimates policy gradient and values: "acer" (Algorithm 3), or the paper's baselines "tis" (k-step returns,
+    truncated product of ratios) and "a3c" (k-step returns, no ratios)."""
+
     # Returns and truncations
     gamma: float = 0.99
     """Discount gamma per command."""
@@ -110,6 +114,8 @@ class LearnerConfig:
     """k: steps of a replayed segment."""
     segments: int = 4
     """Segments in one update."""
+    on_policy: bool = False
+    """Whether each newly collected segment is used once, in place of replay (A3C)."""
     replay_ratio: float = 64.0
     """Replayed transitions per environment transition (the paper: 4)."""
     poisson: bool = False
@@ -155,6 +161,8 @@ class TrainConfig:
     """Episodes of an evaluation."""
     log_every: int = 1_000
     """Environment steps between rows of metrics.csv."""
+    hand_over: bool = True
+    """Whether the run ends with an exported policy, a video and a report; else with its checkpoint alone."""
     video: bool = True
     """Whether an episode of the exported policy is rendered at the end."""
 

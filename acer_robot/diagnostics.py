@@ -15,7 +15,7 @@ FORMULAS = {
     "loss/q": "mean of 1/2 (Qret - Q~)^2, summed over critics",
     "loss/v": "mean of 1/2 (V_target - V)^2, summed over critics",
     "acer/rho_median": "median of rho = pi(a|x) / mu(a|x) over replayed states",
-    "acer/trace_mean": "mean of the trace lambda min(1, rho^(1/d))",
+    "acer/trace_mean": "mean of the trace lambda min(1, rho^(1/d)); of the weight of a state for estimator tis and a3c",
     "acer/correction_active": "share of states with rho' > c",
     "acer/trust_region_active": "share of states where the projection changed g",
     "acer/kl_to_average": "mean of KL[average || current] in nats",
@@ -37,21 +37,21 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
     Raises:
         NonFiniteError: naming the step and the first metric that is NaN or infinite.
     """
-    config = learner.config
+    config, ascent = learner.config, seen.ascent
     moment = learner.advantage_moment
     values = {
-        "loss/q": seen.loss_q,
-        "loss/v": seen.loss_v,
-        "acer/rho_median": seen.log_rho.median().exp(),
-        "acer/trace_mean": seen.traces.mean(),
-        "acer/correction_active": (seen.log_rho_sampled > math.log(max(config.c, 1e-30))).float().mean(),
-        "acer/trust_region_active": (seen.z != seen.g).any(-1).float().mean(),
+        "loss/q": ascent.loss_q,
+        "loss/v": ascent.loss_v,
+        "acer/rho_median": ascent.log_rho.median().exp(),
+        "acer/trace_mean": ascent.traces.mean(),
+        "acer/correction_active": (ascent.log_rho_sampled > math.log(max(config.c, 1e-30))).float().mean(),
+        "acer/trust_region_active": (seen.z != ascent.g).any(-1).float().mean(),
         "acer/kl_to_average": gaussian_kl(*seen.phi_average, *seen.phi).mean(),
         "acer/std": seen.phi[1].exp().mean(),
-        "acer/entropy": seen.entropy.mean() / learner.action_size,
+        "acer/entropy": ascent.entropy.mean() / learner.action_size,
         "acer/temperature": learner.log_temperature.exp(),
         "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt(),
-        "acer/v_mean": seen.v.mean(),
+        "acer/v_mean": ascent.v.mean(),
         "grad/norm_policy": _norm(learner.flat_actor.values.grad),
         "grad/norm_critic": _norm(learner.flat_critic.values.grad),
     }

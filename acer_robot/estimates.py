@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from acer_robot.acer import stochastic_dueling_q
+from acer_robot.acer import gaussian_log_prob, importance_log_ratio, stochastic_dueling_q
 from acer_robot.policies.actor import GaussianActor
 from acer_robot.policies.critic import DuelingCritic
+from acer_robot.trajectory import Trajectory
 
 Phi = tuple[Tensor, Tensor]
 """The statistics of a diagonal Gaussian: mean and log std, each [.., d]."""
@@ -29,6 +30,28 @@ class Estimates:
     """V of the successors [K, ..]; V(x) itself where none were given."""
     q: Tensor
     """Q~(x, a) of the M actions [M, K, ..]."""
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What one batch asks for: the direction g in phi of each state, the critics' losses, and how they came about."""
+
+    g: Tensor
+    """[T, B, P], a constant, before the projection."""
+    loss_q: Tensor
+    """Scalar with a graph; 0 where there is no Q."""
+    loss_v: Tensor
+    """Scalar with a graph."""
+    log_rho: Tensor
+    """[T, B]"""
+    log_rho_sampled: Tensor
+    """[T, B] of a' ~ pi; 0 where none is drawn."""
+    traces: Tensor
+    """[T, B]; the weights of states where the estimator has no traces."""
+    v: Tensor
+    """[T, B]"""
+    entropy: Tensor
+    """[T, B] of the squashed action, in nats."""
 
 
 def estimate(
@@ -55,6 +78,13 @@ def estimate(
         return Estimates(features, v, next_v, v_each + of_actions)
     q = stochastic_dueling_q(v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape))
     return Estimates(features, v, next_v, q)
+
+
+def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
+    """Return log rho [M, T, B] of M pre-squash actions per state, `actions` [M, T, B, d], under phi and mu."""
+    pi = gaussian_log_prob(actions, *(part.expand_as(actions) for part in phi))
+    behaviour = (batch.behaviour_mean.expand_as(actions), batch.behaviour_log_std.expand_as(actions))
+    return importance_log_ratio(pi, gaussian_log_prob(actions, *behaviour))
 
 
 def combine(values: Tensor, pessimism: float) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from acer_robot import acer
+from acer_robot.baselines import k_step_ascent
 from acer_robot.config import LearnerConfig
-from acer_robot.estimates import Estimates, Phi, combine, estimate, pathwise_gradient
+from acer_robot.estimates import Ascent, Estimates, Phi, combine, estimate, log_ratios, pathwise_gradient
 from acer_robot.flat import FlatParameters
-from acer_robot.policies.actor import GaussianActor
-from acer_robot.policies.critic import DuelingCritic
+from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.trajectory import Trajectory
@@ -29,28 +29,14 @@ _MIN_LOG_TEMPERATURE = math.log(1e-3)
 class Diagnostics:
     """Tensors of one update, unreduced and still on the device; `acer_robot.diagnostics` reduces them."""
 
-    log_rho: Tensor
-    """[T, B]"""
-    log_rho_sampled: Tensor
-    """[T, B] of a' ~ pi."""
-    traces: Tensor
-    """[T, B]"""
-    g: Tensor
-    """[T, B, P] before the projection."""
+    ascent: Ascent
+    """g before the projection, and what it was made of."""
     z: Tensor
-    """[T, B, P] after it."""
+    """[T, B, P] after the projection."""
     phi: Phi
     """[T, B, d] each."""
     phi_average: Phi
     """[T, B, d] each."""
-    v: Tensor
-    """[T, B]"""
-    entropy: Tensor
-    """[T, B] of the squashed action, in nats."""
-    loss_q: Tensor
-    """Scalar."""
-    loss_v: Tensor
-    """Scalar."""
 
 
 class Learner(nn.Module):
@@ -124,13 +110,23 @@ class Learner(nn.Module):
 
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
-        config, shape = self.config, batch.rewards.shape
+        config = self.config
         with torch.no_grad():
             x, next_x = self.normalizer(torch.stack([batch.observations, batch.next_observations]))
             phi_average: Phi = self.average_actor(x)
         mean, log_std = self.actor(x)
         phi: Phi = (mean.detach(), log_std.detach())
 
+        # g in phi per state, projected onto the trust region; only then are the states averaged.
+        ascent = (self._acer if config.estimator == "acer" else self._k_step)(batch, x, next_x, phi)
+        g, k = ascent.g, self._rows(acer.gaussian_kl_gradient(*phi_average, *phi))
+        z = acer.trust_region_projection(g, k, config.delta) if config.trust_region else g
+        self._step((mean, log_std), z, ascent.loss_q + ascent.loss_v + self._temperature_loss(ascent.entropy))
+        return Diagnostics(ascent, z, phi, phi_average)
+
+    def _acer(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi) -> Ascent:
+        """Return ACER's g and losses for normalised observations and the constants phi."""
+        config, shape = self.config, batch.rewards.shape
         # Fresh actions of the current policy: a' for the correction, u_1..u_n for the dueling network, all disjoint.
         noise = self.sample_noise(1 + config.sdn_samples, *shape, self.action_size)
         fresh = phi[0] + phi[1].exp() * noise
@@ -145,7 +141,7 @@ class Learner(nn.Module):
         )
         q_ret, q_opc = self._returns(batch, x, next_x, actions, traces)
 
-        # Policy: g in phi per state, projected onto the trust region.
+        # Policy: g in phi, and the departures from the paper.
         v, q_sampled = self._combine(online.v.detach()), self._combine(online.q[1].detach())
         scale = self._advantage_scale(q_opc - v)
         score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn[:2], *_twice(phi)))
@@ -159,25 +155,20 @@ class Learner(nn.Module):
             config.c,
         )
         extra, entropy = self._pathwise(online, phi, noise[0], scale)
-        g, k = g + self._rows(extra), self._rows(acer.gaussian_kl_gradient(*phi_average, *phi))
-        z = acer.trust_region_projection(g, k, config.delta) if config.trust_region else g
 
         # Critic: Q~ towards Qret, V towards its importance-weighted target.
-        loss_q, loss_v = self._critic_losses(online, q_ret, log_rho)
-        self._step((mean, log_std), z, loss_q + loss_v + self._temperature_loss(entropy))
-        return Diagnostics(
-            log_rho,
-            log_rho_sampled,
-            traces,
-            g,
-            z,
-            phi,
-            phi_average,
-            v,
-            entropy,
-            loss_q.detach(),
-            loss_v.detach(),
-        )
+        losses = self._critic_losses(online, q_ret, log_rho)
+        return Ascent(g + self._rows(extra), *losses, log_rho, log_rho_sampled, traces, v, entropy)
+
+    def _k_step(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi) -> Ascent:
+        """Return g and the loss of the paper's baselines A3C and TIS, which have no Q."""
+        critic = self.target_critic if self.config.target_alpha > 0.0 else self.critic
+        with torch.no_grad():
+            values = critic.value(critic.features(torch.stack([x, next_x])))
+        online_v = self.critic.value(self.critic.features(x))
+        score = self._rows(acer.gaussian_log_prob_gradient(batch.actions, *phi))
+        bootstrap = (self._combine(values[:, 0]), self._combine(values[:, 1]))
+        return k_step_ascent(self.config, batch, phi, score, online_v, bootstrap, self._advantage_scale)
 
     def _rows(self, phi_like: Phi) -> Tensor:
         """Join the parts for mean and log std to one row per state [.., P]; a fixed std is no part of phi."""
@@ -258,40 +249,5 @@ class Learner(nn.Module):
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 
 
-def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
-    """Return log rho [M, T, B] of M pre-squash actions per state, `actions` [M, T, B, d], under phi and mu."""
-    pi = acer.gaussian_log_prob(actions, *(part.expand_as(actions) for part in phi))
-    behaviour = (batch.behaviour_mean.expand_as(actions), batch.behaviour_log_std.expand_as(actions))
-    return acer.importance_log_ratio(pi, acer.gaussian_log_prob(actions, *behaviour))
-
-
 def _twice(phi: Phi) -> Phi:
     return phi[0].expand(2, *phi[0].shape), phi[1].expand(2, *phi[1].shape)
-
-
-def build_actor(config: LearnerConfig, observation_size: int, action_size: int) -> GaussianActor:
-    """Return a freshly initialised actor as the options describe it."""
-    return GaussianActor(
-        observation_size,
-        action_size,
-        config.hidden,
-        config.layer_norm,
-        config.squash,
-        config.learned_std,
-        config.std_init,
-        config.std_min,
-        config.std_max,
-        config.mean_bound,
-    )
-
-
-def build_critic(config: LearnerConfig, observation_size: int, action_size: int) -> DuelingCritic:
-    """Return freshly initialised critics as the options describe them."""
-    return DuelingCritic(
-        observation_size,
-        action_size,
-        config.hidden,
-        config.advantage_hidden,
-        config.layer_norm,
-        config.critics,
-    )

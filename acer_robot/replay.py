@@ -73,19 +73,36 @@ class Replay:
         Raises:
             InputError: if fewer steps than one segment are stored.
         """
+        self._require_segment()
         starts = self.size - self.segment_length + 1
-        if starts < 1:
-            raise InputError(
-                f"the replay holds {self.size} steps, fewer than one segment of {self.segment_length}"
-            )
         device = self._data.device
         oldest = self._head if self.size == self.capacity else 0
         start = torch.randint(starts, (segments,), generator=self._generator, device=device) + oldest
         column = torch.randint(self.num_envs, (segments,), generator=self._generator, device=device)
+        return self._segments(start, column)
+
+    def latest(self, first: int, segments: int) -> Trajectory:
+        """Return the last segment of each of the environments `first`, `first` + 1, .., at most `segments` of them.
+
+        Raises:
+            InputError: if fewer steps than one segment are stored.
+        """
+        self._require_segment()
+        column = torch.arange(first, min(first + segments, self.num_envs), device=self._data.device)
+        return self._segments(torch.full_like(column, self._head - self.segment_length), column)
+
+    def _require_segment(self) -> None:
+        if self.size < self.segment_length:
+            raise InputError(
+                f"the replay holds {self.size} steps, fewer than one segment of {self.segment_length}"
+            )
+
+    def _segments(self, start: Tensor, column: Tensor) -> Trajectory:
+        """Return the segments that begin at rows `start` [B] of the environments `column` [B]."""
         rows = (start + self._offsets) % self.capacity
         flat = self._data.view(-1, self._data.shape[-1])
         batch = flat.index_select(0, (rows * self.num_envs + column).view(-1))
-        return self._unpack(batch.view(self.segment_length, segments, -1))
+        return self._unpack(batch.view(self.segment_length, len(start), -1))
 
     def _unpack(self, batch: Tensor) -> Trajectory:
         parts: tuple[Tensor, ...] = batch.split(self._widths, dim=-1)  # type: ignore[no-untyped-call]

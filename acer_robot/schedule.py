@@ -1,4 +1,4 @@
-"""When things are due: updates by the replay ratio, logs and evaluations by environment steps, seconds of learning."""
+"""When things are due: batches by the replay ratio, logs and evaluations by environment steps, seconds of learning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from acer_robot.config import LearnerConfig
+from acer_robot.replay import Replay
+from acer_robot.trajectory import Trajectory
 
 
 class UpdateSchedule:
@@ -37,6 +39,24 @@ class UpdateSchedule:
         count = int(self._owed)
         self._owed -= count
         return count
+
+
+class Batches:
+    """The batches that are due: segments drawn from the replay, or, on policy, each new segment once."""
+
+    def __init__(self, replay: Replay, options: LearnerConfig, seed: int) -> None:
+        self._replay, self._options = replay, options
+        self._schedule = UpdateSchedule(options, seed)
+
+    def due(self, transitions: int) -> Iterator[Trajectory]:
+        """Yield the batches that are due now that `transitions` have been collected, each drawn when asked for."""
+        replay, options = self._replay, self._options
+        if not options.on_policy:
+            for _ in range(self._schedule.updates(transitions)):
+                yield replay.sample(options.segments)
+        elif transitions % (options.segment_length * replay.num_envs) == 0:
+            for first in range(0, replay.num_envs, options.segments):
+                yield replay.latest(first, options.segments)
 
 
 class Every:

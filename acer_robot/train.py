@@ -23,7 +23,7 @@ from acer_robot.hand_over import hand_over
 from acer_robot.learner import Learner
 from acer_robot.loggers import RunLogger, write_environment
 from acer_robot.replay import Replay
-from acer_robot.schedule import Every, Stopwatch, UpdateSchedule
+from acer_robot.schedule import Batches, Every, Stopwatch
 from acer_robot.tasks import VectorTask, make_task
 
 EVALUATION_SEED_OFFSET = 1_000_003
@@ -75,12 +75,12 @@ def learn(run: Run, log: RunLogger) -> None:
         NonFiniteError: if an observation, a reward or a number of the learner is NaN or infinite.
     """
     config, learner, collector = run.config, run.learner, run.collector
-    schedule = UpdateSchedule(config.learner, config.seed)
+    batches = Batches(run.replay, config.learner, config.seed)
     log_due, evaluation_due = Every(config.log_every), Every(config.eval_every)
     while collector.env_steps < config.steps:
         run.returns.extend(collector.step())
-        for _ in range(schedule.updates(collector.transitions)):
-            seen = learner.update(run.replay.sample(config.learner.segments))
+        for batch in batches.due(collector.transitions):
+            seen = learner.update(batch)
             run.updates += 1
         if run.updates and log_due(collector.env_steps):
             log.log_metrics(collector.env_steps, rollout(run) | summarise(seen, learner, collector.env_steps))
@@ -139,7 +139,7 @@ def train(config: TrainConfig) -> Path:
             print(f"checkpoint of environment step {step:,}: {path}", flush=True)
             run.task.close()
             run.evaluation_task.close()
-        log.close(hand_over(run_dir, config))
+        log.close(hand_over(run_dir, config) if config.hand_over else [])
     return run_dir
 
 

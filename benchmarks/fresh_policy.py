@@ -10,7 +10,7 @@ import torch
 from acer_robot.checkpoint import TrainedRun
 from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.deploy import describe
-from acer_robot.learner import build_actor
+from acer_robot.networks import build_actor
 from acer_robot.policies.deployed import save_deployed
 from acer_robot.policies.deployed_module import DeployedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer

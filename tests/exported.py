@@ -5,7 +5,7 @@ import torch
 
 from acer_robot.checkpoint import TrainedRun
 from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
-from acer_robot.learner import build_actor
+from acer_robot.networks import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import ActionBounds, ObservationField, TaskSpec

@@ -10,7 +10,18 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
 LEAVES = {"spec", "errors", "config", "command_filter"}
-LEARNING = {"trajectory", "collector", "replay", "learner", "estimates", "flat", "schedule", "diagnostics"}
+LEARNING = {
+    "trajectory",
+    "collector",
+    "replay",
+    "learner",
+    "estimates",
+    "baselines",
+    "networks",
+    "flat",
+    "schedule",
+    "diagnostics",
+}
 """Modules that learn or feed the learner; like everything below them they know nothing of commands."""
 
 ALLOWED = {

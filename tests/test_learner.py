@@ -97,7 +97,7 @@ def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_termi
     for kind in ("truncated", "terminated"):
         for name, successors in (("same", batch.next_observations), ("other", elsewhere)):
             data = dataclasses.replace(batch, **{kind: end}, next_observations=successors)
-            losses[kind, name] = small_learner().update(data).loss_q.item()
+            losses[kind, name] = small_learner().update(data).ascent.loss_q.item()
     assert losses["truncated", "same"] != losses["truncated", "other"]
     assert losses["terminated", "same"] == losses["terminated", "other"]
 
@@ -113,7 +113,7 @@ def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseli
     """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
     learner = small_learner(sdn_samples=1, c=0.0, advantage_scaling=False, pathwise=0.0, entropy_target=None)
     seen = learner.update(batch_for(learner))
-    assert (seen.g.abs().amax(-1) > 1e-6).all()
+    assert (seen.ascent.g.abs().amax(-1) > 1e-6).all()
 
 
 def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
@@ -128,7 +128,7 @@ def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
                     head.bias.mul_(factor)
         batch = batch_for(learner)
         seen[factor] = learner.update(dataclasses.replace(batch, rewards=batch.rewards * factor))
-    torch.testing.assert_close(seen[1.0].g, seen[1000.0].g, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(seen[1.0].ascent.g, seen[1000.0].ascent.g, rtol=1e-4, atol=1e-5)
 
 
 def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it():

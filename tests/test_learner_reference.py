@@ -165,11 +165,11 @@ def assert_every_branch_was_taken(batch, seen, config):
     """A comparison with Algorithm 3 means nothing where half of the algorithm slept."""
     assert batch.terminated.any()
     assert batch.truncated.any()
-    assert (seen.log_rho < 0).any()
-    assert (seen.log_rho.exp() > config.c).any()
-    assert (seen.log_rho_sampled.exp() > config.c).any()
-    assert (seen.log_rho.abs() < 20).all()  # the loops clamp nothing
-    active = (seen.z != seen.g).any(-1)
+    assert (seen.ascent.log_rho < 0).any()
+    assert (seen.ascent.log_rho.exp() > config.c).any()
+    assert (seen.ascent.log_rho_sampled.exp() > config.c).any()
+    assert (seen.ascent.log_rho.abs() < 20).all()  # the loops clamp nothing
+    active = (seen.z != seen.ascent.g).any(-1)
     assert active.any()
     assert not active.all()
 
@@ -190,7 +190,7 @@ def test_other_settings_are_algorithm_3_too(changes):
         [-p.grad for p in (*learner.actor.parameters(), *learner.critic.parameters())],
         reference_gradients(networks, batch, noise, config),
     )
-    assert (seen.log_rho_sampled.exp() > config.c).any()  # the correction was active
+    assert (seen.ascent.log_rho_sampled.exp() > config.c).any()  # the correction was active
 
 
 def duplicated(batch):
@@ -269,7 +269,7 @@ def test_trap_10_the_ratio_is_that_of_the_stored_sample_before_the_squash():
     )
     squashed = torch.tanh(batch.actions)
     expected = pi.log_prob(squashed) - mu.log_prob(squashed)
-    torch.testing.assert_close(learner.update(batch).log_rho, expected)
+    torch.testing.assert_close(learner.update(batch).ascent.log_rho, expected)
 
 
 def test_trap_10_the_ratio_is_exact_however_far_the_squash_saturates():
@@ -280,7 +280,7 @@ def test_trap_10_the_ratio_is_exact_however_far_the_squash_saturates():
     far, shifted = mean + 6.0 * log_std.exp(), mean - log_std.exp()
     stored = dataclasses.replace(batch, actions=far, behaviour_mean=shifted, behaviour_log_std=log_std)
     # six standard deviations off pi and seven off mu: (49 - 36)/2 nats, though clip(far) is the limit itself
-    torch.testing.assert_close(learner.update(stored).log_rho, torch.full_like(batch.rewards, 6.5))
+    torch.testing.assert_close(learner.update(stored).ascent.log_rho, torch.full_like(batch.rewards, 6.5))
 
 
 @pytest.mark.parametrize("name", golden_update.CASES)

@@ -12,7 +12,13 @@ from acer_robot.acer.gaussian import (
     gaussian_log_prob_gradient,
 )
 from acer_robot.acer.policy_gradient import truncated_policy_gradient
-from acer_robot.acer.returns import importance_log_ratio, off_policy_returns, trace_coefficients, value_target
+from acer_robot.acer.returns import (
+    importance_log_ratio,
+    off_policy_returns,
+    trace_coefficients,
+    truncated_segment_weights,
+    value_target,
+)
 from acer_robot.acer.trust_region import trust_region_projection
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "stochastic_dueling_q",
     "trace_coefficients",
     "truncated_policy_gradient",
+    "truncated_segment_weights",
     "trust_region_projection",
     "value_target",
 ]

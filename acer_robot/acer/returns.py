@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -119,6 +121,43 @@ def off_policy_returns(
         for one_step_t, gain_t in zip(reversed(one_step.unbind()), reversed(gain.unbind()), strict=True):
             returns.append(torch.addcmul(one_step_t, gain_t, returns[-1]))
         return torch.stack(returns[::-1])
+
+
+def truncated_segment_weights(log_rho: Tensor, episode_continues: Tensor, truncation: float) -> Tensor:
+    """Return the importance weight of the rest of each state's segment, truncated; the weight of the TIS baseline.
+
+    `w_t = min(c, rho_t rho_{t+1} .. rho_{T'})`, T' the last step of the segment, or of the episode if it ends before
+
+    Args:
+        log_rho: log importance ratios [T, B].
+        episode_continues: bool [T, B], True where step t + 1 is the same episode's next step.
+        truncation: c > 0.
+
+    Returns:
+        [T, B] weights in [0, c].
+
+    Raises:
+        ValueError: if the shapes differ, the tensors are not [T, B], or c is not positive.
+
+    Source: Wang et al. 2017, section 6 (TIS); a product of k ratios where ACER has one ratio per state.
+
+    >>> rho, continues = torch.tensor([[0.5], [0.5], [3.0]]), torch.ones(3, 1, dtype=torch.bool)
+    >>> truncated_segment_weights(rho.log(), continues, truncation=1.0).flatten()
+    tensor([0.7500, 1.0000, 1.0000])
+    """
+    require_same_shape(log_rho=log_rho, continues=episode_continues)
+    if log_rho.dim() != 2:
+        raise ValueError(f"expected tensors [T, B], got {tuple(log_rho.shape)}")
+    if not truncation > 0.0:
+        raise ValueError(f"expected truncation c > 0, got {truncation}")
+    with torch.no_grad():
+        sums = [log_rho[-1]]
+        for log_rho_t, continues_t in zip(
+            reversed(log_rho[:-1].unbind()), reversed(episode_continues[:-1].unbind()), strict=True
+        ):
+            sums.append(log_rho_t + continues_t.to(log_rho.dtype) * sums[-1])
+        largest = min(math.log(truncation), MAX_LOG_RATIO)
+        return torch.exp(torch.stack(sums[::-1]).clamp(max=largest))
 
 
 def value_target(log_rho: Tensor, q_ret: Tensor, q: Tensor, v: Tensor) -> Tensor:
