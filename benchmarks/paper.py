@@ -1,0 +1,50 @@
+"""The paper's algorithm against its baselines and its own ablations, on the paper's tasks.
+
+    python benchmarks/paper.py run [--steps 300000] [--seeds 3] [--tasks ..] [--learners ..] [--workers 1]
+    python benchmarks/paper.py report
+
+`run` adds a row to benchmarks/results/paper.csv for every run that has none: stop it and start it as you like.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from runs import ROOT, Run, add_run_options, in_one_line, run_plan
+
+TABLE = ROOT / "benchmarks" / "results" / "paper.csv"
+TASKS = (
+    "dmc/cartpole-swingup", "dmc/reacher-hard", "dmc/cheetah-run", "dmc/fish-swim", "dmc/walker-walk",
+    "dmc/humanoid-stand",
+)  # fmt: skip
+LEARNERS = (
+    "paper", "a3c", "trust_a3c", "tis", "trust_tis", "paper_no_trust_region", "paper_no_sdn", "paper_no_retrace",
+    "paper_no_truncation",
+)  # fmt: skip
+UNTRAINED = ("learner.learning_starts=1000000000",)
+"""Overrides that leave the policy as it was initialised: the floor that returns are measured from."""
+
+
+def plan(steps: int, seeds: int, tasks: list[str], learners: list[str]) -> list[Run]:
+    """Return the runs, all of seed 0 first, so that stopping at any time leaves a usable picture."""
+    runs = []
+    for seed in range(seeds):
+        runs += [Run(task, "paper", seed, 1_000, UNTRAINED, eval_every=1_000) for task in tasks]
+        runs += [Run(task, learner, seed, steps) for task in tasks for learner in learners]
+    return runs
+
+
+def main() -> None:
+    """Run or report."""
+    parser = argparse.ArgumentParser(description="The paper against its baselines and ablations.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="do the runs that have no row yet")
+    add_run_options(run, TASKS, LEARNERS)
+    run.add_argument("--steps", type=int, default=300_000)
+    commands.add_parser("report", help="write the tables and pictures")
+    options = parser.parse_args()
+    run_plan(plan(options.steps, options.seeds, options.tasks, options.learners), TABLE, options.workers)
+
+
+if __name__ == "__main__":
+    in_one_line(main)
