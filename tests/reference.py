@@ -190,6 +190,40 @@ def accumulate_gradients(
     return d_theta, d_theta_v
 
 
+def accumulate_k_step_gradients(
+    segment: Sequence[Step], models: Models, settings: Settings, weighted: bool, trust_region: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """A3C's loop over one segment (Mnih et al. 2016); `weighted`: times the product of ratios, at most c, for TIS."""
+    d_theta = [torch.zeros_like(p) for p in models.actor_parameters]
+    d_theta_v = [torch.zeros_like(p) for p in models.critic_parameters]
+    k_step_return, product = 0.0, 1.0
+    for i in range(len(segment) - 1, -1, -1):
+        step = segment[i]
+        phi, value = models.actor(step.observation), models.value(step.observation)
+        if step.terminated:
+            k_step_return, product = 0.0, 1.0
+        elif step.truncated or i == len(segment) - 1:
+            k_step_return, product = models.value(step.next_observation).item(), 1.0
+        k_step_return = step.reward + settings.gamma * k_step_return
+        product *= math.exp((log_density(step.action, phi) - log_density(step.action, step.behaviour)).item())
+        weight = min(settings.c, product) if weighted else 1.0
+        advantage = k_step_return - value.item()
+        a = step.action
+        z = (
+            weight
+            * advantage
+            * gradient_in_phi(lambda free, a=a: log_density(a, free), phi, models.learned_std)
+        )
+        if trust_region:
+            average = models.average_actor(step.observation)
+            k = gradient_in_phi(lambda free, p=average: kl_divergence(p, free), phi, models.learned_std)
+            z = project(z, k, settings.delta)
+        outputs = phi if models.learned_std else phi[:1]
+        _add_gradient(d_theta, outputs, models.actor_parameters, z.split([len(p) for p in outputs]))
+        _add_gradient(d_theta_v, [weight * advantage * value], models.critic_parameters)
+    return d_theta, d_theta_v
+
+
 def _q(models: Models, observation: Tensor, action: Tensor, draw: Draws) -> Tensor:
     sampled = [models.advantage(observation, u) for u in draw.dueling_actions]
     return dueling_q(models.value(observation), models.advantage(observation, action), sampled)

@@ -90,3 +90,16 @@ def test_episodes_end_inside_a_segment_and_at_its_last_step():
     assert ends[:-1].any()
     assert torch.equal(batch.episode_continues[:-1], ~ends[:-1])
     assert not batch.episode_continues[-1].any()
+
+
+@pytest.mark.parametrize("steps", [4, 9, 10, 13, 24])
+def test_the_latest_segments_end_with_the_last_step_of_each_environment_in_turn(steps):
+    replay = filled(steps)
+    last = torch.arange(steps - 4.0, steps).unsqueeze(1)
+    torch.testing.assert_close(replay.latest(0, 2).observations[..., 0], last + torch.tensor([0.0, 0.25]))
+    torch.testing.assert_close(replay.latest(2, 2).observations[..., 0], last + torch.tensor([0.5]))
+
+
+def test_a_latest_segment_that_is_not_there_yet_is_refused():
+    with pytest.raises(InputError, match="holds 3 steps, fewer than one segment of 4"):
+        filled(3).latest(0, 1)

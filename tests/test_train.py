@@ -20,8 +20,10 @@ import torch
 from acer_robot.checkpoint import load_run, read_checkpoint
 from acer_robot.config import LearnerConfig
 from acer_robot.errors import InputError
-from acer_robot.schedule import Every, UpdateSchedule
+from acer_robot.replay import Replay
+from acer_robot.schedule import Batches, Every, UpdateSchedule
 from acer_robot.train import main
+from acer_robot.trajectory import Trajectory
 
 TESTS = Path(__file__).resolve().parent
 TINY = [
@@ -262,6 +264,22 @@ def test_poisson_replay_has_the_mean_and_the_variance_of_the_paper():
     # Mean 4 with a standard error of 0.03, variance 4 with one of 0.09.
     assert abs(counts.mean() - 4.0) < 0.13
     assert abs(counts.var() - 4.0) < 0.4
+
+
+def test_on_policy_every_new_segment_is_used_once_and_at_once():
+    options = LearnerConfig(on_policy=True, segment_length=4, segments=2, learning_starts=1000)
+    replay = Replay(12, 3, 1, 1, 4, torch.device("cpu"))
+    batches = Batches(replay, options, seed=0)
+    used = []
+    for step in range(1, 13):
+        value = 10.0 * step + torch.arange(3.0)
+        row, flags = value.unsqueeze(-1), torch.zeros(3, dtype=torch.bool)
+        replay.add(Trajectory(row, row, row, value, flags, flags, row, row))
+        used.append([batch.rewards for batch in batches.due(3 * step)])
+    assert [len(batches) for batches in used] == [0, 0, 0, 2] * 3
+    seen = torch.cat([batch.flatten() for batches in used for batch in batches])
+    everything = 10.0 * torch.arange(1.0, 13.0).unsqueeze(1) + torch.arange(3.0)
+    torch.testing.assert_close(seen.sort().values, everything.flatten().sort().values)
 
 
 def test_every_counts_each_multiple_once_however_large_the_steps():
