@@ -26,7 +26,7 @@ from fresh_policy import OBSERVATIONS, export, fresh_run, machine
 
 from acer_robot.checkpoint import TrainedRun
 from acer_robot.policies.deployed import load_deployed
-from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.policies.deployed_module import Affine, DeployedPolicy
 
 CONTROLLER = Path(__file__).parents[1] / "build" / "controller" / "controller"
 LINE = re.compile(r"p50 ([\d.]+) us, p99 ([\d.]+) us, max ([\d.]+) us")
@@ -61,7 +61,15 @@ def in_python(run: TrainedRun, file: Path, calls: int) -> dict[str, Round]:
     scripted = load_deployed(file).module
     module = DeployedPolicy(run.policy, run.spec).eval()
     policy = run.policy
+    products = [layer for layer in module.network if isinstance(layer, Affine)]
+    inputs = [torch.randn(layer.weight.shape[1]) for layer in products]
+
+    def multiply() -> None:
+        for layer, x in zip(products, inputs, strict=True):
+            torch.addmv(layer.bias, layer.weight, x)
+
     return {
+        "floor: the three matrix-vector products alone": lambda: in_inference_mode(multiply, calls),
         "TorchScript, forward in inference mode": lambda: in_inference_mode(
             lambda: scripted.forward(observation), calls
         ),
