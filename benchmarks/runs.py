@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
@@ -88,12 +89,20 @@ def task_id(task: str) -> str:
 
 
 def check_names(tasks: Sequence[str], learners: Sequence[str]) -> None:
-    """Raise InputError for a task or learner that does not exist."""
+    """Raise InputError for a task or learner that does not exist, or a peer that is not installed."""
+    if set(learners) & set(PEERS):
+        need_extra("stable_baselines3")
     for group, names, more in (("task", tasks, ()), ("learner", learners, tuple(PEERS))):
         known = {*group_choices(group), *more}
         for name in names:
             if name not in known:
                 raise InputError(unknown_choice(group, name, more))
+
+
+def need_extra(*modules: str) -> None:
+    """Raise InputError unless every one of `modules`, which the extra `benchmarks` installs, is there."""
+    if absent := [module for module in modules if find_spec(module) is None]:
+        raise InputError(f"{', '.join(absent)} not installed; pip install -e '.[benchmarks]'")
 
 
 def revision() -> str:

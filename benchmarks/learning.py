@@ -1,0 +1,57 @@
+"""ACER's default recipe against Stable-Baselines3's SAC and PPO: by environment steps and by seconds of learning.
+
+    python benchmarks/learning.py run [--steps N] [--seeds 3] [--tasks ..] [--learners ..] [--workers 1]
+    python benchmarks/learning.py report
+
+`run` adds a row to benchmarks/results/learning.csv for every run that has none: stop it and start it as you like.
+The peers run Gymnasium's tasks only. Both commands need the extra: pip install -e '.[benchmarks]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from runs import PEERS, ROOT, Run, add_run_options, in_one_line, run_plan
+
+TABLE = ROOT / "benchmarks" / "results" / "learning.csv"
+GYMNASIUM = ("halfcheetah", "walker2d")
+DM_CONTROL = (
+    "dmc/cheetah-run", "dmc/walker-walk", "dmc/walker-run", "dmc/cartpole-swingup", "dmc/reacher-hard",
+    "dmc/fish-swim",
+)  # fmt: skip
+LEARNERS = ("acer", "sb3_sac", "sb3_ppo")
+EVAL_EVERY = 10_000
+
+
+def budget(task: str, learner: str) -> int:
+    """Return the environment steps that a run takes where `--steps` is not given."""
+    if learner == "sb3_ppo":
+        return 1_000_000
+    return 500_000 if task.startswith("dmc/") else 300_000
+
+
+def plan(steps: int | None, seeds: int, tasks: list[str], learners: list[str]) -> list[Run]:
+    """Return the runs, all of seed 0 first, so that stopping at any time leaves a usable picture."""
+    return [
+        Run(task, learner, seed, steps or budget(task, learner), eval_every=EVAL_EVERY)
+        for seed in range(seeds)
+        for task in tasks
+        for learner in learners
+        if not (learner in PEERS and task.startswith("dmc/"))
+    ]
+
+
+def main() -> None:
+    """Run or report."""
+    parser = argparse.ArgumentParser(description="ACER against Stable-Baselines3's SAC and PPO.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="do the runs that have no row yet")
+    add_run_options(run, GYMNASIUM + DM_CONTROL, LEARNERS)
+    run.add_argument("--steps", type=int, help="default: 300,000; dm_control 500,000; sb3_ppo 1,000,000")
+    commands.add_parser("report", help="write the tables and pictures")
+    options = parser.parse_args()
+    run_plan(plan(options.steps, options.seeds, options.tasks, options.learners), TABLE, options.workers)
+
+
+if __name__ == "__main__":
+    in_one_line(main)
