@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 
+from paper_report import report
+from results_table import read_rows
 from runs import ROOT, Run, add_run_options, in_one_line, run_plan
 
 TABLE = ROOT / "benchmarks" / "results" / "paper.csv"
@@ -41,9 +43,15 @@ def main() -> None:
     run = commands.add_parser("run", help="do the runs that have no row yet")
     add_run_options(run, TASKS, LEARNERS)
     run.add_argument("--steps", type=int, default=300_000)
-    commands.add_parser("report", help="write the tables and pictures")
+    written = commands.add_parser("report", help="write the tables and pictures beside paper.csv")
+    written.add_argument("--steps", type=int, default=300_000)
     options = parser.parse_args()
-    run_plan(plan(options.steps, options.seeds, options.tasks, options.learners), TABLE, options.workers)
+    if options.command == "run":
+        runs = plan(options.steps, options.seeds, options.tasks, options.learners)
+        run_plan(runs, TABLE, options.workers)
+    else:
+        paths = report(read_rows(TABLE), options.steps, " ".join(UNTRAINED), TASKS, TABLE.parent)
+        print("\n".join(str(path) for path in paths))
 
 
 if __name__ == "__main__":
