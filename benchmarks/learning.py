@@ -4,14 +4,16 @@
     python benchmarks/learning.py report
 
 `run` adds a row to benchmarks/results/learning.csv for every run that has none: stop it and start it as you like.
-The peers run Gymnasium's tasks only. Both commands need the extra: pip install -e '.[benchmarks]'.
+The peers run Gymnasium's tasks only. They and the report need the extra: pip install -e '.[benchmarks]'.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from runs import PEERS, ROOT, Run, add_run_options, in_one_line, run_plan
+from learning_report import report
+from results_table import read_rows
+from runs import PEERS, ROOT, Run, add_run_options, in_one_line, need_extra, run_plan
 
 TABLE = ROOT / "benchmarks" / "results" / "learning.csv"
 GYMNASIUM = ("halfcheetah", "walker2d")
@@ -48,9 +50,15 @@ def main() -> None:
     run = commands.add_parser("run", help="do the runs that have no row yet")
     add_run_options(run, GYMNASIUM + DM_CONTROL, LEARNERS)
     run.add_argument("--steps", type=int, help="default: 300,000; dm_control 500,000; sb3_ppo 1,000,000")
-    commands.add_parser("report", help="write the tables and pictures")
+    commands.add_parser("report", help="write the tables and pictures beside learning.csv")
     options = parser.parse_args()
-    run_plan(plan(options.steps, options.seeds, options.tasks, options.learners), TABLE, options.workers)
+    if options.command == "run":
+        runs = plan(options.steps, options.seeds, options.tasks, options.learners)
+        run_plan(runs, TABLE, options.workers)
+    else:
+        need_extra("rliable")
+        paths = report(read_rows(TABLE), LEARNERS, GYMNASIUM, DM_CONTROL, TABLE.parent)
+        print("\n".join(str(path) for path in paths))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,255 @@
+"""The report of benchmarks/learning.py: interquartile means by steps, seconds to a score, and learning curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from curves import (
+    COLORS,
+    FloatArray,
+    draw,
+    failures,
+    grid,
+    legend_above,
+    markdown,
+    provenance,
+    returns_at,
+    score,
+    seconds_at,
+)
+from matplotlib.figure import Figure
+from results_table import Row, decode_curve
+
+from acer_robot.charts import steps_label
+from acer_robot.errors import InputError
+
+Found = dict[str, dict[str, list[Row]]]
+"""Task -> learner -> rows, the longest of each seed."""
+
+EVERY = 10_000
+BUDGETS = (100_000, 300_000, 500_000, 1_000_000)
+BASELINE, BASELINE_STEPS = "sb3_sac", 300_000
+GOALS = {"halfcheetah": 5_000.0}
+"""Returns whose time is told beside that of the baseline's own score."""
+RESAMPLES = 5_000
+
+PUBLIC_SOURCE = "median of SAC in the result files of the SimbaV2 repository, commit 358d7246; Gymnasium v4"
+PUBLIC: dict[str, dict[int, float]] = {
+    "halfcheetah": {100_000: 6056, 300_000: 8546, 1_000_000: 11353},
+    "walker2d": {100_000: 753, 300_000: 3268, 1_000_000: 4390},
+    "dmc/cheetah-run": {500_000: 578, 1_000_000: 817},
+    "dmc/walker-walk": {500_000: 942, 1_000_000: 958},
+    "dmc/walker-run": {500_000: 516, 1_000_000: 622},
+    "dmc/cartpole-swingup": {500_000: 866},
+    "dmc/reacher-hard": {500_000: 966},
+    "dmc/fish-swim": {500_000: 487, 1_000_000: 766},
+}
+"""Public scores by environment step: not run here, for orientation only."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Tasks whose returns are averaged, each divided by its scale."""
+
+    title: str
+    tasks: tuple[str, ...]
+    scales: tuple[float, ...]
+
+
+def collect(rows: Sequence[Row], order: Sequence[str]) -> Found:
+    """Return the rows without overrides, the longest run of each seed, tasks in `order`.
+
+    Raises:
+        InputError: if there is none.
+    """
+    longest: dict[tuple[str, str, str], Row] = {}
+    for row in sorted(rows, key=lambda row: -int(row["steps"])):
+        if not row["overrides"]:
+            longest.setdefault((row["task"], row["learner"], row["seed"]), row)
+    if not longest:
+        raise InputError("learning.csv has no run yet; do `run` first")
+    found: Found = {}
+    for task, learner, seed in sorted(longest, key=lambda key: (*order, key[0]).index(key[0])):
+        found.setdefault(task, {}).setdefault(learner, []).append(longest[task, learner, seed])
+    return found
+
+
+def scores(rows: Sequence[Row], steps: int) -> FloatArray:
+    """Return the score at `steps` of every run that was meant to go that far."""
+    return np.array([score(row, grid(steps, EVERY)) for row in rows if int(row["steps"]) >= steps])
+
+
+def interquartile_mean(values: FloatArray) -> tuple[float, float, float]:
+    """Return rliable's interquartile mean of [runs, tasks] and its 95 % stratified bootstrap interval."""
+    from rliable import library, metrics  # type: ignore  # an extra; untyped where it is there
+
+    def aggregate(sample: FloatArray) -> FloatArray:
+        return np.array([metrics.aggregate_iqm(sample)])
+
+    points, intervals = library.get_interval_estimates(
+        {"": values}, aggregate, reps=RESAMPLES, random_state=np.random.RandomState(0)
+    )
+    low, high = intervals[""][:, 0]
+    return float(points[""][0]), float(low), float(high)
+
+
+def cell(values: FloatArray, digits: int = 0) -> str:
+    """Return "mean [low, high] (runs)" of [runs, tasks]; without interval where there is one run, "" where none."""
+    if not values.size:
+        return ""
+    if len(values) == 1:
+        return f"{values.mean():.{digits}f} (1)"
+    mean, low, high = interquartile_mean(values)
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] ({len(values)})"
+
+
+def task_table(
+    learners: Mapping[str, Sequence[Row]], names: Sequence[str], public: Mapping[int, float]
+) -> str:
+    """Return learners against budgets for one task, public scores last."""
+    learners = {name: learners[name] for name in names if name in learners}
+    budgets = [b for b in BUDGETS if any(len(scores(rows, b)) for rows in learners.values())]
+    lines = [[name, *(cell(scores(rows, b)[:, None]) for b in budgets)] for name, rows in learners.items()]
+    if public:
+        lines.append(["*public SAC*", *(f"{public[b]:.0f}" if b in public else "" for b in budgets)])
+    return markdown(("learner", *(steps_label(b) for b in budgets)), lines)
+
+
+def family_table(found: Found, family: Family, learners: Sequence[str]) -> str:
+    """Return learners against budgets over the tasks of a family, as far as each has runs of all of them."""
+    lines = []
+    for name in learners:
+        cells = []
+        for steps in BUDGETS:
+            columns = [scores(found.get(task, {}).get(name, ()), steps) for task in family.tasks]
+            runs = min(map(len, columns))
+            scaled = [column[:runs] / scale for column, scale in zip(columns, family.scales, strict=True)]
+            cells.append(cell(np.stack(scaled, axis=1), 2))
+        if any(cells):
+            lines.append([name, *cells])
+    return (
+        markdown(("learner", *(steps_label(b) for b in BUDGETS)), lines)
+        if lines
+        else "No learner has all tasks."
+    )
+
+
+def seconds_to(row: Row, goal: float) -> float:
+    """Return the seconds of learning after which an evaluation first reached `goal`; infinity if none did."""
+    return next((point.seconds for point in decode_curve(row["curve"]) if point.value >= goal), math.inf)
+
+
+def time_table(found: Found, names: Sequence[str]) -> str:
+    """Return for every task with the baseline the seconds that each learner's runs took to its score."""
+    lines = []
+    for task, learners in found.items():
+        known = scores(learners.get(BASELINE, ()), BASELINE_STEPS)
+        goals = {f"{BASELINE} at {steps_label(BASELINE_STEPS)}": float(known.mean())} if len(known) else {}
+        goals |= {"fixed": GOALS[task]} if task in GOALS else {}
+        for title, goal in goals.items():
+            for name in (name for name in names if name in learners):
+                times = [seconds_to(row, goal) for row in learners[name]]
+                shown = ", ".join("never" if math.isinf(time) else f"{time:.0f}" for time in sorted(times))
+                lines.append([task, f"{goal:.0f} ({title})", name, shown])
+    return markdown(("task", "return to reach", "learner", "seconds of learning, one a seed"), lines)
+
+
+def curve(rows: Sequence[Row], by_seconds: bool) -> tuple[FloatArray, FloatArray]:
+    """Return x and the returns [seeds, n] up to the shortest run; x are steps, or mean seconds at those steps."""
+    steps = grid(min(int(row["steps"]) for row in rows), EVERY)
+    values = np.array([returns_at(row, steps) for row in rows])
+    if not by_seconds:
+        return steps, values
+    ended = [row for row in rows if row["status"] == "ok"] or rows
+    seconds = np.array([seconds_at(row, steps) for row in ended]).mean(axis=0)
+    kept = np.isfinite(seconds)
+    return seconds[kept], values[:, kept]
+
+
+def picture(found: Found, names: Sequence[str], by_seconds: bool) -> Figure:
+    """Draw the learning curves, one panel a task."""
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(3.9 * columns + 0.4, 3.0 * rows + 0.7), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    colors = dict(zip(names, COLORS, strict=False))
+    for axes, (task, learners) in zip(panels, found.items(), strict=False):
+        draw(axes, {name: curve(learners[name], by_seconds) for name in names if name in learners}, colors)
+        end = axes.dataLim.x1
+        public = {x: y for x, y in PUBLIC.get(task, {}).items() if x <= end and not by_seconds}
+        if public:
+            axes.plot(list(public), list(public.values()), "kx", ms=6, label="public SAC")
+        axes.set_title(task, fontsize=10, loc="left")
+        axes.set_xlim(left=0)
+        if not by_seconds:
+            axes.xaxis.set_major_formatter(lambda value, _: steps_label(value))
+    for axes in panels[len(found) :]:
+        axes.set_visible(False)
+    legend_above(figure)
+    figure.supxlabel(
+        "seconds of learning" if by_seconds else "environment steps (action repeat counted)", fontsize=9
+    )
+    figure.supylabel("return", fontsize=9)
+    return figure
+
+
+def families(found: Found, gymnasium: tuple[str, ...], dm_control: tuple[str, ...]) -> list[Family]:
+    """Return dm_control's tasks divided by 1,000 and Gymnasium's by the baseline's score, where it was run."""
+    known = [Family("dm_control, returns divided by 1,000", dm_control, (1_000.0,) * len(dm_control))]
+    reference = [scores(found.get(task, {}).get(BASELINE, ()), BASELINE_STEPS) for task in gymnasium]
+    if all(map(len, reference)):
+        title = f"Gymnasium, returns divided by the mean of {BASELINE} at {steps_label(BASELINE_STEPS)} steps"
+        known.insert(0, Family(title, gymnasium, tuple(float(sample.mean()) for sample in reference)))
+    return known
+
+
+def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
+    """Return the report in Markdown."""
+    rows = [row for learners in found.values() for runs in learners.values() for row in runs]
+    each = [f"### {task}\n\n{task_table(runs, names, PUBLIC.get(task, {}))}" for task, runs in found.items()]
+    sections = [
+        "# Learning: ACER beside Stable-Baselines3",
+        "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
+        "deterministic episodes (of the average policy where there is one); a score at a step is the mean over the\n"
+        "evaluations in the last tenth before it. Tables give rliable's interquartile mean [its 95 % stratified\n"
+        "bootstrap interval] (runs); three runs or fewer leave nothing to trim, and few runs make such intervals\n"
+        f"too narrow. *Public SAC* was not run here:\n{PUBLIC_SOURCE}.",
+        "## Each task, by environment steps",
+        *each,
+        "## Over tasks",
+        *(f"### {group.title}\n\n{family_table(found, group, names)}" for group in groups),
+        "## Seconds to a score\n\nUntil the first evaluation that reached it. Evaluation is not counted; what else ran "
+        "on the machine is\n(see the load averages), so compare only runs that were made in turn.",
+        time_table(found, names),
+        "## Learning curves\n\nMean over seeds; the band is one standard error.",
+        "![by steps](learning_steps.png)\n\n![by seconds](learning_seconds.png)",
+        f"## Runs\n\n{failures(rows)}\n\n{provenance(rows)}",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def report(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    gymnasium: tuple[str, ...],
+    dm_control: tuple[str, ...],
+    folder: Path,
+) -> list[Path]:
+    """Write learning.md and its pictures into `folder`; return their paths.
+
+    Raises:
+        InputError: if there is no run.
+    """
+    found = collect(rows, gymnasium + dm_control)
+    others = {name for learners in found.values() for name in learners} - set(names)
+    names = (*names, *sorted(others))
+    for name, by_seconds in (("steps", False), ("seconds", True)):
+        picture(found, names, by_seconds).savefig(folder / f"learning_{name}.png", dpi=110)
+    (folder / "learning.md").write_text(
+        text(found, names, families(found, gymnasium, dm_control)), encoding="utf-8"
+    )
+    return [folder / name for name in ("learning.md", "learning_steps.png", "learning_seconds.png")]
