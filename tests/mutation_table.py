@@ -3,7 +3,7 @@
 The numbers are those of the traps that public implementations of ACER fell into; see docs/the_paper.md.
 """
 
-from mutation_table_data import COLLECTOR, REPLAY, UPDATE
+from mutation_table_data import BASELINES, COLLECTOR, REPLAY, SCHEDULE, UPDATE
 from mutation_table_learner import LEARNER
 
 Row = tuple[str, str, str, str]
@@ -11,6 +11,18 @@ Row = tuple[str, str, str, str]
 NORM_K = "squared_norm = k.square().sum(-1, keepdim=True)"
 EXCESS = "\n        excess = torch.relu((k * g).sum(-1, keepdim=True)"
 RETURNS: tuple[Row, ...] = (
+    (
+        "baselines: the product of ratios runs across the end of an episode",
+        "continues_t.to(log_rho.dtype) * sums[-1]",
+        "sums[-1]",
+        "test_returns.py -k segment_weight",
+    ),
+    (
+        "baselines: the product not truncated at c",
+        "largest = min(math.log(truncation), MAX_LOG_RATIO)",
+        "largest = MAX_LOG_RATIO",
+        "test_returns.py -k segment_weight",
+    ),
     (
         "1 one ratio for the whole batch",
         "return (log_prob - behaviour_log_prob).clamp(",
@@ -275,5 +287,7 @@ MUTATIONS = {
     "acer_robot/trajectory.py": TRAJECTORY,
     "acer_robot/learner.py": LEARNER + UPDATE,
     "acer_robot/replay.py": REPLAY,
+    "acer_robot/baselines.py": BASELINES,
+    "acer_robot/schedule.py": SCHEDULE,
     "acer_robot/collector.py": COLLECTOR,
 }

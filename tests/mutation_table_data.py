@@ -27,6 +27,12 @@ REPLAY: tuple[Row, ...] = (
         '_SCALARS = ("rewards", "truncated", "terminated")',
         "test_replay.py -k every_field",
     ),
+    (
+        "replay: the latest segment ends a step early",
+        "self._head - self.segment_length)",
+        "self._head - self.segment_length - 1)",
+        "test_replay.py -k latest_segments",
+    ),
     ("replay: memory not checked", "needed > free", "needed < 0", "test_replay.py -k larger_than_the_memory"),
     ("replay: no seed", ".manual_seed(seed)", "", "test_replay.py -k same_seed"),
 )
@@ -82,5 +88,41 @@ UPDATE: tuple[Row, ...] = (
         "if not self.config.advantage_scaling:",
         "if True:",
         "test_learner.py -k free_of_the_reward_scale",
+    ),
+)
+
+BASELINES: tuple[Row, ...] = (
+    (
+        "baselines: TIS without its weights",
+        'config.estimator == "tis"',
+        'config.estimator == "none"',
+        "test_learner_reference.py -k baselines",
+    ),
+    (
+        "baselines: the loss of V not weighted",
+        "(weights * (returns - online_v).square())",
+        "(returns - online_v).square()",
+        "test_learner_reference.py -k baselines",
+    ),
+    (
+        "baselines: the policy gradient not weighted",
+        "advantage = weights * (returns - v)",
+        "advantage = returns - v",
+        "test_learner_reference.py -k baselines",
+    ),
+)
+
+SCHEDULE: tuple[Row, ...] = (
+    (
+        "on policy: only the first environments' segments are used",
+        "range(0, replay.num_envs, options.segments)",
+        "range(0, 1, options.segments)",
+        "test_train.py -k on_policy",
+    ),
+    (
+        "on policy: a segment is used again at every step",
+        "transitions % (options.segment_length * replay.num_envs) == 0",
+        "transitions >= options.segment_length * replay.num_envs",
+        "test_train.py -k on_policy",
     ),
 )

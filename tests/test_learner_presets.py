@@ -1,0 +1,84 @@
+"""The presets in configs/learner: the paper's settings in full, and what each baseline and ablation changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+from test_tasks_configs import composed_train
+
+from acer_robot.checks import check_train
+
+FOLDER = Path(__file__).resolve().parents[1] / "configs" / "learner"
+PAPER = {
+    "estimator": "acer",
+    "on_policy": False,
+    "squash": "clip",
+    "learned_std": False,
+    "std_init": 0.3,
+    "mean_bound": None,
+    "c": 5.0,
+    "correction": True,
+    "trace_lambda": 1.0,
+    "trace_exponent": None,
+    "advantage_return": "qopc",
+    "trust_region": True,
+    "alpha": 0.995,
+    "sdn_samples": 5,
+    "critics": 1,
+    "target_alpha": 0.0,
+    "layer_norm": False,
+    "normalize_observations": False,
+    "advantage_scaling": False,
+    "pathwise": 0.0,
+    "entropy_target": None,
+    "segment_length": 50,
+    "replay_ratio": 4.0,
+    "poisson": True,
+    "replay_size": 16 * 5_000,
+}
+TRUST_A3C = {"estimator": "a3c", "on_policy": True, "replay_size": 16 * 50}
+TRUST_TIS = {"estimator": "tis"}
+CHANGES = {
+    "a3c": TRUST_A3C | {"trust_region": False},
+    "trust_a3c": TRUST_A3C,
+    "tis": TRUST_TIS | {"trust_region": False},
+    "trust_tis": TRUST_TIS,
+    "paper_no_trust_region": {"trust_region": False},
+    "paper_no_sdn": {"sdn_samples": 0},
+    "paper_no_retrace": {"trace_lambda": 0.0},
+    "paper_no_truncation": {"c": math.inf, "correction": False},
+}
+
+
+def preset(name, task="dmc/cheetah-run"):
+    config = composed_train(f"task={task}", f"learner={name}", "run_dir=new")
+    check_train(config)
+    assert config.num_envs == 16  # which the replay sizes count on
+    return dataclasses.asdict(config.learner)
+
+
+@pytest.mark.parametrize("task", ["dmc/cheetah-run", "halfcheetah"])
+def test_the_paper_has_the_settings_of_the_paper_whatever_the_task(task):
+    settings = preset("paper", task)
+    assert {name: settings[name] for name in PAPER} == PAPER
+    assert 0.1 <= settings["delta"] <= 2.0
+    assert 1e-4 <= settings["lr"] <= 5e-4
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_baseline_or_ablation_changes_what_it_names_and_nothing_else(name):
+    paper, settings = preset("paper"), preset(name)
+    assert {k: v for k, v in settings.items() if v != paper[k]} == CHANGES[name]
+
+
+def test_every_preset_is_tested():
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {"acer", "paper", *CHANGES}
+
+
+def test_a_baseline_without_a_q_refuses_what_needs_one():
+    config = composed_train("learner=tis", "learner.pathwise=1", "run_dir=new")
+    with pytest.raises(ValueError, match=r"learner\.estimator=tis has no Q"):
+        check_train(config)
