@@ -1,0 +1,196 @@
+"""Reports of the benchmarks: the rule can say all it may say, and what is written follows from the rows."""
+
+from __future__ import annotations
+
+import math
+
+import curves
+import learning
+import learning_report
+import numpy as np
+import paper
+import paper_report
+import pytest
+from curves import NOT_REPRODUCED, NOT_RESOLVED, REPRODUCED
+from paper_claims import CLAIMS, HUMANOID, Claim, compare, decide, scales
+from results_table import COLUMNS, Point, encode_curve
+from scipy import stats
+
+from acer_robot.errors import InputError
+
+UNTRAINED = " ".join(paper.UNTRAINED)
+
+
+def areas(**learners):
+    """Areas on one task, whose scale is 100."""
+    known = {name: np.array(values, dtype=float) for name, values in learners.items()}
+    return {"dmc/cheetah-run": known | {"best": np.array([110.0, 110.0]), "untrained": np.array([10.0])}}
+
+
+def row(task, learner, seed, steps, values, status="ok", overrides="", every=20_000):
+    points = [Point(every * (i + 1), float(i + 1), value) for i, value in enumerate(values)]
+    return dict.fromkeys(COLUMNS, "") | {
+        "task": task,
+        "learner": learner,
+        "seed": str(seed),
+        "steps": str(steps),
+        "curve": encode_curve(points),
+        "status": status,
+        "overrides": overrides,
+        "load": "0.5 1.5",
+        "command": f"python train {learner}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ([80, 82, 81], [50, 52, 54], REPRODUCED),
+        ([50, 52, 54], [80, 82, 81], NOT_REPRODUCED),
+        ([50, 52, 54], [51, 49, 56], NOT_RESOLVED),
+        ([80, 82, 30], [50, 52, 54], NOT_RESOLVED),  # a difference of 12, within the spread
+        ([80], [50, 52, 54], NOT_RESOLVED),  # one seed has no spread
+    ],
+)
+def test_the_rule_says_all_three(first, second, said):
+    decision, _ = decide(Claim("", (("a", "b"),)), areas(a=first, b=second))
+    assert decision == said
+
+
+def test_a_claim_of_several_pairs_needs_all_and_falls_with_one():
+    known = areas(a=[80, 82], b=[50, 52], c=[80, 83], d=[100, 101])
+    assert decide(Claim("", (("a", "b"), ("c", "b"))), known)[0] == REPRODUCED
+    assert decide(Claim("", (("a", "b"), ("c", "a"))), known)[0] == NOT_RESOLVED
+    assert decide(Claim("", (("a", "b"), ("a", "d"))), known)[0] == NOT_REPRODUCED
+
+
+def test_retrace_matters_most_only_if_its_loss_costs_more_than_every_other():
+    claim = next(claim for claim in CLAIMS if claim.text == "Retrace matters most")
+    others = {"paper_no_trust_region": [80, 82], "paper_no_sdn": [90, 91], "paper_no_truncation": [99, 98]}
+    assert decide(claim, areas(**others, paper_no_retrace=[40, 42]))[0] == REPRODUCED
+    assert decide(claim, areas(**others, paper_no_retrace=[85, 86]))[0] != REPRODUCED
+    assert decide(claim, areas(**others, paper_no_retrace=[97, 97.5]))[0] == NOT_REPRODUCED
+
+
+def test_differences_are_in_units_of_the_tasks_scale():
+    estimate, used = compare(areas(a=[60, 60], b=[35, 35]), ("a", "b"))
+    assert (estimate.mean, used) == (pytest.approx(0.25), ["dmc/cheetah-run"])
+
+
+def test_a_task_that_nobody_learnt_or_without_an_untrained_policy_does_not_count():
+    flat = {name: np.array([20.0, 20.0]) for name in ("a", "b")}
+    known = {
+        "dmc/fish-swim": flat | {"untrained": np.array([5.0])},
+        "dmc/walker-walk": {"a": np.array([90.0])},
+    }
+    assert scales(known) == {}
+    assert scales({"walker2d": flat | {"a": np.array([240.0]), "untrained": np.array([0.0])}}) == {}
+    assert scales({"x": flat | {"a": np.array([240.0]), "untrained": np.array([40.0])}}) == {"x": 200.0}
+    assert decide(Claim("", (("a", "b"),)), known) == (NOT_RESOLVED, ["a - b: no task counts"])
+
+
+def test_the_claim_of_high_dimensions_looks_at_the_humanoid_alone():
+    claim = next(claim for claim in CLAIMS if claim.tasks == HUMANOID)
+    better = areas(paper=[90, 91], paper_no_truncation=[20, 21])
+    assert decide(claim, better)[0] == NOT_RESOLVED
+    assert decide(claim, {HUMANOID[0]: better["dmc/cheetah-run"]})[0] == REPRODUCED
+
+
+def test_the_interval_is_welchs():
+    first, second = np.array([3.0, 5.0, 9.0]), np.array([1.0, 1.5])
+    expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    estimate = curves.mean_difference([(first, second)])
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+    expected = stats.ttest_1samp(first, 0.0).confidence_interval(0.95)
+    assert (curves.mean_of(first).low, curves.mean_of(first).high) == pytest.approx(
+        (expected.low, expected.high)
+    )
+
+
+def test_the_interval_over_tasks_holds_the_truth_as_often_as_it_says():
+    random, held = np.random.default_rng(0), 0
+    for _ in range(2_000):
+        pairs = [(random.normal(0.3, scale, 3), random.normal(0.0, 0.5, 3)) for scale in (0.2, 1.0, 0.5)]
+        estimate = curves.mean_difference(pairs)
+        held += estimate.low < 0.3 < estimate.high
+    assert 0.93 < held / 2_000 < 0.985
+
+
+def test_a_run_that_stopped_early_counts_as_zero_from_there_on():
+    steps = curves.grid(100_000, 20_000)
+    whole = row("t", "l", 0, 100_000, [10, 20, 30, 40, 50])
+    failed = row("t", "l", 0, 100_000, [10, 20], status="exit status 1: nan")
+    assert curves.returns_at(whole, steps).tolist() == [10, 20, 30, 40, 50]
+    assert curves.returns_at(failed, steps).tolist() == [10, 20, 0, 0, 0]
+    assert (curves.area(whole, steps), curves.area(failed, steps)) == (30, 6)
+    assert curves.score(whole, curves.grid(400_000, 20_000)) == 50
+    assert curves.area(row("t", "l", 0, 100_000, [], status="exit status 1: nan"), steps) == 0
+
+
+def paper_rows():
+    levels = {"paper": 400, "a3c": 100, "tis": 120, "paper_no_sdn": 395}
+    made = [
+        row("dmc/cheetah-run", name, seed, 300_000, [level + 9 * seed + i for i in range(15)])
+        for name, level in levels.items()
+        for seed in range(3)
+    ]
+    stopped = row("dmc/cheetah-run", "a3c", 3, 300_000, [100] * 4, status="exit status 1: loss/q is nan")
+    untrained = row("dmc/cheetah-run", "paper", 0, 1_000, [2.0], overrides=UNTRAINED, every=1_000)
+    other = row("dmc/cheetah-run", "paper", 9, 300_000, [999.0], overrides="learner.lr=1")
+    return [*made, stopped, untrained, other, row("dmc/fish-swim", "paper", 0, 1_000, [1.0])]
+
+
+def test_the_papers_report_follows_from_the_rows(tmp_path):
+    paths = paper_report.report(paper_rows(), 300_000, UNTRAINED, paper.TASKS, tmp_path)
+    text = paths[0].read_text()
+    assert f"| ACER is above A3C | **{REPRODUCED}** |" in text
+    assert f"| the SDN helps | **{NOT_RESOLVED}** |" in text
+    assert "| paper | 422 ± 22 (3) |" in text  # the last of 14 + 9 seed + 400 and the one before
+    assert "| untrained | 2 (1) |" in text
+    assert (
+        "a3c on dmc/cheetah-run, seed 3: exit status 1: loss/q is nan; last evaluated at step 80,000" in text
+    )
+    assert "fish-swim" not in text
+    for path in paths[1:]:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_without_runs_says_so(tmp_path):
+    with pytest.raises(InputError, match=r"paper.csv has no run of 500000 steps"):
+        paper_report.report(paper_rows(), 500_000, UNTRAINED, paper.TASKS, tmp_path)
+    with pytest.raises(InputError, match=r"learning.csv has no run yet"):
+        learning_report.report([], learning.LEARNERS, learning.GYMNASIUM, learning.DM_CONTROL, tmp_path)
+
+
+def test_of_a_seeds_runs_the_longest_counts_and_shorter_budgets_are_read_off_it():
+    short = row("halfcheetah", "acer", 0, 100_000, [1.0] * 10, every=10_000)
+    long = row("halfcheetah", "acer", 0, 300_000, [float(i) for i in range(1, 31)], every=10_000)
+    found = learning_report.collect([short, long], learning.GYMNASIUM)
+    assert found == {"halfcheetah": {"acer": [long]}}
+    assert learning_report.scores([long], 100_000).tolist() == [9.5]
+    assert learning_report.scores([long], 300_000).tolist() == [28.5]
+    assert learning_report.scores([long], 500_000).tolist() == []
+
+
+def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
+    run = row("halfcheetah", "acer", 0, 50_000, [1.0, 5.0, 3.0, 6.0], every=10_000)
+    assert [learning_report.seconds_to(run, goal) for goal in (5.0, 5.5)] == [2.0, 4.0]
+    assert learning_report.seconds_to(run, 7.0) == math.inf
+
+
+def test_the_learning_report_follows_from_the_rows(tmp_path):
+    pytest.importorskip("rliable", reason="in the extra `benchmarks`")
+    speeds = {"acer": 30.0, "sb3_sac": 10.0}
+    made = [
+        row(task, name, seed, 300_000, [speed * i + seed for i in range(1, 31)], every=10_000)
+        for task in learning.GYMNASIUM
+        for name, speed in speeds.items()
+        for seed in range(3)
+    ]
+    paths = learning_report.report(made, learning.LEARNERS, learning.GYMNASIUM, learning.DM_CONTROL, tmp_path)
+    text = paths[0].read_text()
+    assert "| acer | 286 [285, 287] (3) | 856 [855, 857] (3) |" in text
+    assert "| acer | 1.00 [" in text  # 286 of SAC's 286 at 300k
+    assert "| halfcheetah | 286 (sb3_sac at 300k) | acer | 10, 10, 10 |" in text
+    for path in paths[1:]:
+        assert path.read_bytes().startswith(b"\x89PNG")
