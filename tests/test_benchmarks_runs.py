@@ -41,7 +41,7 @@ while name == "meets" and len(log.read_text().split()) < 2:
     if time.monotonic() > end:
         sys.exit("alone")
     time.sleep(0.02)
-time.sleep({"slow": 0.4, "endless": 600.0}.get(name, 0.0))
+time.sleep({"slow": 0.4, "endless": 60.0}.get(name, 0.0))
 """
 WORKER = f"""
 import sys
