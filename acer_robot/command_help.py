@@ -24,9 +24,9 @@ def help_text(program: str, summary: str, schema: type[Any], config: DictConfig)
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)
     parts = [f"{program}: {summary}", "", f"usage: {program} [option=value ...]", ""]
-    for group in ("task", "learner"):
-        if group in values:
-            parts += [_wrapped(f"{group}=NAME", f"One of {', '.join(group_choices(group))}.")]
+    groups = [group for group in ("task", "learner") if group in values]
+    for group in groups + ["experiment"] * ("learner" in groups):
+        parts += [_wrapped(f"{group}=NAME", f"One of {', '.join(group_choices(group))}.")]
     for option in options(schema):
         value: Any = values
         for part in option.name.split("."):

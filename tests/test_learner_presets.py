@@ -6,7 +6,10 @@ import dataclasses
 import math
 from pathlib import Path
 
+import learning
+import paper
 import pytest
+from runs import Run
 from test_tasks_configs import composed_train
 
 from acer_robot.checks import check_train
@@ -82,3 +85,25 @@ def test_a_baseline_without_a_q_refuses_what_needs_one():
     config = composed_train("learner=tis", "learner.pathwise=1", "run_dir=new")
     with pytest.raises(ValueError, match=r"learner\.estimator=tis has no Q"):
         check_train(config)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "run"),
+    [
+        ("paper", Run("dmc/walker-walk", "trust_tis", 2, 100_000)),
+        ("paper", paper.plan(100_000, 1, ["dmc/cheetah-run"], ["paper"])[-1]),
+        ("learning", learning.plan(300_000, 1, ["walker2d"], ["acer"])[0]),
+    ],
+)
+def test_an_experiment_is_the_run_of_the_benchmark_it_is_named_after(experiment, run):
+    """A published row's command and its preset compose to the same options but for what a table has no use for."""
+    command = run.arguments()[2:]
+    choice = [f"task={run.task}", f"learner={run.learner}", f"seed={run.seed}"]
+    preset = composed_train(
+        f"experiment={experiment}", *choice, "run_dir=new", "wandb.mode=disabled", "video=false"
+    )
+    assert preset == composed_train(*command, "run_dir=new")
+
+
+def test_the_readmes_experiment_is_make_train():
+    assert composed_train("experiment=halfcheetah_60k", "run_dir=new") == composed_train("run_dir=new")
