@@ -13,7 +13,7 @@ import argparse
 
 from learning_report import report
 from results_table import read_rows
-from runs import PEERS, ROOT, Run, add_run_options, in_one_line, need_extra, run_plan
+from runs import PEERS, ROOT, Run, add_run_options, in_one_line, need_extra, positive, run_plan
 
 TABLE = ROOT / "benchmarks" / "results" / "learning.csv"
 GYMNASIUM = ("halfcheetah", "walker2d")
@@ -49,7 +49,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="do the runs that have no row yet")
     add_run_options(run, GYMNASIUM + DM_CONTROL, LEARNERS)
-    run.add_argument("--steps", type=int, help="default: 300,000; dm_control 500,000; sb3_ppo 1,000,000")
+    run.add_argument("--steps", type=positive, help="default: 300,000; dm_control 500,000; sb3_ppo 1,000,000")
     commands.add_parser("report", help="write the tables and pictures beside learning.csv")
     options = parser.parse_args()
     if options.command == "run":

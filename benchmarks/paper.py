@@ -12,7 +12,7 @@ import argparse
 
 from paper_report import report
 from results_table import read_rows
-from runs import ROOT, Run, add_run_options, in_one_line, run_plan
+from runs import ROOT, Run, add_run_options, in_one_line, positive, run_plan
 
 TABLE = ROOT / "benchmarks" / "results" / "paper.csv"
 TASKS = (
@@ -42,9 +42,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="do the runs that have no row yet")
     add_run_options(run, TASKS, LEARNERS)
-    run.add_argument("--steps", type=int, default=300_000)
+    run.add_argument("--steps", type=positive, default=300_000)
     written = commands.add_parser("report", help="write the tables and pictures beside paper.csv")
-    written.add_argument("--steps", type=int, default=300_000)
+    written.add_argument("--steps", type=positive, default=300_000)
     options = parser.parse_args()
     if options.command == "run":
         runs = plan(options.steps, options.seeds, options.tasks, options.learners)

@@ -40,8 +40,12 @@ def collect(rows: Sequence[Row], steps: int, untrained: str, order: Sequence[str
     """Return the rows of at least `steps` steps, and those with the overrides `untrained` as a learner of that name.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or `steps` are too few for an evaluation.
     """
+    if steps < EVERY:
+        raise InputError(
+            f"--steps {steps} is too few; expected at least {EVERY}, the steps between evaluations"
+        )
     found: Found = {}
     for row in rows:
         if row["overrides"] == untrained:

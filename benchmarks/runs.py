@@ -33,7 +33,7 @@ from acer_robot.options import group_choices
 from acer_robot.versions import cpu_model
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = ("acer_robot", "tasks", "policies", "configs", "benchmarks/peers.py")
+CODE = ("acer_robot", "tasks", "policies", "configs", "benchmarks/peers.py", "benchmarks/pfrl_adapter.py")
 """Changes to these make a revision dirty: a run's numbers depend on nothing else of the repository."""
 PEERS = {"sb3_sac": "sac", "sb3_ppo": "ppo"}
 """Learners that benchmarks/peers.py trains, and its names of them."""
@@ -120,6 +120,7 @@ def versions(learner: str) -> str:
     """Return the versions that decide what a run computes."""
     names = ["torch", "numpy", "mujoco", "gymnasium", "dm-control"]
     names += ["stable-baselines3"] if learner in PEERS else []
+    names += ["pfrl"] if learner == "pfrl" else []
     found = [f"{name} {metadata.version(name)}" for name in names]
     return ", ".join([f"python {platform.python_version()}", *found])
 
@@ -249,12 +250,21 @@ def run_all(plan: Sequence[Run], table: Path, workers: int = 1) -> int:
     return failed
 
 
+def positive(text: str) -> int:
+    """Read a number of at least 1, for argparse."""
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return int(text)
+
+
 def add_run_options(parser: argparse.ArgumentParser, tasks: Sequence[str], learners: Sequence[str]) -> None:
     """Add the options that every benchmark's `run` takes."""
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N-1; what has a row is left alone")
+    parser.add_argument(
+        "--seeds", type=positive, default=3, help="seeds 0 to N-1; what has a row is left alone"
+    )
     parser.add_argument("--tasks", nargs="+", default=list(tasks), metavar="TASK")
     parser.add_argument("--learners", nargs="+", default=list(learners), metavar="LEARNER")
-    parser.add_argument("--workers", type=int, default=1, help="runs at the same time, one core each")
+    parser.add_argument("--workers", type=positive, default=1, help="runs at the same time, one core each")
 
 
 def run_plan(plan: Sequence[Run], table: Path, workers: int) -> None:

@@ -158,6 +158,8 @@ def test_the_papers_report_follows_from_the_rows(tmp_path):
 def test_a_report_without_runs_says_so(tmp_path):
     with pytest.raises(InputError, match=r"paper.csv has no run of 500000 steps"):
         paper_report.report(paper_rows(), 500_000, UNTRAINED, paper.TASKS, tmp_path)
+    with pytest.raises(InputError, match=r"--steps 4000 is too few; expected at least 20000"):
+        paper_report.report(paper_rows(), 4_000, UNTRAINED, paper.TASKS, tmp_path)
     with pytest.raises(InputError, match=r"learning.csv has no run yet"):
         learning_report.report([], learning.LEARNERS, learning.GYMNASIUM, learning.DM_CONTROL, tmp_path)
 

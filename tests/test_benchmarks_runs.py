@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import signal
@@ -248,6 +249,13 @@ def test_bad_names_and_absent_extras_are_said_in_one_line():
         runs.check_names(["walker2d"], ["papper"])
     with pytest.raises(InputError, match=r"no_such_module not installed; pip install -e '.\[benchmarks\]'"):
         runs.need_extra("no_such_module")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_numbers_below_one_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number of at least 1"):
+        runs.positive(text)
+    assert runs.positive("12") == 12
 
 
 def test_a_peer_is_asked_for_the_task_by_its_own_name():
