@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -75,22 +75,23 @@ class Every:
 
 
 class Stopwatch:
-    """Seconds of learning: the wall clock without what happens inside `paused()`."""
+    """Seconds of learning: the wall clock, or another, without what happens inside `paused()`."""
 
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._start = clock()
         self._paused = 0.0
 
     @property
     def seconds(self) -> float:
         """Seconds since construction, pauses left out."""
-        return time.perf_counter() - self._start - self._paused
+        return self._clock() - self._start - self._paused
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave out the time spent inside."""
-        start = time.perf_counter()
+        start = self._clock()
         try:
             yield
         finally:
-            self._paused += time.perf_counter() - start
+            self._paused += self._clock() - start

@@ -1,0 +1,122 @@
+"""PFRL 0.4.0's continuous ACER against `learner=paper`: equal hyper-parameters, returns and CPU time in one run.
+
+    pip install -e '.[benchmarks]'
+    python benchmarks/pfrl_acer.py run [--steps 100000] [--seeds 3] [--tasks HalfCheetah-v5 Pendulum-v1]
+    python benchmarks/pfrl_acer.py report
+
+`run` adds a row to benchmarks/results/pfrl.csv for every run that has none, and takes the contenders in turn, one seed
+of each, so that whatever else the machine does meets all alike. Seconds in this table are CPU seconds of the process
+(user and system, all threads) from its first environment step on, without evaluation. `report` writes pfrl.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from pfrl_report import OURS, PFRL, TABLE, write_report
+from runs import Run, in_one_line, need_extra, run_all
+
+from acer_robot.checks import check_train, create_run_dir
+from acer_robot.config import TrainConfig, WandbConfig
+from acer_robot.loggers import RunLogger
+from acer_robot.schedule import Stopwatch
+from acer_robot.train import learn, prepare
+
+TASKS = ("HalfCheetah-v5", "Pendulum-v1")
+FRAMES = 5_000
+"""Transitions of replay for each environment: the paper's."""
+ENVIRONMENTS = (1, 16)
+"""Ours with PFRL's one environment, and with as many as it has by default."""
+
+
+class Contender(Run):
+    """A run of this script's `train`, which counts CPU seconds."""
+
+    def arguments(self) -> list[str]:
+        """Return what follows `python`: the options of acer-train, for both learners."""
+        task = ("task=gym", f"task.id={self.task}")
+        common = Run(self.task, "paper", self.seed, self.steps, self.overrides, self.eval_every).arguments()
+        options = [word for word in common[2:] if not word.startswith("task=")]
+        return ["benchmarks/pfrl_acer.py", "train", self.learner, *task, *options]
+
+
+def plan(steps: int, seeds: int, tasks: list[str], eval_every: int) -> list[Run]:
+    """Return the runs, all of seed 0 first, PFRL and ours in turn."""
+    runs: list[Run] = []
+    for seed in range(seeds):
+        for task in tasks:
+            contenders = [(PFRL, 1), *((OURS, envs) for envs in ENVIRONMENTS)]
+            for learner, envs in contenders:
+                overrides = (
+                    f"num_envs={envs}",
+                    f"learner.replay_size={FRAMES * envs}",
+                    "learner.poisson=false",
+                )
+                runs.append(Contender(task, learner, seed, steps, overrides, eval_every))
+    return runs
+
+
+def train(learner: str, options: list[str]) -> None:
+    """Train one contender with the options of acer-train; leave eval.csv in `run_dir`."""
+    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    with initialize_config_module("acer_robot.configs", version_base="1.3"):
+        config = OmegaConf.to_object(compose("train", overrides=options))
+    assert isinstance(config, TrainConfig)
+    check_train(config)
+    torch.set_num_threads(config.threads)
+    if learner == OURS:
+        train_ours(config)
+        return
+    from pfrl_adapter import train_pfrl  # ours needs no pfrl
+
+    train_pfrl(config)
+
+
+def train_ours(config: TrainConfig) -> None:
+    """Learn as `acer-train` does, with a clock of CPU seconds, and hand nothing over."""
+    run = prepare(config)
+    run.watch = Stopwatch(time.process_time)
+    with RunLogger(create_run_dir(config), WandbConfig("disabled"), {}, config.steps) as log:
+        learn(run, log)
+    run.task.close()
+    run.evaluation_task.close()
+
+
+def main() -> None:
+    """Run, report, or train one contender."""
+    parser = argparse.ArgumentParser(description="PFRL's continuous ACER against ours.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="do the runs that have no row yet")
+    run.add_argument("--steps", type=int, default=100_000)
+    run.add_argument("--seeds", type=int, default=3)
+    run.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="ID")
+    run.add_argument("--eval-every", type=int, default=10_000)
+    run.add_argument("--table", type=Path, default=TABLE)
+    report = commands.add_parser("report", help="print and write the table")
+    report.add_argument("--table", type=Path, default=TABLE)
+    one = commands.add_parser("train", help="train one contender in this process")
+    one.add_argument("learner", choices=(PFRL, OURS))
+    one.add_argument("options", nargs="*", metavar="OPTION=VALUE", help="options of acer-train")
+    options = parser.parse_args()
+    if options.command == "train":
+        train(options.learner, options.options)
+    elif options.command == "report":
+        write_report(options.table)
+    else:
+        need_extra("pfrl")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        runs = plan(options.steps, options.seeds, options.tasks, options.eval_every)
+        if left := run_all(runs, options.table):
+            raise SystemExit(f"{left} runs were left without a row")
+
+
+if __name__ == "__main__":
+    in_one_line(main)
