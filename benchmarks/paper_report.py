@@ -39,6 +39,8 @@ PICTURES = {"paper_baselines.png": BASELINES, "paper_ablations.png": ("paper", *
 def collect(rows: Sequence[Row], steps: int, untrained: str, order: Sequence[str]) -> Found:
     """Return the rows of at least `steps` steps, and those with the overrides `untrained` as a learner of that name.
 
+    Of a seed's runs the longest counts alone: a shorter one is its beginning, not another sample.
+
     Raises:
         InputError: if there is none, or `steps` are too few for an evaluation.
     """
@@ -47,11 +49,13 @@ def collect(rows: Sequence[Row], steps: int, untrained: str, order: Sequence[str
             f"--steps {steps} is too few; expected at least {EVERY}, the steps between evaluations"
         )
     found: Found = {}
-    for row in rows:
-        if row["overrides"] == untrained:
-            found.setdefault(row["task"], {}).setdefault(UNTRAINED, []).append(row)
-        elif not row["overrides"] and int(row["steps"]) >= steps:
-            found.setdefault(row["task"], {}).setdefault(row["learner"], []).append(row)
+    longest: dict[tuple[str, str, str], Row] = {}
+    for row in sorted(rows, key=lambda row: -int(row["steps"])):
+        name = UNTRAINED if row["overrides"] == untrained else row["learner"]
+        if name == UNTRAINED or (not row["overrides"] and int(row["steps"]) >= steps):
+            longest.setdefault((row["task"], name, row["seed"]), row)
+    for (task, name, _), row in longest.items():
+        found.setdefault(task, {}).setdefault(name, []).append(row)
     found = {task: learners for task, learners in found.items() if set(learners) - {UNTRAINED}}
     if not found:
         raise InputError(

@@ -169,6 +169,7 @@ def test_of_a_seeds_runs_the_longest_counts_and_shorter_budgets_are_read_off_it(
     long = row("halfcheetah", "acer", 0, 300_000, [float(i) for i in range(1, 31)], every=10_000)
     found = learning_report.collect([short, long], learning.GYMNASIUM)
     assert found == {"halfcheetah": {"acer": [long]}}
+    assert paper_report.collect([short, long], 100_000, UNTRAINED, paper.TASKS) == found
     assert learning_report.scores([long], 100_000).tolist() == [9.5]
     assert learning_report.scores([long], 300_000).tolist() == [28.5]
     assert learning_report.scores([long], 500_000).tolist() == []
