@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from results_table import Row, decode_curve, read_rows
 from runs import ROOT
@@ -12,13 +13,30 @@ from scipy import stats
 
 TABLE = ROOT / "benchmarks" / "results" / "pfrl.csv"
 PFRL, OURS = "pfrl", "paper"
-REPLAY_RATIO, LEARNING_STARTS = 4, 1_000
-"""Of both, as tests/test_pfrl.py counts it: what a row of `steps` replays is 4 (steps - 1000)."""
-Contender = tuple[str, str, str]
-"""Task, learner, number of environments."""
+COMMON = ("learner.poisson", "learner.replay_size")
+"""Overrides of every run, which the list of settings has."""
+SLACK = 15
+"""Sixteen environments are evaluated at the first multiple of 16 steps that is due."""
+REPLAY_RATIO, LEARNING_STARTS = 4.0, 1_000
+"""Of `learner=paper`. Both replay `ratio * (steps - 1000)` transitions, as tests/test_pfrl.py counts."""
+
+
+class Case(NamedTuple):
+    """What all rows of one comparison have in common."""
+
+    task: str
+    steps: int
+    settings: str
+    """Where it leaves the settings that the report lists."""
+
+
+Rows = dict[str, Row]
+"""By seed."""
+Found = dict[Case, dict[tuple[str, str], Rows]]
+"""By learner and number of environments."""
 
 SETTINGS = """\
-| setting | `learner=paper` | PFRL |
+| setting | `learner=paper`, but what a table names | PFRL |
 |---|---|---|
 | discount gamma | `gamma: 0.99` | `gamma=0.99` |
 | truncation c | `c: 5` | `truncation_threshold=5` |
@@ -35,7 +53,7 @@ SETTINGS = """\
 | replays | `replay_ratio: 4`, `poisson: false` | `n_times_replay=4` |
 | on-policy update | none | `disable_online_update=True` |
 | segments in an update | `segments: 1` | 1 |
-| replay | `replay_size: 5000` per environment | `EpisodicReplayBuffer(5000)` |
+| replay | `replay_size: 20000` over all environments | `EpisodicReplayBuffer(20000)` |
 | first update after | `learning_starts: 1000` | `replay_start_size=1000` |
 | loss | mean over states of 1/2 (Qret - Q)^2 + 1/2 (Vtarget - V)^2 | `Q_loss_coef=1`, by steps |
 | optimiser | Adam 3e-4, fused | Adam 3e-4, fused |
@@ -48,8 +66,9 @@ DIFFERENCES = """\
 3. PFRL draws new SDN samples for each action that it evaluates; ours draws one set for a state.
 4. PFRL's fixed std fails an assertion of its trust region, which asks a gradient of it. `get_params_of_distribution`
    is replaced by one that returns the mean alone, which is also the paper's phi here. Nothing else of PFRL is changed.
-5. With 16 environments ours plays 16 episodes side by side, each with 5,000 steps of replay, and updates as often per
-   environment step as with one.
+5. Some transitions of PFRL's first episodes: it begins to replay at the end of the episode that makes 1,000 steps, ours
+   at step 1,000.
+6. With 16 environments ours plays 16 episodes side by side and updates as often per environment step as with one.
 """
 
 
@@ -72,46 +91,58 @@ def interval(values: Sequence[float]) -> str:
     return f"{mean:,.0f} ± {half:,.0f}"
 
 
-def contenders(rows: Sequence[Row]) -> dict[Contender, dict[str, Row]]:
-    """Return the rows of each contender by seed, those of one length (the longest there is) only."""
-    longest = {row["task"]: max(int(r["steps"]) for r in rows if r["task"] == row["task"]) for row in rows}
-    found: dict[Contender, dict[str, Row]] = {}
+def options_of(row: Row) -> dict[str, str]:
+    """Return the overrides by name."""
+    return dict(word.split("=", 1) for word in row["overrides"].split())
+
+
+def group(rows: Sequence[Row]) -> Found:
+    """Return the rows by what they are compared with."""
+    found: Found = {}
     for row in rows:
-        if int(row["steps"]) == longest[row["task"]]:
-            envs = dict(word.split("=") for word in row["overrides"].split())["num_envs"]
-            found.setdefault((row["task"], row["learner"], envs), {})[row["seed"]] = row
+        options = options_of(row)
+        envs = options.pop("num_envs")
+        settings = ", ".join(
+            f"{k.removeprefix('learner.')} {v}" for k, v in options.items() if k not in COMMON
+        )
+        case = Case(row["task"], int(row["steps"]), settings or "as listed")
+        found.setdefault(case, {}).setdefault((row["learner"], envs), {})[row["seed"]] = row
     return found
 
 
-def returns_table(found: dict[Contender, dict[str, Row]]) -> str:
-    """Return the returns after a quarter, half and all of the steps."""
-    lines = ["| task | learner | environments | seeds | return at 25 % | at 50 % | at 100 % of the steps |"]
+def returns_table(found: Found) -> str:
+    """Return the returns after a fifth, a half and all of the steps."""
+    lines = [
+        "| task, steps; settings | learner | environments | seeds | return at 20 % | at 50 % | at 100 % |"
+    ]
     lines.append("|" + "---|" * 7)
-    for (task, learner, envs), rows in found.items():
-        steps = int(next(iter(rows.values()))["steps"])
-        cells = [interval([return_at(row, steps * part // 4) for row in rows.values()]) for part in (1, 2, 4)]
-        lines.append(f"| {task}, {steps:,} steps | {learner} | {envs} | {len(rows)} | {' | '.join(cells)} |")
+    for case, learners in found.items():
+        for (learner, envs), rows in learners.items():
+            steps = [case.steps // 5, case.steps // 2, case.steps]
+            cells = [interval([return_at(row, step + SLACK) for row in rows.values()]) for step in steps]
+            name = f"{case.task}, {case.steps:,}; {case.settings}"
+            lines.append(f"| {name} | {learner} | {envs} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def speed_table(found: dict[Contender, dict[str, Row]]) -> str:
+def speed_table(found: Found) -> str:
     """Return steps and replayed transitions per CPU second, and their ratio to PFRL's run of the same seed."""
     lines = [
-        "| task | learner | environments | environment steps / CPU s | replayed transitions / CPU s | x PFRL |"
+        "| task; settings | learner | environments | environment steps / CPU s | replayed / CPU s | x PFRL |"
     ]
     lines.append("|" + "---|" * 6)
-    for (task, learner, envs), rows in found.items():
-        steps = int(next(iter(rows.values()))["steps"])
-        seconds = {seed: cpu_seconds(row) for seed, row in rows.items()}
-        peers = found.get((task, PFRL, "1"), {})
-        ratios = [cpu_seconds(peers[seed]) / value for seed, value in seconds.items() if seed in peers]
-        spread = f"{min(ratios):.1f} to {max(ratios):.1f}" if ratios else "-"
-        ratio = f"{statistics.fmean(ratios):.1f} ({spread})" if ratios else "-"
-        per_second = statistics.fmean(1.0 / value for value in seconds.values())
-        replayed = REPLAY_RATIO * (steps - LEARNING_STARTS)
-        lines.append(
-            f"| {task} | {learner} | {envs} | {steps * per_second:,.0f} | {replayed * per_second:,.0f} | {ratio} |"
-        )
+    for case, learners in found.items():
+        peers = {seed: cpu_seconds(row) for seed, row in learners.get((PFRL, "1"), {}).items()}
+        for (learner, envs), rows in learners.items():
+            seconds = {seed: cpu_seconds(row) for seed, row in rows.items()}
+            ratios = [peers[seed] / value for seed, value in seconds.items() if seed in peers]
+            spread = f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else ""
+            ratio = f"{statistics.fmean(ratios):.1f}{spread}" if ratios else "-"
+            per_second = statistics.fmean(1.0 / value for value in seconds.values())
+            share = float(options_of(next(iter(rows.values()))).get("learner.replay_ratio", REPLAY_RATIO))
+            replayed = share * (case.steps - LEARNING_STARTS) * per_second
+            speed = f"{case.steps * per_second:,.0f} | {replayed:,.0f}"
+            lines.append(f"| {case.task}; {case.settings} | {learner} | {envs} | {speed} | {ratio} |")
     return "\n".join(lines)
 
 
@@ -123,7 +154,7 @@ def report(rows: Sequence[Row]) -> str:
         for row in rows
         if row not in good
     ]
-    found = contenders(good)
+    found = group(good)
     about = [f"{name}: {'; '.join(sorted({row[name] for row in rows}))}" for name in ("machine", "versions")]
     return "\n".join(
         [

@@ -156,7 +156,14 @@ def config(folder, **changes):
     learner = options(segment_length=50, learning_starts=200, replay_ratio=4.0, replay_size=1000, **changes)
     task = TaskConfig(suite="gymnasium", id="Pendulum-v1")
     return TrainConfig(
-        task, learner, steps=500, num_envs=1, eval_episodes=1, eval_every=250, run_dir=str(folder)
+        task,
+        learner,
+        steps=500,
+        num_envs=1,
+        eval_episodes=1,
+        eval_every=250,
+        log_every=100,
+        run_dir=str(folder),
     )
 
 
