@@ -51,7 +51,7 @@ CASES = (
     ),
     Case(
         "HalfCheetah-v5",
-        50_000,
+        30_000,
         ("learner.lr=0.0005", "learner.segment_length=16", "learner.replay_ratio=8"),
     ),
     Case("HalfCheetah-v5", 10_000),
