@@ -16,6 +16,7 @@ from acer_robot.estimates import combine
 from acer_robot.trajectory import Trajectory
 
 PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
+BASELINES = [{**PAPER, "estimator": "a3c"}, {**PAPER, "estimator": "tis", "learned_std": True}]
 
 
 def batch_for(learner, seed=0):
@@ -33,7 +34,7 @@ def parameters(module: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}]
+    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}, *BASELINES]
 )
 def test_the_update_never_asks_the_device_for_a_number(options):
     """A meta tensor has no value: whatever would synchronise with the host raises."""
@@ -44,7 +45,9 @@ def test_the_update_never_asks_the_device_for_a_number(options):
     assert learner.flat_actor.values is before
 
 
-@pytest.mark.parametrize("options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"trust_region": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"trust_region": False}, *BASELINES]
+)
 def test_policy_and_critic_move_and_stay_finite(options):
     learner = small_learner(**options)
     actor, critic = parameters(learner.actor), parameters(learner.critic)
