@@ -16,7 +16,10 @@ from acer_robot.estimates import combine
 from acer_robot.trajectory import Trajectory
 
 PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
-BASELINES = [{**PAPER, "estimator": "a3c"}, {**PAPER, "estimator": "tis", "learned_std": True}]
+BASELINES = [
+    {**PAPER, "estimator": "a3c"},
+    {**PAPER, "estimator": "tis", "learned_std": True, "std_init": 0.5},
+]
 
 
 def batch_for(learner, seed=0):
