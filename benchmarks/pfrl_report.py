@@ -66,7 +66,8 @@ ratio of their speeds grows with the transitions in an update: k here; ours can 
 
 1. PFRL replays finished episodes only, and draws the episode before the segment; ours replays every stored step and
    lets segments cross episode ends.
-2. PFRL updates four times at each 50th step; ours spreads the same number of updates evenly.
+2. PFRL makes its replays together after every k-th step, and once more at the end of an episode that k does not divide
+   (under 1 % more, not counted above); ours spreads the updates evenly.
 3. PFRL draws new SDN samples for each action that it evaluates; ours draws one set for a state.
 4. PFRL's fixed std fails an assertion of its trust region, which asks a gradient of it. `get_params_of_distribution`
    is replaced by one that returns the mean alone, which is also the paper's phi here. Nothing else of PFRL is changed.
