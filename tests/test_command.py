@@ -70,7 +70,10 @@ def test_a_task_of_ones_own_comes_from_a_folder(train, tmp_path):
         ("gamma=0.9", "gamma is not an option; did you mean learner.gamma?"),
         ("+learner.gama=0.9", "learner.gama is not an option; did you mean learner.gamma?"),
         ("lerner.gamma=0.9", "lerner is not an option; did you mean learner?"),
-        ("learner.xyz=1", "learner.xyz is not an option; there are learner.estimator, learner.gamma, learner.c, "),
+        (
+            "learner.xyz=1",
+            "learner.xyz is not an option; there are learner.estimator, learner.gamma, learner.c, ",
+        ),
         ("xyz=1", "xyz is not an option; there are steps, seed, device, run_dir, "),
         ("+xyz=1", "xyz is not an option; there are steps, seed, device, run_dir, "),
         ("--steps=100", "--steps=100: options are written without dashes: steps=100"),
