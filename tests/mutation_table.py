@@ -15,13 +15,13 @@ RETURNS: tuple[Row, ...] = (
         "baselines: the product of ratios runs across the end of an episode",
         "continues_t.to(log_rho.dtype) * sums[-1]",
         "sums[-1]",
-        "test_returns.py -k segment_weight",
+        "test_baselines.py -k segment_weight",
     ),
     (
         "baselines: the product not truncated at c",
         "largest = min(math.log(truncation), MAX_LOG_RATIO)",
         "largest = MAX_LOG_RATIO",
-        "test_returns.py -k segment_weight",
+        "test_baselines.py -k segment_weight",
     ),
     (
         "1 one ratio for the whole batch",

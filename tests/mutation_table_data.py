@@ -96,19 +96,19 @@ BASELINES: tuple[Row, ...] = (
         "baselines: TIS without its weights",
         'config.estimator == "tis"',
         'config.estimator == "none"',
-        "test_learner_reference.py -k baselines",
+        "test_baselines.py -k their_loops",
     ),
     (
         "baselines: the loss of V not weighted",
         "(weights * (returns - online_v).square())",
         "(returns - online_v).square()",
-        "test_learner_reference.py -k baselines",
+        "test_baselines.py -k their_loops",
     ),
     (
         "baselines: the policy gradient not weighted",
         "advantage = weights * (returns - v)",
         "advantage = returns - v",
-        "test_learner_reference.py -k baselines",
+        "test_baselines.py -k their_loops",
     ),
 )
 

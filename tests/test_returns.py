@@ -1,20 +1,12 @@
 """Ratios, traces, returns and targets: chains worked by hand, reductions to known returns, and the traps."""
 
-import math
-
 import pytest
 import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acer_robot.acer import (
-    importance_log_ratio,
-    off_policy_returns,
-    trace_coefficients,
-    truncated_segment_weights,
-    value_target,
-)
+from acer_robot.acer import importance_log_ratio, off_policy_returns, trace_coefficients, value_target
 from acer_robot.trajectory import Trajectory
 
 
@@ -285,30 +277,3 @@ def test_a_segment_of_one_step_is_the_one_step_return():
     one = column(3.0)
     result = off_policy_returns(one, 0.5 * column(1.0), one, one, column(8.0), torch.tensor([[False]]), one)
     assert result.item() == 3.0 + 0.5 * 8.0
-
-
-def test_a_segment_weight_is_the_product_of_the_ratios_up_to_the_end_of_the_episode():
-    rho = torch.tensor([[2.0, 0.5], [0.25, 4.0], [3.0, 4.0], [0.5, 1.0]])
-    continues = torch.tensor([[True, True], [False, True], [True, True], [True, True]])
-    expected = torch.tensor([[0.5, 5.0], [0.25, 5.0], [1.5, 4.0], [0.5, 1.0]])
-    weights = truncated_segment_weights(rho.log(), continues, truncation=5.0)
-    torch.testing.assert_close(weights, expected)
-
-
-def test_segment_weights_of_tiny_and_huge_products_stay_finite():
-    log_rho = torch.full((50, 2), 20.0) * torch.tensor([1.0, -1.0])
-    continues = torch.ones(50, 2, dtype=torch.bool)
-    for truncation in (5.0, math.inf):
-        weights = truncated_segment_weights(log_rho, continues, truncation)
-        assert weights.isfinite().all()
-        assert weights[0, 1] == 0.0
-    assert (truncated_segment_weights(log_rho, continues, 5.0)[:, 0] <= 5.0).all()
-
-
-def test_segment_weights_refuse_what_does_not_fit():
-    with pytest.raises(ValueError, match="equal shapes"):
-        truncated_segment_weights(torch.zeros(3, 2), torch.ones(3, 1, dtype=torch.bool), 5.0)
-    with pytest.raises(ValueError, match="T, B"):
-        truncated_segment_weights(torch.zeros(3), torch.ones(3, dtype=torch.bool), 5.0)
-    with pytest.raises(ValueError, match="c > 0, got 0"):
-        truncated_segment_weights(torch.zeros(3, 2), torch.ones(3, 2, dtype=torch.bool), 0.0)
