@@ -51,7 +51,7 @@ class Ascent:
     v: Tensor
     """[T, B]"""
     entropy: Tensor
-    """[T, B] of the squashed action, in nats."""
+    """[T, B] of the squashed action, in nats; of the Gaussian itself where there is no Q."""
 
 
 def estimate(

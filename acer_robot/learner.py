@@ -16,6 +16,7 @@ from acer_robot.config import LearnerConfig
 from acer_robot.estimates import Ascent, Estimates, Phi, combine, estimate, log_ratios, pathwise_gradient
 from acer_robot.flat import FlatParameters
 from acer_robot.networks import build_actor, build_critic
+from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.trajectory import Trajectory
@@ -162,8 +163,8 @@ class Learner(nn.Module):
 
     def _k_step(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi) -> Ascent:
         """Return g and the loss of the paper's baselines A3C and TIS, which have no Q."""
-        critic = self.target_critic if self.config.target_alpha > 0.0 else self.critic
         with torch.no_grad():
+            critic = self._bootstrap_critic
             values = critic.value(critic.features(torch.stack([x, next_x])))
         online_v = self.critic.value(self.critic.features(x))
         score = self._rows(acer.gaussian_log_prob_gradient(batch.actions, *phi))
@@ -174,6 +175,11 @@ class Learner(nn.Module):
         """Join the parts for mean and log std to one row per state [.., P]; a fixed std is no part of phi."""
         return torch.cat(phi_like, dim=-1) if self.config.learned_std else phi_like[0]
 
+    @property
+    def _bootstrap_critic(self) -> DuelingCritic:
+        """The critic that gives the returns their values: the target critic, or the learnt one where there is none."""
+        return self.target_critic if self.config.target_alpha > 0.0 else self.critic
+
     def _combine(self, values: Tensor) -> Tensor:
         return combine(values, self.config.pessimism)
 
@@ -182,8 +188,7 @@ class Learner(nn.Module):
         self, batch: Trajectory, x: Tensor, next_x: Tensor, actions: Tensor, traces: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return Qret and Qopc [T, B] from the target critic, or the critic itself where there is none."""
-        critic = self.target_critic if self.config.target_alpha > 0.0 else self.critic
-        target = estimate(critic, x, actions[:1], actions[2:], next_x)
+        target = estimate(self._bootstrap_critic, x, actions[:1], actions[2:], next_x)
         arguments = (
             batch.rewards,
             self.config.gamma * (~batch.terminated).to(batch.rewards.dtype),

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from curves import mean_of
 from results_table import Row, decode_curve, read_rows
 from runs import ROOT
-from scipy import stats
 
 TABLE = ROOT / "benchmarks" / "results" / "pfrl.csv"
 PFRL, OURS = "pfrl", "paper"
@@ -89,11 +90,10 @@ def return_at(row: Row, step: int) -> float:
 
 def interval(values: Sequence[float]) -> str:
     """Return the mean with Student's 95 % interval over seeds; a single seed has none."""
-    mean = statistics.fmean(values)
+    estimate = mean_of(np.array(values))
     if len(values) < 2:
-        return f"{mean:,.0f} (one seed)"
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:,.0f} ± {half:,.0f}"
+        return f"{estimate.mean:,.0f} (one seed)"
+    return f"{estimate.mean:,.0f} ± {estimate.high - estimate.mean:,.0f}"
 
 
 def options_of(row: Row) -> dict[str, str]:
