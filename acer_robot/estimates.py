@@ -98,6 +98,15 @@ def combine(values: Tensor, pessimism: float) -> Tensor:
     return values.mean(0) - pessimism * 0.5 * (high - low)
 
 
+def combine_gradient(values: Tensor, pessimism: float) -> Tensor:
+    """Return `d combine / d values` [K, ..]: how much each critic counts; they sum to 1."""
+    if values.shape[0] == 1:
+        return torch.ones_like(values)
+    low, high = values.amin(0, keepdim=True), values.amax(0, keepdim=True)
+    share = torch.full_like(values, 1.0 / values.shape[0])
+    return share - pessimism * 0.5 * ((values == high).to(values.dtype) - (values == low).to(values.dtype))
+
+
 def gaussian_entropy(log_std: Tensor) -> Tensor:
     """Return the entropy [..] in nats of a diagonal Gaussian with `log_std` [.., d]."""
     return (log_std + 0.5 * math.log(2.0 * math.pi * math.e)).sum(-1)
@@ -113,6 +122,18 @@ def log_squash_slope(actions: Tensor, squash: str) -> Tensor:
     return (2.0 * (math.log(2.0) - actions - functional.softplus(-2.0 * actions))).sum(-1)
 
 
+def squash_slopes(actions: Tensor, squash: str) -> tuple[Tensor, Tensor]:
+    """Return `d squash(u) / d u` and `d log |d squash(u) / d u| / d u`, each like `actions`, joint by joint.
+
+    For tanh they are `1 - tanh(u)^2` and `-2 tanh(u)`; for "clip" 1 inside the bounds, 0 beyond, and 0.
+    """
+    if squash != "tanh":
+        return (actions.abs() <= 1.0).to(actions.dtype), torch.zeros_like(actions)
+    squashed = torch.tanh(actions)
+    return 1.0 - squashed.square(), -2.0 * squashed
+
+
+@torch.no_grad()
 def pathwise_gradient(
     critic: DuelingCritic,
     estimates: Estimates,
@@ -143,14 +164,13 @@ def pathwise_gradient(
 
     Source: the reparameterised gradient of Heess et al. 2015 (SVG(0)) and Haarnoja et al. 2018; not in ACER.
     """
-    mean, log_std = (part.detach().requires_grad_() for part in phi)
-    q_weight, entropy_weight = weights
-    with torch.enable_grad():
-        u = mean + log_std.exp() * noise
-        advantage = critic.advantage(estimates.features.detach(), actor.squash(u).unsqueeze(0))[0]
-        # Only A depends on phi here; the rest of Q~ is a constant that decides which critic is the pessimistic one.
-        rest = (estimates.q[index] - advantage).detach()
-        entropy = gaussian_entropy(log_std) + log_squash_slope(u, actor.squash_kind)
-        objective = q_weight * combine(advantage + rest, pessimism) + entropy_weight * entropy
-        gradients = torch.autograd.grad(objective.sum(), (mean, log_std))
-    return (gradients[0], gradients[1]), entropy.detach()
+    (mean, log_std), (q_weight, entropy_weight) = phi, weights
+    std = log_std.exp()
+    u = mean + std * noise
+    # Only A depends on phi; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
+    slopes = critic.advantage_gradient(estimates.features, actor.squash(u))
+    in_action = (combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
+    slope, log_slope_gradient = squash_slopes(u, actor.squash_kind)
+    in_u = q_weight * in_action * slope + entropy_weight * log_slope_gradient
+    entropy = gaussian_entropy(log_std) + log_squash_slope(u, actor.squash_kind)
+    return (in_u, in_u * std * noise + entropy_weight), entropy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,25 +16,19 @@ class FlatParameters:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._parameters = list(module.parameters())
-        self.values = torch.cat([p.detach().reshape(-1) for p in self._parameters])
+        self.parameters = list(module.parameters())
+        self.values = flatten([p.detach() for p in self.parameters])
         """[number of parameters]"""
-        sizes = [p.numel() for p in self._parameters]
+        sizes = [p.numel() for p in self.parameters]
         parts: tuple[Tensor, ...] = self.values.split(sizes)  # type: ignore[no-untyped-call]
-        for parameter, part in zip(self._parameters, parts, strict=True):
+        for parameter, part in zip(self.parameters, parts, strict=True):
             parameter.data = part.view_as(parameter)
-
-    def clear_gradients(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self._parameters:
-            parameter.grad = None
-
-    def gather_gradients(self) -> Tensor:
-        """Put the gradients of all parameters side by side into `values.grad` and return it."""
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self._parameters]
-        self.values.grad = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        return self.values.grad
 
     def average_towards(self, current: FlatParameters, alpha: float) -> None:
         """Move to `alpha values + (1 - alpha) current`."""
         self.values.lerp_(current.values, 1.0 - alpha)
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the elements of `tensors` side by side in one tensor of one axis."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from acer_robot import acer
 from acer_robot.baselines import k_step_ascent
+from acer_robot.compiler import compiled
 from acer_robot.config import LearnerConfig
 from acer_robot.estimates import Ascent, Estimates, Phi, combine, estimate, log_ratios, pathwise_gradient
-from acer_robot.flat import FlatParameters
+from acer_robot.flat import FlatParameters, flatten
 from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
@@ -75,6 +76,7 @@ class Learner(nn.Module):
             lr=config.lr,
             fused=device.type in ("cpu", "cuda"),
         )
+        self._gradients_of = compiled(self._gradients) if config.compile else self._gradients
 
     @property
     def policy(self) -> Policy:
@@ -111,6 +113,16 @@ class Learner(nn.Module):
 
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
+        noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, self.action_size)
+        *gradients, seen = self._gradients_of(batch, noise)
+        self._step(*gradients)
+        return seen
+
+    def _gradients(self, batch: Trajectory, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Diagnostics]:
+        """Return the flat gradients of actor and critics, the temperature's, and what they were made of.
+
+        Nothing in here is random and nothing but the advantage's running moment is written, so that it compiles whole.
+        """
         config = self.config
         with torch.no_grad():
             x, next_x = self.normalizer(torch.stack([batch.observations, batch.next_observations]))
@@ -119,17 +131,24 @@ class Learner(nn.Module):
         phi: Phi = (mean.detach(), log_std.detach())
 
         # g in phi per state, projected onto the trust region; only then are the states averaged.
-        ascent = (self._acer if config.estimator == "acer" else self._k_step)(batch, x, next_x, phi)
+        estimator = self._acer if config.estimator == "acer" else self._k_step
+        ascent = estimator(batch, x, next_x, phi, noise)
         g, k = ascent.g, self._rows(acer.gaussian_kl_gradient(*phi_average, *phi))
         z = acer.trust_region_projection(g, k, config.delta) if config.trust_region else g
-        self._step((mean, log_std), z, ascent.loss_q + ascent.loss_v + self._temperature_loss(ascent.entropy))
-        return Diagnostics(ascent, z, phi, phi_average)
+        # The gradient of -<phi, z> is -(d phi / d theta)^T z: descent moves phi along z.
+        policy_loss = -(self._rows((mean, log_std)) * z).sum(-1).mean()
+        loss = policy_loss + ascent.loss_q + ascent.loss_v + self._temperature_loss(ascent.entropy)
+        actor, critic = self.flat_actor.parameters, self.flat_critic.parameters
+        inputs = [*actor, *critic, self.log_temperature]
+        gradients = torch.autograd.grad(loss, inputs, materialize_grads=True)
+        flat = [flatten(gradients[: len(actor)]), flatten(gradients[len(actor) : -1])]
+        ascent = replace(ascent, loss_q=ascent.loss_q.detach(), loss_v=ascent.loss_v.detach())
+        return flat[0], flat[1], gradients[-1], Diagnostics(ascent, z, phi, phi_average)
 
-    def _acer(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi) -> Ascent:
+    def _acer(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi, noise: Tensor) -> Ascent:
         """Return ACER's g and losses for normalised observations and the constants phi."""
-        config, shape = self.config, batch.rewards.shape
+        config = self.config
         # Fresh actions of the current policy: a' for the correction, u_1..u_n for the dueling network, all disjoint.
-        noise = self.sample_noise(1 + config.sdn_samples, *shape, self.action_size)
         fresh = phi[0] + phi[1].exp() * noise
         drawn = torch.cat([batch.actions.unsqueeze(0), fresh])
         actions = self.actor.squash(drawn)
@@ -161,7 +180,7 @@ class Learner(nn.Module):
         losses = self._critic_losses(online, q_ret, log_rho)
         return Ascent(g + self._rows(extra), *losses, log_rho, log_rho_sampled, traces, v, entropy)
 
-    def _k_step(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi) -> Ascent:
+    def _k_step(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi, _: Tensor) -> Ascent:
         """Return g and the loss of the paper's baselines A3C and TIS, which have no Q."""
         with torch.no_grad():
             critic = self._bootstrap_critic
@@ -235,17 +254,14 @@ class Learner(nn.Module):
         surplus = entropy.mean() - self.config.entropy_target * self.action_size
         return self.log_temperature * surplus
 
-    def _step(self, phi: Phi, z: Tensor, loss: Tensor) -> None:
+    def _step(self, of_actor: Tensor, of_critic: Tensor, of_temperature: Tensor) -> None:
         """Move theta along (d phi / d theta)^T z, the critics down their loss, and the averages after both."""
         config = self.config
-        for flat in (self.flat_actor, self.flat_critic):
-            flat.clear_gradients()
-        self.log_temperature.grad = None
-        torch.autograd.backward([self._rows(phi), loss], [-z / z[..., 0].numel(), None])
-        for flat in (self.flat_actor, self.flat_critic):
-            gradient = flat.gather_gradients()
+        for gradient in (of_actor, of_critic):
             if config.max_grad_norm is not None:
                 gradient.mul_((config.max_grad_norm / gradient.norm().clamp_min(1e-12)).clamp(max=1.0))
+        self.flat_actor.values.grad, self.flat_critic.values.grad = of_actor, of_critic
+        self.log_temperature.grad = of_temperature
         self.optimizer.step()
         with torch.no_grad():
             self.log_temperature.clamp_(min=_MIN_LOG_TEMPERATURE)

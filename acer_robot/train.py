@@ -15,6 +15,7 @@ from acer_robot.checkpoint import save_checkpoint
 from acer_robot.checks import check_train, create_run_dir, select_device
 from acer_robot.collector import Collector
 from acer_robot.command import run_command
+from acer_robot.compiler import check_compiler
 from acer_robot.config import TrainConfig
 from acer_robot.diagnostics import summarise
 from acer_robot.errors import NonFiniteError
@@ -56,6 +57,8 @@ def prepare(config: TrainConfig) -> Run:
     """Check every option and build all parts, before anything is created on disk."""
     check_train(config)
     device, options = select_device(config.device), config.learner
+    if options.compile:
+        check_compiler(device)
     torch.set_num_threads(config.threads)
     task = make_task(config.task, config.num_envs, config.seed)
     evaluation_task = make_task(config.task, config.eval_episodes, config.seed + EVALUATION_SEED_OFFSET)

@@ -55,6 +55,17 @@ def small_learner(device: str = "cpu", dtype: torch.dtype = torch.float64, **opt
     return Learner(config, STATE_SIZE, 2, torch.device(device), seed=1, dtype=dtype)
 
 
+def gradients_of(learner: Learner) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return the gradients that the last update took for actor and critic, parameter by parameter."""
+    result = []
+    for module, flat in ((learner.actor, learner.flat_actor), (learner.critic, learner.flat_critic)):
+        assert flat.values.grad is not None, "no update was done yet"
+        shapes = [parameter.shape for parameter in module.parameters()]
+        parts = flat.values.grad.split([shape.numel() for shape in shapes])
+        result.append([part.view(shape) for part, shape in zip(parts, shapes, strict=True)])
+    return result[0], result[1]
+
+
 def fix_noise(learner: Learner, noise: torch.Tensor) -> None:
     """Make the learner draw `noise` [1 + n, T, B, d] in place of fresh numbers."""
 

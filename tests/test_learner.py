@@ -10,8 +10,9 @@ import torch
 from learner_cases import paper_config, random_batch, small_learner
 from torch import nn
 
+from acer_robot.compiler import check_compiler
 from acer_robot.diagnostics import FORMULAS, summarise
-from acer_robot.errors import NonFiniteError
+from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.estimates import combine
 from acer_robot.trajectory import Trajectory
 
@@ -194,3 +195,27 @@ def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
     torch.testing.assert_close(
         cuda.flat_actor.values.grad.cpu(), cpu.flat_actor.values.grad, rtol=1e-3, atol=1e-5
     )
+
+
+def test_the_compiled_update_is_the_update():
+    """Whole updates, one after the other, against the same without a compiler; both draw the same noise."""
+    eager, fast = (small_learner(critics=2, compile=choice) for choice in (False, True))
+    for seed in (1, 2, 3):
+        batch = random_batch(eager, 6, 3, seed)
+        seen, seen_fast = eager.update(batch), fast.update(batch)
+        torch.testing.assert_close(seen_fast.z, seen.z, rtol=0.0, atol=1e-9)
+    moved, expected = dict(fast.named_parameters()), dict(eager.named_parameters())
+    torch.testing.assert_close(moved, expected, rtol=0.0, atol=1e-9)
+    assert torch.equal(fast.advantage_moment[1], eager.advantage_moment[1])
+
+
+def test_without_a_c_compiler_compiling_is_refused_at_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"learner.compile=true needs a C\+\+ compiler"):
+        check_compiler(torch.device("cpu"))
+
+
+def test_a_compiler_that_cannot_trace_gradients_is_refused(monkeypatch):
+    monkeypatch.setattr("torch._dynamo.config", object())
+    with pytest.raises(InputError, match="upgrade torch or set"):
+        check_compiler(torch.device("cpu"))

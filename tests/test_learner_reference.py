@@ -7,7 +7,7 @@ import golden_update
 import pytest
 import reference
 import torch
-from learner_cases import fix_noise, make_learner, paper_config, random_batch, random_noise
+from learner_cases import fix_noise, gradients_of, make_learner, paper_config, random_batch, random_noise
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
@@ -127,9 +127,9 @@ def adam(parameters, gradients, moments, step, lr):
 
 
 def ascent_of(learner):
-    """Minus the gradients of the last update; none reach the advantage head where there is no Q."""
-    parameters = (*learner.actor.parameters(), *learner.critic.parameters())
-    return [torch.zeros_like(p) if p.grad is None else -p.grad for p in parameters]
+    """Minus the gradients of the last update, parameter by parameter."""
+    actor, critic = gradients_of(learner)
+    return [-gradient for gradient in (*actor, *critic)]
 
 
 def assert_all_close(actual, expected):
@@ -209,8 +209,8 @@ def test_trap_3_duplicating_the_batch_leaves_z_and_the_step_unchanged():
     fix_noise(twice, noise.repeat_interleave(2, dim=2))
     z_once, z_twice = once.update(batch).z, twice.update(duplicated(batch)).z
     torch.testing.assert_close(z_twice[:, ::2], z_once, rtol=0.0, atol=1e-12)
-    assert_all_close([p.grad for p in twice.actor.parameters()], [p.grad for p in once.actor.parameters()])
-    assert_all_close([p.grad for p in twice.critic.parameters()], [p.grad for p in once.critic.parameters()])
+    for of_twice, of_once in zip(gradients_of(twice), gradients_of(once), strict=True):
+        assert_all_close(of_twice, of_once)
 
 
 def test_trap_6_the_average_policy_starts_as_the_policy_follows_as_an_average_and_gets_no_gradient():
@@ -249,9 +249,7 @@ def test_trap_7_the_critics_losses_do_not_move_the_actor_nor_z_the_critic():
     other.average_actor.load_state_dict(other.actor.state_dict())  # k = 0: another z, the same critic
     seen, seen_other = learner.update(batch), other.update(batch)
     assert (seen.z - seen_other.z).abs().max() > 0.1
-    assert_all_close(
-        [p.grad for p in other.critic.parameters()], [p.grad for p in learner.critic.parameters()]
-    )
+    assert_all_close(gradients_of(other)[1], gradients_of(learner)[1])
     with torch.enable_grad():
         mean, log_std = make_learner(config, 2).actor(batch.observations)
     torch.testing.assert_close(seen.phi[0], mean.detach())

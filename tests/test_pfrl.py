@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from learner_cases import gradients_of
 from torch.distributions import Independent, Normal
 
 from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
@@ -99,6 +100,9 @@ def both_update(config, batch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         agent.update_from_replay()
+    for module, gradients in zip((learner.actor, learner.critic), gradients_of(learner), strict=True):
+        for parameter, gradient in zip(module.parameters(), gradients, strict=True):
+            parameter.grad = gradient
     found = list(pairs(learner, agent.shared_model))
     return [(a.grad.mT[0] if a.dim() == 3 and b.dim() == 2 else a.grad, b.grad) for _, a, b in found]
 
