@@ -102,7 +102,7 @@ class LearnerConfig:
     """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""
     pathwise: float = 4.0
     """Weight of the pathwise gradient of A(x, a) at a reparameterised sample, added to g before the projection."""
-    entropy_target: float | None = -0.3
+    entropy_target: float | None = -1.0
     """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
 
     # Optimisation and replay
@@ -123,7 +123,7 @@ class LearnerConfig:
     compile: bool = False
     """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast. On a CPU it needs
     a C++ compiler."""
-    replay_size: int = 200_000
+    replay_size: int = 20_000
     """Transitions in the replay, over all environments."""
     learning_starts: int = 1_000
     """Transitions collected before the first update."""

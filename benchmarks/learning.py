@@ -35,7 +35,7 @@ def budget(task: str, learner: str) -> int:
 def plan(steps: int | None, seeds: int, tasks: list[str], learners: list[str]) -> list[Run]:
     """Return the runs, all of seed 0 first, so that stopping at any time leaves a usable picture."""
     return [
-        Run(task, learner, seed, steps or budget(task, learner), eval_every=EVAL_EVERY)
+        Run(task, learner, seed, steps or budget(task, learner), eval_every=EVAL_EVERY, compiled=True)
         for seed in range(seeds)
         for task in tasks
         for learner in learners

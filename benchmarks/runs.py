@@ -52,6 +52,8 @@ class Run:
     steps: int
     overrides: tuple[str, ...] = ()
     eval_every: int = field(default=20_000, compare=False)
+    compiled: bool = field(default=False, compare=False)
+    """Whether the learner's update is compiled; the peers have no such choice."""
 
     @property
     def key(self) -> Key:
@@ -76,6 +78,7 @@ class Run:
         options = {"task": self.task, "learner": self.learner, "seed": self.seed, "steps": self.steps}
         options |= {"eval_every": self.eval_every, "threads": 1, "wandb.mode": "disabled"}
         options |= {"video": "false", "hand_over": "false"}
+        options |= {"learner.compile": "true"} if self.compiled else {}
         return ["-m", "acer_robot.train", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
 
     def destination(self, folder: Path) -> list[str]:

@@ -229,6 +229,7 @@ def test_plans_do_all_of_a_seed_before_the_next():
         (task, learner) for task in paper.TASKS for learner in paper.LEARNERS
     }
     plan = learning.plan(None, 2, ["halfcheetah", "dmc/walker-run"], list(learning.LEARNERS))
+    assert ["learner.compile=true" in run.arguments() for run in plan[:2]] == [True, False]
     assert [(run.seed, run.task, run.learner, run.steps) for run in plan[:4]] == [
         (0, "halfcheetah", "acer", 300_000),
         (0, "halfcheetah", "sb3_sac", 300_000),
