@@ -65,7 +65,7 @@ class Learner(nn.Module):
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
         # target_alpha = 0 makes the returns use the critic of the last update, as the paper does.
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.1)))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature_init)))
         self.register_buffer("advantage_moment", torch.zeros(2))
         self.to(device=device, dtype=dtype)
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
