@@ -102,7 +102,7 @@ class LearnerConfig:
     """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""
     pathwise: float = 4.0
     """Weight of the pathwise gradient of A(x, a) at a reparameterised sample, added to g before the projection."""
-    temperature_init: float = 0.1
+    temperature_init: float = 1.0
     """Initial temperature: the weight of the entropy in g, where advantages have a root mean square of 1."""
     entropy_target: float | None = -1.0
     """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
