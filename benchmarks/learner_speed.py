@@ -2,12 +2,13 @@
 
     python benchmarks/learner_speed.py [device]
 
-Run it on an otherwise idle machine. Each row: transitions per update, critics, threads; the median and the quartiles
+Run it on an otherwise idle machine. Each row: threads, transitions per update, critics, compiled or not; the median and the quartiles
 over updates; the share of the matrix-multiply peak that the update's own floating-point operations reach.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import time
@@ -62,31 +63,36 @@ def matmul_peak(rows: int, device: torch.device) -> float:
     return 2 * rows * 256 * 256 / statistics.median(seconds_per_call(lambda: a @ b, device))
 
 
+def measure(options: LearnerConfig, device: torch.device) -> str:
+    """Return the row of one setting, but for the number of threads."""
+    replay = filled_replay(options.segment_length, device)
+    # Operations are counted on the uncompiled update, which is the same mathematics.
+    eager = Learner(dataclasses.replace(options, compile=False), OBSERVATIONS, JOINTS, device)
+    with FlopCounterMode(display=False) as counter:
+        eager.update(replay.sample(options.segments))
+    learner = Learner(options, OBSERVATIONS, JOINTS, device)
+    times = seconds_per_call(lambda: learner.update(replay.sample(options.segments)), device)
+    rows = options.segments * options.segment_length
+    low, median, high = statistics.quantiles(times, n=4)
+    share = counter.get_total_flops() / median / matmul_peak(rows, device)
+    kind = "compiled" if options.compile else "eager"
+    return (
+        f"{rows:11}  {options.critics:7}  {kind:8}  {median * 1e3:6.2f} ({low * 1e3:.2f} to {high * 1e3:.2f})"
+        f"  {rows / median:16,.0f}  {share:13.0%}"
+    )
+
+
 def main() -> None:
     """Print the table."""
     device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
     print(f"torch {torch.__version__}, device {device}, 2x256, segments of 16, HalfCheetah-v5's sizes")
-    print("transitions  critics  threads  ms/update (quartiles)   transitions/s  of matmul peak")
+    print("threads  transitions  critics  update    ms/update (quartiles)   transitions/s  of matmul peak")
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        for segments, critics in ((4, 1), (4, 2), (16, 1), (16, 2)):
-            options = LearnerConfig(segments=segments, critics=critics)
-            learner = Learner(options, OBSERVATIONS, JOINTS, device)
-            replay = filled_replay(options.segment_length, device)
-
-            def update(learner=learner, replay=replay, segments=segments) -> None:
-                learner.update(replay.sample(segments))
-
-            with FlopCounterMode(display=False) as counter:
-                update()
-            rows = segments * options.segment_length
-            low, median, high = statistics.quantiles(seconds_per_call(update, device), n=4)
-            share = counter.get_total_flops() / median / matmul_peak(rows, device)
-            print(
-                f"{rows:11}  {critics:7}  {threads:7}  {median * 1e3:6.2f} ({low * 1e3:.2f} to {high * 1e3:.2f})"
-                f"  {rows / median:16,.0f}  {share:13.0%}",
-                flush=True,
-            )
+        for compiled in (False, True):
+            for segments, critics in ((4, 1), (4, 2), (16, 1), (16, 2)):
+                options = LearnerConfig(segments=segments, critics=critics, compile=compiled)
+                print(f"{threads:7}  {measure(options, device)}", flush=True)
 
 
 if __name__ == "__main__":
