@@ -28,7 +28,14 @@ def check_train(config: TrainConfig) -> None:
 
 
 def _check_learner(options: LearnerConfig) -> None:
-    above = {"std_init": 0.0, "std_min": 0.0, "std_max": 0.0, "lr": 0.0, "replay_ratio": 0.0, "temperature_init": 0.0}
+    above = {
+        "std_init": 0.0,
+        "std_min": 0.0,
+        "std_max": 0.0,
+        "lr": 0.0,
+        "replay_ratio": 0.0,
+        "temperature_init": 0.0,
+    }
     for name, low in above.items():
         if not getattr(options, name) > low:
             raise InputError(

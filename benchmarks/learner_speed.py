@@ -2,8 +2,9 @@
 
     python benchmarks/learner_speed.py [device]
 
-Run it on an otherwise idle machine. Each row: threads, transitions per update, critics, compiled or not; the median and the quartiles
-over updates; the share of the matrix-multiply peak that the update's own floating-point operations reach.
+Run it on an otherwise idle machine. Each row: threads, transitions per update, critics, compiled or not; the median and
+the quartiles
+of the time over updates; the share of the matrix-multiply peak that the update's own floating-point operations reach.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The numbers are those of the traps that public implementations of ACER fell into
 """
 
 from mutation_table_data import BASELINES, COLLECTOR, REPLAY, SCHEDULE, UPDATE
-from mutation_table_learner import LEARNER
+from mutation_table_learner import CRITIC, LEARNER, PATHWISE
 
 Row = tuple[str, str, str, str]
 
@@ -286,6 +286,8 @@ MUTATIONS = {
     "acer_robot/acer/shapes.py": SHAPES,
     "acer_robot/trajectory.py": TRAJECTORY,
     "acer_robot/learner.py": LEARNER + UPDATE,
+    "acer_robot/estimates.py": PATHWISE,
+    "acer_robot/policies/critic.py": CRITIC,
     "acer_robot/replay.py": REPLAY,
     "acer_robot/baselines.py": BASELINES,
     "acer_robot/schedule.py": SCHEDULE,

@@ -102,3 +102,33 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         LOOPS,
     ),
 )
+
+PATHWISE: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "pathwise: the squash's slope forgotten",
+        "in_action * slope + entropy_weight",
+        "in_action + entropy_weight",
+        "test_pathwise.py",
+    ),
+    (
+        "pathwise: the log std moves like the mean",
+        "in_u * std * noise + entropy_weight",
+        "in_u * noise + entropy_weight",
+        "test_pathwise.py",
+    ),
+    (
+        "pathwise: the greater critic in place of the smaller",
+        "share - pessimism",
+        "share + pessimism",
+        "test_pathwise.py",
+    ),
+)
+
+CRITIC: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "pathwise: inactive units count",
+        "actions.unsqueeze(0)).squeeze(1) > 0.0",
+        "actions.unsqueeze(0)).squeeze(1) > -1e9",
+        "test_pathwise.py",
+    ),
+)

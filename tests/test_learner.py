@@ -9,6 +9,7 @@ import pytest
 import torch
 from learner_cases import paper_config, random_batch, small_learner
 from torch import nn
+from torch._dynamo.utils import counters
 
 from acer_robot.compiler import check_compiler
 from acer_robot.diagnostics import FORMULAS, summarise
@@ -200,6 +201,7 @@ def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
 def test_the_compiled_update_is_the_update():
     """Whole updates, one after the other, against the same without a compiler; both draw the same noise."""
     eager, fast = (small_learner(critics=2, compile=choice) for choice in (False, True))
+    counters.clear()
     for seed in (1, 2, 3):
         batch = random_batch(eager, 6, 3, seed)
         seen, seen_fast = eager.update(batch), fast.update(batch)
@@ -207,6 +209,7 @@ def test_the_compiled_update_is_the_update():
     moved, expected = dict(fast.named_parameters()), dict(eager.named_parameters())
     torch.testing.assert_close(moved, expected, rtol=0.0, atol=1e-9)
     assert torch.equal(fast.advantage_moment[1], eager.advantage_moment[1])
+    assert counters["stats"]["unique_graphs"] == 1  # forward and backward pass are one graph, compiled once
 
 
 def test_without_a_c_compiler_compiling_is_refused_at_once(monkeypatch, tmp_path):
