@@ -22,7 +22,7 @@ from curves import (
     seconds_at,
 )
 from matplotlib.figure import Figure
-from results_table import Row, decode_curve
+from results_table import Point, Row, decode_curve
 
 from acer_robot.charts import steps_label
 from acer_robot.errors import InputError
@@ -143,6 +143,15 @@ def seconds_to(row: Row, goal: float) -> float:
     return next((point.seconds for point in decode_curve(row["curve"]) if point.value >= goal), math.inf)
 
 
+def time_shown(row: Row, goal: float) -> str:
+    """Return the seconds to `goal`, or for how many steps and seconds the run did not reach it."""
+    seconds = seconds_to(row, goal)
+    if math.isfinite(seconds):
+        return f"{seconds:.0f}"
+    last = max(decode_curve(row["curve"]), key=lambda point: point.step, default=Point(0, 0.0, 0.0))
+    return f"not in {last.seconds:.0f} ({steps_label(last.step)} steps)"
+
+
 def time_table(found: Found, names: Sequence[str]) -> str:
     """Return for every task with the baseline the seconds that each learner's runs took to its score."""
     lines = []
@@ -152,8 +161,7 @@ def time_table(found: Found, names: Sequence[str]) -> str:
         goals |= {"fixed": GOALS[task]} if task in GOALS else {}
         for title, goal in goals.items():
             for name in (name for name in names if name in learners):
-                times = [seconds_to(row, goal) for row in learners[name]]
-                shown = ", ".join("never" if math.isinf(time) else f"{time:.0f}" for time in sorted(times))
+                shown = ", ".join(time_shown(row, goal) for row in learners[name])
                 lines.append([task, f"{goal:.0f} ({title})", name, shown])
     return markdown(("task", "return to reach", "learner", "seconds of learning, one a seed"), lines)
 
@@ -179,6 +187,11 @@ def picture(found: Found, names: Sequence[str], by_seconds: bool) -> Figure:
     colors = dict(zip(names, COLORS, strict=False))
     for axes, (task, learners) in zip(panels, found.items(), strict=False):
         draw(axes, {name: curve(learners[name], by_seconds) for name in names if name in learners}, colors)
+        for name in (name for name in names if name in learners):
+            for row in learners[name]:
+                points = decode_curve(row["curve"])
+                x = [point.seconds if by_seconds else point.step for point in points]
+                axes.plot(x, [point.value for point in points], color=colors[name], lw=0.6, alpha=0.5)
         end = axes.dataLim.x1
         public = {x: y for x, y in PUBLIC.get(task, {}).items() if x <= end and not by_seconds}
         if public:
@@ -225,7 +238,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
         "## Seconds to a score\n\nUntil the first evaluation that reached it. Evaluation is not counted; what else ran "
         "on the machine is\n(see the load averages), so compare only runs that were made in turn.",
         time_table(found, names),
-        "## Learning curves\n\nMean over seeds; the band is one standard error.",
+        "## Learning curves\n\nMean over seeds as far as all of them went, with a band of one standard error;\n"
+        "thin: every run to its end.",
         "![by steps](learning_steps.png)\n\n![by seconds](learning_seconds.png)",
         f"## Runs\n\n{failures(rows)}\n\n{provenance(rows)}",
     ]

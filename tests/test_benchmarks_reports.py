@@ -179,6 +179,8 @@ def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
     run = row("halfcheetah", "acer", 0, 50_000, [1.0, 5.0, 3.0, 6.0], every=10_000)
     assert [learning_report.seconds_to(run, goal) for goal in (5.0, 5.5)] == [2.0, 4.0]
     assert learning_report.seconds_to(run, 7.0) == math.inf
+    shown = [learning_report.time_shown(run, goal) for goal in (5.0, 7.0)]
+    assert shown == ["2", "not in 4 (40k steps)"]
 
 
 def test_the_learning_report_follows_from_the_rows(tmp_path):
