@@ -103,6 +103,6 @@ class DuelingCritic(nn.Module):
 
     def _before_relu(self, features: Tensor, actions: Tensor) -> Tensor:
         """Return s(x) + W a [K, M, N, width], the states flattened to N."""
-        from_state = self.advantage_state(features.flatten(1, -2)).unsqueeze(1)
+        from_state: Tensor = self.advantage_state(features.flatten(1, -2)).unsqueeze(1)
         from_action = torch.matmul(actions.reshape(-1, actions.shape[-1]), self.advantage_action)
         return from_state + from_action.view(self.members, actions.shape[0], -1, from_action.shape[-1])
