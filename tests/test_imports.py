@@ -19,6 +19,7 @@ LEARNING = {
     "baselines",
     "networks",
     "flat",
+    "compiler",
     "schedule",
     "diagnostics",
 }
