@@ -33,8 +33,8 @@ def check_compiler(device: torch.device) -> None:
 def compiled(function: Function) -> Function:
     """Return `function` compiled as one graph, gradients taken inside it included; the first call takes the time.
 
-    Compiled in two halves, as torch.compile does by itself, forward and backward pass take nearly twice as long: what
-    one saves for the other cannot be fused.
+    Compiled in two halves, as torch.compile does by itself, forward and backward pass take about one and a half times
+    as long: what one saves for the other cannot be fused.
     """
     from torch._dynamo import config as dynamo
 

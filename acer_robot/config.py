@@ -122,13 +122,13 @@ class LearnerConfig:
     """Replayed transitions per environment transition (the paper: 4)."""
     poisson: bool = False
     """Whether the number of updates after each step is drawn from a Poisson distribution (the paper) or exact."""
-    compile: bool = False
-    """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast. On a CPU it needs
-    a C++ compiler."""
     replay_size: int = 20_000
     """Transitions in the replay, over all environments."""
     learning_starts: int = 1_000
     """Transitions collected before the first update."""
+    compile: bool = False
+    """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast. On a CPU it needs
+    a C++ compiler."""
 
 
 @dataclass
