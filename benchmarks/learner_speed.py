@@ -3,8 +3,8 @@
     python benchmarks/learner_speed.py [device]
 
 Run it on an otherwise idle machine. Each row: threads, transitions per update, critics, compiled or not; the median and
-the quartiles
-of the time over updates; the share of the matrix-multiply peak that the update's own floating-point operations reach.
+the quartiles of the time over updates; the share of the matrix-multiply peak that the update's own floating-point
+operations reach.
 """
 
 from __future__ import annotations
@@ -86,12 +86,13 @@ def measure(options: LearnerConfig, device: torch.device) -> str:
 def main() -> None:
     """Print the table."""
     device = torch.device(sys.argv[1] if len(sys.argv) > 1 else "cpu")
-    print(f"torch {torch.__version__}, device {device}, 2x256, segments of 16, HalfCheetah-v5's sizes")
+    length = LearnerConfig().segment_length
+    print(f"torch {torch.__version__}, device {device}, 2x256, segments of {length}, HalfCheetah-v5's sizes")
     print("threads  transitions  critics  update    ms/update (quartiles)   transitions/s  of matmul peak")
     for threads in (1, 2):
         torch.set_num_threads(threads)
         for compiled in (False, True):
-            for segments, critics in ((4, 1), (4, 2), (16, 1), (16, 2)):
+            for segments, critics in ((16, 1), (16, 2), (32, 1), (32, 2)):
                 options = LearnerConfig(segments=segments, critics=critics, compile=compiled)
                 print(f"{threads:7}  {measure(options, device)}", flush=True)
 
