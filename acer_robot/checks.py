@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -59,6 +60,9 @@ def _check_learner(options: LearnerConfig) -> None:
             f"learner.estimator={options.estimator} has no Q and no entropy term; "
             "set learner.pathwise=0 learner.entropy_target=null"
         )
+    check_choice("learner.correction", options.correction, ("score", "pathwise", "none"))
+    if options.correction != "none" and math.isinf(options.c):
+        raise InputError("learner.c=inf leaves nothing to correct; set learner.correction=none with it")
     check_choice("learner.squash", options.squash, ("tanh", "clip"))
     check_choice("learner.advantage_return", options.advantage_return, ("qopc", "qret"))
     if options.learned_std and not options.std_min < options.std_init < options.std_max:

@@ -46,10 +46,12 @@ class LearnerConfig:
     # Returns and truncations
     gamma: float = 0.99
     """Discount gamma per command."""
-    c: float = 5.0
-    """Truncation c of the importance ratio in the policy gradient (eq. 15); inf: no truncation, no correction."""
-    correction: bool = True
-    """Whether the bias correction term [1 - c/rho']_+ of eq. 15 is added."""
+    c: float = 0.0
+    """Truncation c of the importance ratio in the policy gradient (eq. 15); 0: the correction term alone; inf: no
+    truncation, no correction."""
+    correction: str = "pathwise"
+    """Estimate of the bias correction [1 - c/rho']_+ of eq. 15: "score" (score function, the paper), "pathwise" (slope
+    of the critic along a' = mean + std * noise) or "none"."""
     trace_lambda: float = 1.0
     """lambda of the Retrace trace lambda * min(1, rho^exponent); 0 gives one-step targets."""
     trace_exponent: float | None = None
@@ -100,8 +102,8 @@ class LearnerConfig:
     # Policy gradient beyond the paper
     advantage_scaling: bool = True
     """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""
-    pathwise: float = 4.0
-    """Weight of the pathwise gradient of A(x, a) at a reparameterised sample, added to g before the projection."""
+    pathwise: float = 0.0
+    """Weight of the pathwise gradient of A(x, a') that is added to g, whatever the ratios."""
     temperature_init: float = 1.0
     """Initial temperature: the weight of the entropy in g, where advantages have a root mean square of 1."""
     entropy_target: float | None = -1.0
@@ -122,7 +124,7 @@ class LearnerConfig:
     """Replayed transitions per environment transition (the paper: 4)."""
     poisson: bool = False
     """Whether the number of updates after each step is drawn from a Poisson distribution (the paper) or exact."""
-    replay_size: int = 20_000
+    replay_size: int = 1_000_000
     """Transitions in the replay, over all environments."""
     learning_starts: int = 1_000
     """Transitions collected before the first update."""

@@ -134,43 +134,49 @@ def squash_slopes(actions: Tensor, squash: str) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def pathwise_gradient(
-    critic: DuelingCritic,
-    estimates: Estimates,
-    index: int,
-    actor: GaussianActor,
-    phi: Phi,
-    noise: Tensor,
-    weights: tuple[Tensor | float, Tensor | float],
-    pessimism: float,
-) -> tuple[Phi, Tensor]:
-    """Return the gradient in phi of `w_Q Q~(x, squash(u)) + w_H H`, at u = mean + std * noise, and H itself.
-
-    H is the entropy of the squashed action: the Gaussian's own in closed form plus the log slope of the squash at u.
-    Neither the critic's parameters nor its features receive a gradient.
+def action_gradient(
+    critic: DuelingCritic, estimates: Estimates, index: int, actor: GaussianActor, u: Tensor, pessimism: float
+) -> Tensor:
+    """Return the gradient of the combined Q~(x, squash(u)) in the pre-squash action u [.., d], without a graph.
 
     Args:
         critic: the critics that `estimates` came from.
         estimates: their estimates, of which action `index` is squash(u).
         index: see above.
         actor: gives the squash.
+        u: one pre-squash action per state.
+        pessimism: how the critics are combined.
+    """
+    # Only A depends on u; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
+    slopes = critic.advantage_gradient(estimates.features, actor.squash(u))
+    in_action = (combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
+    return in_action * squash_slopes(u, actor.squash_kind)[0]
+
+
+@torch.no_grad()
+def pathwise_gradient(
+    slope: Tensor, phi: Phi, noise: Tensor, squash: str, entropy_weight: Tensor | float
+) -> tuple[Phi, Tensor]:
+    """Return the gradient in phi of `J(u) + w_H H`, at u = mean + std * noise, and H itself.
+
+    `grad_mean = s` and `grad_logstd = s * std * noise` for a slope s = dJ/du. H is the entropy of the squashed action:
+    the Gaussian's own in closed form plus the log slope of the squash at u.
+
+    Args:
+        slope: dJ/du [.., d].
         phi: statistics [.., d] each, constants.
         noise: standard normal [.., d].
-        weights: w_Q and w_H.
-        pessimism: how the critics are combined.
+        squash: kind of squash.
+        entropy_weight: w_H.
 
     Returns:
         Gradients [.., d] in mean and log std, and the entropy [..] in nats.
 
     Source: the reparameterised gradient of Heess et al. 2015 (SVG(0)) and Haarnoja et al. 2018; not in ACER.
     """
-    (mean, log_std), (q_weight, entropy_weight) = phi, weights
+    mean, log_std = phi
     std = log_std.exp()
     u = mean + std * noise
-    # Only A depends on phi; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
-    slopes = critic.advantage_gradient(estimates.features, actor.squash(u))
-    in_action = (combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
-    slope, log_slope_gradient = squash_slopes(u, actor.squash_kind)
-    in_u = q_weight * in_action * slope + entropy_weight * log_slope_gradient
-    entropy = gaussian_entropy(log_std) + log_squash_slope(u, actor.squash_kind)
+    in_u = slope + entropy_weight * squash_slopes(u, squash)[1]
+    entropy = gaussian_entropy(log_std) + log_squash_slope(u, squash)
     return (in_u, in_u * std * noise + entropy_weight), entropy

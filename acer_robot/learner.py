@@ -14,7 +14,16 @@ from acer_robot import acer
 from acer_robot.baselines import k_step_ascent
 from acer_robot.compiler import compiled
 from acer_robot.config import LearnerConfig
-from acer_robot.estimates import Ascent, Estimates, Phi, combine, estimate, log_ratios, pathwise_gradient
+from acer_robot.estimates import (
+    Ascent,
+    Estimates,
+    Phi,
+    action_gradient,
+    combine,
+    estimate,
+    log_ratios,
+    pathwise_gradient,
+)
 from acer_robot.flat import FlatParameters, flatten
 from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
@@ -164,18 +173,26 @@ class Learner(nn.Module):
         # Policy: g in phi, and the departures from the paper.
         v, q_sampled = self._combine(online.v.detach()), self._combine(online.q[1].detach())
         scale = self._advantage_scale(q_opc - v)
+        advantage, advantage_sampled = (q_opc - v) / scale, (q_sampled - v) / scale
         score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn[:2], *_twice(phi)))
+        by_score = config.correction == "score"
         g = acer.truncated_policy_gradient(
             score,
             score_sampled,
             log_rho,
             log_rho_sampled,
-            (q_opc - v) / scale,
-            (q_sampled - v) / scale if config.correction else torch.zeros_like(v),
+            advantage,
+            advantage_sampled if by_score else torch.zeros_like(v),
             config.c,
         )
-        extra, entropy = self._pathwise(online, phi, noise[0], scale)
-
+        slope = action_gradient(self.critic, online, 1, self.actor, drawn[1], config.pessimism) / scale
+        along_path = config.pathwise * slope
+        if config.correction == "pathwise":
+            log_rho_gradient = _log_ratio_gradient(drawn[1], phi, batch)
+            along_path = along_path + acer.correction_slope(
+                slope, log_rho_gradient, log_rho_sampled, advantage_sampled, config.c
+            )
+        extra, entropy = pathwise_gradient(along_path, phi, noise[0], config.squash, self._temperature)
         # Critic: Q~ towards Qret, V towards its importance-weighted target.
         losses = self._critic_losses(online, q_ret, log_rho)
         return Ascent(g + self._rows(extra), *losses, log_rho, log_rho_sampled, traces, v, entropy)
@@ -230,13 +247,10 @@ class Learner(nn.Module):
         self.advantage_moment.lerp_(seen, 1.0 - _MOMENT_DECAY)
         return (self.advantage_moment[0] / self.advantage_moment[1]).sqrt().clamp_min(1e-6)
 
-    def _pathwise(self, online: Estimates, phi: Phi, noise: Tensor, scale: Tensor) -> tuple[Phi, Tensor]:
-        """Return the departures from the paper that are added to g, and the entropy per state."""
-        temperature = self.log_temperature.detach().exp() if self.config.entropy_target is not None else 0.0
-        weights = (self.config.pathwise / scale, temperature)
-        return pathwise_gradient(
-            self.critic, online, 1, self.actor, phi, noise, weights, self.config.pessimism
-        )
+    @property
+    def _temperature(self) -> Tensor | float:
+        """The weight of the entropy in g, a constant."""
+        return self.log_temperature.detach().exp() if self.config.entropy_target is not None else 0.0
 
     def _critic_losses(self, online: Estimates, q_ret: Tensor, log_rho: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, averaged over states, summed over critics."""
@@ -272,3 +286,10 @@ class Learner(nn.Module):
 
 def _twice(phi: Phi) -> Phi:
     return phi[0].expand(2, *phi[0].shape), phi[1].expand(2, *phi[1].shape)
+
+
+def _log_ratio_gradient(u: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
+    """Return grad_u [log pi(u) - log mu(u)] [T, B, d]; that of a Gaussian in u is minus its gradient in the mean."""
+    of_pi, _ = acer.gaussian_log_prob_gradient(u, *phi)
+    of_mu, _ = acer.gaussian_log_prob_gradient(u, batch.behaviour_mean, batch.behaviour_log_std)
+    return of_mu - of_pi

@@ -64,7 +64,9 @@ def prepare(config: TrainConfig) -> Run:
     evaluation_task = make_task(config.task, config.eval_episodes, config.seed + EVALUATION_SEED_OFFSET)
     sizes = (task.spec.observation_size, task.spec.action_size)
     learner = Learner(options, *sizes, device, config.seed)
-    replay = Replay(options.replay_size, config.num_envs, *sizes, options.segment_length, device, config.seed)
+    # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
+    room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
+    replay = Replay(room, config.num_envs, *sizes, options.segment_length, device, config.seed)
     collector = Collector(task, learner.policy, replay, device, config.seed)
     run = Run(config, device, task, evaluation_task, learner, replay, collector)
     run.mark_good()

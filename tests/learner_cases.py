@@ -17,6 +17,7 @@ def paper_config(learned_std: bool = False, **changes) -> LearnerConfig:
     """Algorithm 3 and nothing else, with networks small enough for loops."""
     options = {
         "c": 5.0,
+        "correction": "score",
         "delta": 0.5,
         "hidden": [8, 7],
         "advantage_hidden": 6,

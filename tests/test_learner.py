@@ -119,7 +119,9 @@ def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
 
 def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
     """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
-    learner = small_learner(sdn_samples=1, c=0.0, advantage_scaling=False, pathwise=0.0, entropy_target=None)
+    learner = small_learner(
+        sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, pathwise=0.0, entropy_target=None
+    )
     seen = learner.update(batch_for(learner))
     assert (seen.ascent.g.abs().amax(-1) > 1e-6).all()
 
@@ -182,7 +184,7 @@ def test_the_same_seed_gives_the_same_update():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
-    options = {**PAPER, "sdn_samples": 0, "correction": False}
+    options = {**PAPER, "sdn_samples": 0, "correction": "none"}
     cpu, cuda = small_learner(**options), small_learner("cuda", **options)
     cuda.load_state_dict(cpu.state_dict())
     batch = batch_for(cpu)

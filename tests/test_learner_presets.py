@@ -23,7 +23,7 @@ PAPER = {
     "std_init": 0.3,
     "mean_bound": None,
     "c": 5.0,
-    "correction": True,
+    "correction": "score",
     "trace_lambda": 1.0,
     "trace_exponent": None,
     "advantage_return": "qopc",
@@ -52,7 +52,7 @@ CHANGES = {
     "paper_no_trust_region": {"trust_region": False},
     "paper_no_sdn": {"sdn_samples": 0},
     "paper_no_retrace": {"trace_lambda": 0.0},
-    "paper_no_truncation": {"c": math.inf, "correction": False},
+    "paper_no_truncation": {"c": math.inf, "correction": "none"},
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acer_robot.acer import importance_log_ratio, truncated_policy_gradient
+from acer_robot.acer import correction_slope, importance_log_ratio, truncated_policy_gradient
 
 
 def rows(*values):
@@ -126,3 +126,33 @@ def test_trap_8_a_score_without_its_own_axis_is_refused():
 def test_a_negative_or_undefined_truncation_is_refused(c):
     with pytest.raises(ValueError, match="truncation"):
         gradient(rho=1.0, rho_sampled=1.0, truncation=c)
+
+
+def slope(rho_sampled, truncation):
+    """The slope of a single state: Q~ rises by (1, -2) and log rho' by (10, 30), advantage 7."""
+    return correction_slope(
+        rows([1.0, -2.0]), rows([10.0, 30.0]), rows(rho_sampled).log(), rows(7.0), truncation
+    )[0].tolist()
+
+
+def test_the_slope_of_the_correction_by_hand():
+    # [1 - 5/20] (1, -2) = (0.75, -1.5);  7 * 5/20 * (10, 30) = (17.5, 52.5)
+    assert slope(rho_sampled=20.0, truncation=5.0) == pytest.approx([18.25, 51.0])
+
+
+def test_the_slope_is_zero_up_to_c_and_that_of_the_critic_where_c_is_zero():
+    assert slope(rho_sampled=2.0, truncation=5.0) == [0.0, 0.0]
+    assert slope(rho_sampled=1e-8, truncation=0.0) == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("truncation", [-1.0, math.inf, math.nan])
+def test_a_slope_needs_a_finite_truncation(truncation):
+    with pytest.raises(ValueError, match="finite truncation c >= 0"):
+        slope(2.0, truncation)
+
+
+def test_the_slope_of_misshapen_arguments_is_refused():
+    with pytest.raises(ValueError, match="equal shapes"):
+        correction_slope(rows([1.0]), rows([1.0, 2.0]), rows(1.0), rows(1.0), 1.0)
+    with pytest.raises(ValueError, match="one more axis"):
+        correction_slope(rows(1.0), rows(1.0), rows(1.0), rows(1.0), 1.0)

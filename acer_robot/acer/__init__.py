@@ -11,7 +11,7 @@ from acer_robot.acer.gaussian import (
     gaussian_log_prob,
     gaussian_log_prob_gradient,
 )
-from acer_robot.acer.policy_gradient import truncated_policy_gradient
+from acer_robot.acer.policy_gradient import correction_slope, truncated_policy_gradient
 from acer_robot.acer.returns import (
     importance_log_ratio,
     off_policy_returns,
@@ -22,6 +22,7 @@ from acer_robot.acer.returns import (
 from acer_robot.acer.trust_region import trust_region_projection
 
 __all__ = [
+    "correction_slope",
     "gaussian_kl",
     "gaussian_kl_gradient",
     "gaussian_log_prob",

@@ -1,4 +1,9 @@
-"""ACER's policy gradient in the statistics phi of the policy: truncated importance sampling with bias correction."""
+"""ACER's policy gradient in the statistics phi of the policy: truncated importance sampling with bias correction.
+
+The correction is an expectation over fresh actions a' ~ pi, and there are two ways to estimate it from one of them: by
+the score function (the paper; `truncated_policy_gradient`) or by the derivative along the path a' = mean + std * noise
+(`correction_slope`).
+"""
 
 from __future__ import annotations
 
@@ -59,6 +64,67 @@ def truncated_policy_gradient(
         g = weight.unsqueeze(-1) * phi_gradient_replayed
         if math.isinf(truncation):
             return g
-        # 1 - c/rho' as 1 - c exp(-log rho'): finite for every clamped log ratio.
-        correction = torch.relu(1.0 - truncation * torch.exp(-log_rho_sampled)) * advantage_sampled
+        correction = correction_weight(log_rho_sampled, truncation) * advantage_sampled
         return g + correction.unsqueeze(-1) * phi_gradient_sampled
+
+
+def correction_weight(log_rho_sampled: Tensor, truncation: float) -> Tensor:
+    """Return the weight of the bias correction, `[1 - c/rho']_+`, as `[1 - c exp(-log rho')]_+`.
+
+    Args:
+        log_rho_sampled: log pi(a')/mu(a'), clamped [T, B].
+        truncation: c, finite and >= 0.
+
+    Returns:
+        [T, B] weights in [0, 1]; finite for every clamped log ratio.
+
+    Source: Wang et al. 2017, eq. 15.
+
+    >>> correction_weight(torch.tensor([[4.0, 20.0]]).log(), truncation=5.0)
+    tensor([[0.0000, 0.7500]])
+    """
+    with torch.no_grad():
+        return torch.relu(1.0 - truncation * torch.exp(-log_rho_sampled))
+
+
+def correction_slope(
+    action_gradient: Tensor,
+    log_rho_gradient: Tensor,
+    log_rho_sampled: Tensor,
+    advantage_sampled: Tensor,
+    truncation: float,
+) -> Tensor:
+    """Return the slope of the bias correction's integrand in the fresh action, product rule kept.
+
+    With `h(a') = [1 - c/rho'(a')]_+ (Q~(x, a') - V)`, where phi is held fixed, the second term of eq. 15 is
+    `E[h(a') grad_phi log f(a')] = grad_phi E[h(a')] = E[(d a'/d phi)^T grad_a' h]` for a' = mean + std * noise, and
+    `grad_a' h = [1 - c/rho']_+ grad_a' Q~ + (Q~ - V) (c/rho') 1[rho' > c] grad_a' log rho'`.
+
+    It has the expectation of the score function's estimate. At c = 0 it is grad_a' Q~ alone, SVG(0), and varies much
+    less; at larger c the slope of the weight varies too, and either may. c is the dial between the returns of replayed
+    actions and the critic's slope.
+
+    Args:
+        action_gradient: grad_a' Q~(x, a') in the pre-squash action [T, B, d].
+        log_rho_gradient: grad_a' [log pi(a') - log mu(a')], likewise [T, B, d].
+        log_rho_sampled: log pi(a')/mu(a'), clamped [T, B].
+        advantage_sampled: Q~(x, a') - V [T, B].
+        truncation: c, finite and >= 0.
+
+    Returns:
+        [T, B, d] slopes, constants.
+
+    Raises:
+        ValueError: if the shapes do not fit or c is negative, infinite or NaN.
+
+    Source: the second term of Wang et al. 2017, eq. 15; its pathwise derivative as in Heess et al. 2015 (SVG).
+    """
+    require_same_shape(log_rho_sampled=log_rho_sampled, advantage_sampled=advantage_sampled)
+    require_same_shape(action_gradient=action_gradient, log_rho_gradient=log_rho_gradient)
+    require_rows(log_rho_sampled, action_gradient, "log_rho_sampled", "action_gradient")
+    if not 0.0 <= truncation < math.inf:
+        raise ValueError(f"expected a finite truncation c >= 0, got {truncation}")
+    with torch.no_grad():
+        weight = correction_weight(log_rho_sampled, truncation)
+        of_weight = torch.where(weight > 0.0, advantage_sampled * (1.0 - weight), torch.zeros_like(weight))
+        return weight.unsqueeze(-1) * action_gradient + of_weight.unsqueeze(-1) * log_rho_gradient
