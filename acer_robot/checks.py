@@ -36,6 +36,7 @@ def _check_learner(options: LearnerConfig) -> None:
         "lr": 0.0,
         "replay_ratio": 0.0,
         "temperature_init": 0.0,
+        "trace_exponent": 0.0,
     }
     for name, low in above.items():
         if not getattr(options, name) > low:
@@ -50,7 +51,7 @@ def _check_learner(options: LearnerConfig) -> None:
         check_range(f"learner.{name}", getattr(options, name), 1)
     for width in options.hidden or [0]:
         check_range("learner.hidden", width, 1)
-    for name in ("mean_bound", "max_grad_norm", "trace_exponent"):
+    for name in ("mean_bound", "max_grad_norm"):
         value = getattr(options, name)
         if value is not None and not value > 0.0:
             raise InputError(f"learner.{name}={value!r} is out of range; expected a number above 0, or null")

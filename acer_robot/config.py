@@ -54,8 +54,8 @@ class LearnerConfig:
     of the critic along a' = mean + std * noise) or "none"."""
     trace_lambda: float = 1.0
     """lambda of the Retrace trace lambda * min(1, rho^exponent); 0 gives one-step targets."""
-    trace_exponent: float | None = None
-    """Exponent of the ratio in the trace; null: 1/d."""
+    trace_exponent: float = 0.5
+    """Exponent of the ratio in the trace, in units of 1/d (the paper: 1; Retrace as first published: d)."""
     advantage_return: str = "qopc"
     """Return in the first term of the policy gradient: "qopc" (trace 1, the paper) or "qret" (Retrace)."""
 
@@ -110,7 +110,7 @@ class LearnerConfig:
     """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
 
     # Optimisation and replay
-    lr: float = 3e-4
+    lr: float = 6e-4
     """Learning rate of Adam, for actor, critics and temperature."""
     max_grad_norm: float | None = None
     """Limit of the gradient norm of actor and critic, each; null: none."""

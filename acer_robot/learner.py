@@ -165,9 +165,8 @@ class Learner(nn.Module):
 
         # Returns, backward in time. Without a target critic the learnt one gives their values, as in the paper.
         online = estimate(self.critic, x, actions[:2], actions[2:])
-        traces = acer.trace_coefficients(
-            log_rho, self.action_size, config.trace_exponent, config.trace_lambda
-        )
+        exponent = config.trace_exponent / self.action_size
+        traces = acer.trace_coefficients(log_rho, self.action_size, exponent, config.trace_lambda)
         q_ret, q_opc = self._returns(batch, x, next_x, actions, traces)
 
         # Policy: g in phi, and the departures from the paper.

@@ -37,7 +37,7 @@ Parts = tuple[Tensor, Tensor, Tensor]
 """Observations [1, n], features of the critic's trunk [1, h], the advantage head's state part [1, w]."""
 
 EXPECTED: dict[str, object] = {
-    "correction": "score", "trace_lambda": 1.0, "trace_exponent": None, "advantage_return": "qopc", "squash": "clip",
+    "correction": "score", "trace_lambda": 1.0, "trace_exponent": 1.0, "advantage_return": "qopc", "squash": "clip",
     "learned_std": False, "mean_bound": None, "normalize_observations": False, "critics": 1, "target_alpha": 0.0,
     "advantage_scaling": False, "pathwise": 0.0, "entropy_target": None, "max_grad_norm": None, "segments": 1,
     "poisson": False,

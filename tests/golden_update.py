@@ -36,6 +36,8 @@ CASES = {
         std_max=1.0,
         max_grad_norm=1.0,
         trace_lambda=0.9,
+        trace_exponent=0.5,
+        lr=3e-4,
         advantage_return="qret",
     ),
 }

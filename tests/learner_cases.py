@@ -18,6 +18,8 @@ def paper_config(learned_std: bool = False, **changes) -> LearnerConfig:
     options = {
         "c": 5.0,
         "correction": "score",
+        "trace_exponent": 1.0,
+        "lr": 3e-4,
         "delta": 0.5,
         "hidden": [8, 7],
         "advantage_hidden": 6,

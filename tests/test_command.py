@@ -137,7 +137,7 @@ def test_help_shows_every_option_with_its_value_and_meaning(train, flag):
     for option in options(TrainConfig):
         assert f" {option.name}=" in text
         assert " ".join(option.doc.split()) in text
-    for shown in ("learner.delta=0.5", "task.id=Walker2d-v5", "learner.trace_exponent=null", "video=true"):
+    for shown in ("learner.delta=0.5", "task.id=Walker2d-v5", "learner.max_grad_norm=null", "video=true"):
         assert shown in text
     for symbol in ("gamma", "[1 - c/rho']_+", "KL[average || current]", "eq. 12", "theta_avg"):
         assert symbol in text

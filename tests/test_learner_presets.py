@@ -25,7 +25,7 @@ PAPER = {
     "c": 5.0,
     "correction": "score",
     "trace_lambda": 1.0,
-    "trace_exponent": None,
+    "trace_exponent": 1.0,
     "advantage_return": "qopc",
     "trust_region": True,
     "alpha": 0.995,

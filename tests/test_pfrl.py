@@ -25,6 +25,7 @@ import pfrl_acer
 import pfrl_adapter
 
 PAPER = {
+    "c": 5.0, "correction": "score", "trace_exponent": 1.0, "lr": 3e-4,
     "squash": "clip", "learned_std": False, "std_init": 0.3, "mean_bound": None, "layer_norm": False,
     "normalize_observations": False, "advantage_scaling": False, "pathwise": 0.0, "entropy_target": None,
     "target_alpha": 0.0, "critics": 1, "segments": 1, "replay_ratio": 1.0, "hidden": [16, 8], "advantage_hidden": 6,
