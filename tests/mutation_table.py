@@ -5,6 +5,7 @@ The numbers are those of the traps that public implementations of ACER fell into
 
 from mutation_table_data import BASELINES, COLLECTOR, REPLAY, SCHEDULE, UPDATE
 from mutation_table_learner import CRITIC, LEARNER, PATHWISE
+from mutation_table_policy import POLICY_GRADIENT
 
 Row = tuple[str, str, str, str]
 
@@ -113,39 +114,6 @@ RETURNS: tuple[Row, ...] = (
         "carry = torch.where(inside, traces[1:]",
         "carry = torch.where(inside, traces[:-1]",
         "test_returns.py -k three_steps",
-    ),
-)
-
-POLICY_GRADIENT: tuple[Row, ...] = (
-    (
-        "7 the weight and advantage of g carry gradient",
-        "with torch.no_grad():",
-        "if True:",
-        "test_policy_gradient.py -k trap_7",
-    ),
-    (
-        "14 the ratio exponentiated before it is truncated",
-        "1.0 - truncation * torch.exp(-log_rho_sampled)",
-        "(torch.exp(20.0 * log_rho_sampled) - truncation) / torch.exp(20.0 * log_rho_sampled)",
-        "test_policy_gradient.py -k trap_14",
-    ),
-    (
-        "no correction term",
-        "return g + correction.unsqueeze(-1) * phi_gradient_sampled",
-        "return g",
-        "test_properties.py -k unbiased_at_every_c",
-    ),
-    (
-        "the correction weighted by the replayed ratio",
-        "torch.exp(-log_rho_sampled)",
-        "torch.exp(-log_rho)",
-        "test_properties.py -k unbiased_at_every_c",
-    ),
-    (
-        "the policy gradient truncated at 1",
-        ".clamp(max=truncation)",
-        ".clamp(max=1.0)",
-        "test_policy_gradient.py -k truncated",
     ),
 )
 

@@ -97,17 +97,23 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "rho of the replayed action for both",
-        "            log_rho,\n            log_rho_sampled,\n            (q_opc",
-        "            log_rho,\n            log_rho,\n            (q_opc",
+        "            log_rho,\n            log_rho_sampled,\n            advantage,",
+        "            log_rho,\n            log_rho,\n            advantage,",
         LOOPS,
+    ),
+    (
+        "the correction along the path: the log ratio's slope reversed",
+        "return of_mu - of_pi",
+        "return of_pi - of_mu",
+        "test_pathwise.py -k along_the_path",
     ),
 )
 
 PATHWISE: tuple[tuple[str, str, str, str], ...] = (
     (
         "pathwise: the squash's slope forgotten",
-        "in_action * slope + entropy_weight",
-        "in_action + entropy_weight",
+        "return in_action * squash_slopes(u, actor.squash_kind)[0]",
+        "return in_action",
         "test_pathwise.py",
     ),
     (
