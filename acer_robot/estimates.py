@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from acer_robot.acer import gaussian_log_prob, importance_log_ratio, stochastic_dueling_q
+from acer_robot.acer import (
+    gaussian_log_prob,
+    gaussian_log_prob_gradient,
+    importance_log_ratio,
+    stochastic_dueling_q,
+)
 from acer_robot.policies.actor import GaussianActor
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.trajectory import Trajectory
@@ -85,6 +90,14 @@ def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
     pi = gaussian_log_prob(actions, *(part.expand_as(actions) for part in phi))
     behaviour = (batch.behaviour_mean.expand_as(actions), batch.behaviour_log_std.expand_as(actions))
     return importance_log_ratio(pi, gaussian_log_prob(actions, *behaviour))
+
+
+def log_ratio_gradient(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
+    """Return grad_u [log pi(u) - log mu(u)] at pre-squash actions u [T, B, d]."""
+    # A Gaussian's log density depends on u - mean: its slope in u is minus that in the mean.
+    of_pi, _ = gaussian_log_prob_gradient(actions, *phi)
+    of_mu, _ = gaussian_log_prob_gradient(actions, batch.behaviour_mean, batch.behaviour_log_std)
+    return of_mu - of_pi
 
 
 def combine(values: Tensor, pessimism: float) -> Tensor:

@@ -21,6 +21,7 @@ from acer_robot.estimates import (
     action_gradient,
     combine,
     estimate,
+    log_ratio_gradient,
     log_ratios,
     pathwise_gradient,
 )
@@ -169,32 +170,41 @@ class Learner(nn.Module):
         traces = acer.trace_coefficients(log_rho, self.action_size, exponent, config.trace_lambda)
         q_ret, q_opc = self._returns(batch, x, next_x, actions, traces)
 
-        # Policy: g in phi, and the departures from the paper.
+        g, v, entropy = self._direction(
+            batch, phi, drawn[:2], noise[0], online, (log_rho, log_rho_sampled), q_opc
+        )
+
+        # Critic: Q~ towards Qret, V towards its importance-weighted target.
+        losses = self._critic_losses(online, q_ret, log_rho)
+        return Ascent(g, *losses, log_rho, log_rho_sampled, traces, v, entropy)
+
+    def _direction(
+        self,
+        batch: Trajectory,
+        phi: Phi,
+        drawn: Tensor,
+        noise: Tensor,
+        online: Estimates,
+        log_rhos: tuple[Tensor, Tensor],
+        q_opc: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return g in phi with the departures from the paper, V, and the entropy; `drawn` holds a and a'."""
+        config = self.config
         v, q_sampled = self._combine(online.v.detach()), self._combine(online.q[1].detach())
         scale = self._advantage_scale(q_opc - v)
         advantage, advantage_sampled = (q_opc - v) / scale, (q_sampled - v) / scale
-        score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn[:2], *_twice(phi)))
-        by_score = config.correction == "score"
-        g = acer.truncated_policy_gradient(
-            score,
-            score_sampled,
-            log_rho,
-            log_rho_sampled,
-            advantage,
-            advantage_sampled if by_score else torch.zeros_like(v),
-            config.c,
-        )
+        score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn, *_twice(phi)))
+        by_score = advantage_sampled if config.correction == "score" else torch.zeros_like(v)
+        g = acer.truncated_policy_gradient(score, score_sampled, *log_rhos, advantage, by_score, config.c)
         slope = action_gradient(self.critic, online, 1, self.actor, drawn[1], config.pessimism) / scale
         along_path = config.pathwise * slope
         if config.correction == "pathwise":
-            log_rho_gradient = _log_ratio_gradient(drawn[1], phi, batch)
+            log_rho_gradient = log_ratio_gradient(drawn[1], phi, batch)
             along_path = along_path + acer.correction_slope(
-                slope, log_rho_gradient, log_rho_sampled, advantage_sampled, config.c
+                slope, log_rho_gradient, log_rhos[1], advantage_sampled, config.c
             )
-        extra, entropy = pathwise_gradient(along_path, phi, noise[0], config.squash, self._temperature)
-        # Critic: Q~ towards Qret, V towards its importance-weighted target.
-        losses = self._critic_losses(online, q_ret, log_rho)
-        return Ascent(g + self._rows(extra), *losses, log_rho, log_rho_sampled, traces, v, entropy)
+        extra, entropy = pathwise_gradient(along_path, phi, noise, config.squash, self._temperature)
+        return g + self._rows(extra), v, entropy
 
     def _k_step(self, batch: Trajectory, x: Tensor, next_x: Tensor, phi: Phi, _: Tensor) -> Ascent:
         """Return g and the loss of the paper's baselines A3C and TIS, which have no Q."""
@@ -285,10 +295,3 @@ class Learner(nn.Module):
 
 def _twice(phi: Phi) -> Phi:
     return phi[0].expand(2, *phi[0].shape), phi[1].expand(2, *phi[1].shape)
-
-
-def _log_ratio_gradient(u: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
-    """Return grad_u [log pi(u) - log mu(u)] [T, B, d]; that of a Gaussian in u is minus its gradient in the mean."""
-    of_pi, _ = acer.gaussian_log_prob_gradient(u, *phi)
-    of_mu, _ = acer.gaussian_log_prob_gradient(u, batch.behaviour_mean, batch.behaviour_log_std)
-    return of_mu - of_pi

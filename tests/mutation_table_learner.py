@@ -97,19 +97,19 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "rho of the replayed action for both",
-        "            log_rho,\n            log_rho_sampled,\n            advantage,",
-        "            log_rho,\n            log_rho,\n            advantage,",
+        "(log_rho, log_rho_sampled), q_opc",
+        "(log_rho, log_rho), q_opc",
         LOOPS,
     ),
+)
+
+PATHWISE: tuple[tuple[str, str, str, str], ...] = (
     (
         "the correction along the path: the log ratio's slope reversed",
         "return of_mu - of_pi",
         "return of_pi - of_mu",
         "test_pathwise.py -k along_the_path",
     ),
-)
-
-PATHWISE: tuple[tuple[str, str, str, str], ...] = (
     (
         "pathwise: the squash's slope forgotten",
         "return in_action * squash_slopes(u, actor.squash_kind)[0]",
