@@ -54,8 +54,8 @@ class LearnerConfig:
     of the critic along a' = mean + std * noise) or "none"."""
     trace_lambda: float = 1.0
     """lambda of the Retrace trace lambda * min(1, rho^exponent); 0 gives one-step targets."""
-    trace_exponent: float = 0.5
-    """Exponent of the ratio in the trace, in units of 1/d (the paper: 1; Retrace as first published: d)."""
+    trace_exponent: float = 1.0
+    """Exponent of the ratio in the trace, in units of 1/d (Retrace as first published: d)."""
     advantage_return: str = "qopc"
     """Return in the first term of the policy gradient: "qopc" (trace 1, the paper) or "qret" (Retrace)."""
 
