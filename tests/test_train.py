@@ -186,7 +186,7 @@ def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp
         (["learner.gama=0.9"], "gamma"),
         (["task=gym", "task.id=CartPole-v1"], "Discrete"),
         (["task.bounds={bthigh: [-0.5, .nan]}"], "bthigh"),
-        (["learner.replay_size=1000000000000"], "GiB"),
+        (["learner.replay_size=1000000000000", "steps=1000000000000"], "GiB"),
         (["learner.replay_size=100"], "learner.segment_length=8"),
         (["learner.squash=relu"], "tanh, clip"),
         (["learner.gamma=1.5"], "gamma"),
