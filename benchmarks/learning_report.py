@@ -31,7 +31,7 @@ Found = dict[str, dict[str, list[Row]]]
 """Task -> learner -> rows, the longest of each seed."""
 
 EVERY = 10_000
-BUDGETS = (100_000, 300_000, 500_000, 1_000_000)
+BUDGETS = (100_000, 200_000, 300_000, 500_000, 1_000_000)
 BASELINE, BASELINE_STEPS = "sb3_sac", 300_000
 GOALS = {"halfcheetah": 5_000.0}
 """Returns whose time is told beside that of the baseline's own score."""
