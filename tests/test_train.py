@@ -189,6 +189,8 @@ def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp
         (["learner.replay_size=1000000000000", "steps=1000000000000"], "GiB"),
         (["learner.replay_size=100"], "learner.segment_length=8"),
         (["learner.squash=relu"], "tanh, clip"),
+        (["learner.c=inf"], "learner.correction=none"),
+        (["learner.correction=maybe"], "score, pathwise, none"),
         (["learner.gamma=1.5"], "gamma"),
         (["steps=0"], "steps"),
         pytest.param(
