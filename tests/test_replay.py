@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from test_tasks_configs import composed_train
 
 from acer_robot.errors import InputError
 from acer_robot.replay import Replay
+from acer_robot.train import prepare
 from acer_robot.trajectory import Trajectory
 
 CPU = torch.device("cpu")
@@ -103,3 +105,12 @@ def test_the_latest_segments_end_with_the_last_step_of_each_environment_in_turn(
 def test_a_latest_segment_that_is_not_there_yet_is_refused():
     with pytest.raises(InputError, match="holds 3 steps, fewer than one segment of 4"):
         filled(3).latest(0, 1)
+
+
+@pytest.mark.parametrize(("asked", "rows"), [("1000000", 70), ("400", 25)])
+def test_a_runs_ring_is_no_larger_than_it_was_asked_for_or_than_the_run_can_fill(asked, rows):
+    """1,000 steps and a segment of 8 in each of 16 environments: 70 whole vector steps."""
+    run = prepare(composed_train(f"learner.replay_size={asked}", "steps=1000", "run_dir=new"))
+    assert run.replay.capacity == rows
+    run.task.close()
+    run.evaluation_task.close()
