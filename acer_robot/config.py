@@ -128,9 +128,9 @@ class LearnerConfig:
     """Transitions in the replay, over all environments."""
     learning_starts: int = 1_000
     """Transitions collected before the first update."""
-    compile: bool = False
+    compile: bool | None = None
     """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast. On a CPU it needs
-    a C++ compiler."""
+    a C++ compiler and Python's headers. null: in runs of 20,000 updates or more on a CPU where these are found."""
 
 
 @dataclass

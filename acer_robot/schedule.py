@@ -13,6 +13,11 @@ from acer_robot.replay import Replay
 from acer_robot.trajectory import Trajectory
 
 
+def updates_per_transition(options: LearnerConfig) -> float:
+    """Return how many updates a collected transition asks for, so that it is replayed `replay_ratio` times."""
+    return options.replay_ratio / (options.segment_length * options.segments)
+
+
 class UpdateSchedule:
     """Counts updates so that each collected transition is replayed `replay_ratio` times on average.
 
@@ -32,7 +37,7 @@ class UpdateSchedule:
         new, self._seen = transitions - self._seen, transitions
         if transitions < options.learning_starts:
             return 0
-        due = new * options.replay_ratio / (options.segment_length * options.segments)
+        due = new * updates_per_transition(options)
         if options.poisson:
             return int(self._random.poisson(due))
         self._owed += due

@@ -15,7 +15,7 @@ from acer_robot.checkpoint import save_checkpoint
 from acer_robot.checks import check_train, create_run_dir, select_device
 from acer_robot.collector import Collector
 from acer_robot.command import run_command
-from acer_robot.compiler import check_compiler
+from acer_robot.compiler import choose_compiling
 from acer_robot.config import TrainConfig
 from acer_robot.diagnostics import summarise
 from acer_robot.errors import NonFiniteError
@@ -24,7 +24,7 @@ from acer_robot.hand_over import hand_over
 from acer_robot.learner import Learner
 from acer_robot.loggers import RunLogger, write_environment
 from acer_robot.replay import Replay
-from acer_robot.schedule import Batches, Every, Stopwatch
+from acer_robot.schedule import Batches, Every, Stopwatch, updates_per_transition
 from acer_robot.tasks import VectorTask, make_task
 
 EVALUATION_SEED_OFFSET = 1_000_003
@@ -56,9 +56,11 @@ class Run:
 def prepare(config: TrainConfig) -> Run:
     """Check every option and build all parts, before anything is created on disk."""
     check_train(config)
-    device, options = select_device(config.device), config.learner
-    if options.compile:
-        check_compiler(device)
+    device = select_device(config.device)
+    updates = config.steps / config.task.action_repeat * updates_per_transition(config.learner)
+    compiling = choose_compiling(config.learner.compile, updates, device)
+    options = dataclasses.replace(config.learner, compile=compiling)
+    config = dataclasses.replace(config, learner=options)
     torch.set_num_threads(config.threads)
     task = make_task(config.task, config.num_envs, config.seed)
     evaluation_task = make_task(config.task, config.eval_episodes, config.seed + EVALUATION_SEED_OFFSET)
@@ -129,6 +131,7 @@ def train(config: TrainConfig) -> Path:
         NonFiniteError: if a NaN turned up; the last good state has then been checkpointed.
     """
     run = prepare(config)
+    config = run.config
     run_dir = create_run_dir(config)
     write_environment(run_dir)
     with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:

@@ -11,7 +11,6 @@ from learner_cases import paper_config, random_batch, small_learner
 from torch import nn
 from torch._dynamo.utils import counters
 
-from acer_robot.compiler import check_compiler
 from acer_robot.diagnostics import FORMULAS, summarise
 from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.estimates import combine
@@ -212,15 +211,3 @@ def test_the_compiled_update_is_the_update():
     torch.testing.assert_close(moved, expected, rtol=0.0, atol=1e-9)
     assert torch.equal(fast.advantage_moment[1], eager.advantage_moment[1])
     assert counters["stats"]["unique_graphs"] == 1  # forward and backward pass are one graph, compiled once
-
-
-def test_without_a_c_compiler_compiling_is_refused_at_once(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"learner.compile=true needs a C\+\+ compiler"):
-        check_compiler(torch.device("cpu"))
-
-
-def test_a_compiler_that_cannot_trace_gradients_is_refused(monkeypatch):
-    monkeypatch.setattr("torch._dynamo.config", object())
-    with pytest.raises(InputError, match="upgrade torch or set"):
-        check_compiler(torch.device("cpu"))

@@ -1,0 +1,57 @@
+"""Which runs compile their update, and what is said where a compiler is missing."""
+
+import pytest
+import torch
+
+from acer_robot.compiler import WORTH_COMPILING, choose_compiling
+from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.errors import InputError
+from acer_robot.train import prepare
+
+CPU = torch.device("cpu")
+
+
+def test_long_runs_compile_by_themselves_and_short_ones_do_not(capsys):
+    assert choose_compiling(None, WORTH_COMPILING, CPU)
+    assert not choose_compiling(None, WORTH_COMPILING - 1, CPU)
+    assert not choose_compiling(None, WORTH_COMPILING, torch.device("cuda"))
+    assert choose_compiling(True, 1, CPU)
+    assert not choose_compiling(False, WORTH_COMPILING, CPU)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("steps", "action_repeat", "expected"), [(20_000, 1, True), (20_000, 2, False)])
+def test_a_run_counts_its_updates_and_records_the_choice(tmp_path, steps, action_repeat, expected):
+    """The defaults do one update per command, so that an action repeat halves them."""
+    config = TrainConfig(
+        task=TaskConfig("gymnasium", "Pendulum-v1", action_repeat=action_repeat),
+        learner=LearnerConfig(),
+        steps=steps,
+        run_dir=str(tmp_path / "run"),
+        num_envs=2,
+        eval_episodes=1,
+        threads=1,
+    )
+    run = prepare(config)
+    assert run.config.learner.compile is expected
+    assert run.learner.config.compile is expected
+
+
+def test_without_a_c_compiler_compiling_is_refused_or_done_without(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"learner.compile=true needs a C\+\+ compiler, .* install one or set"):
+        choose_compiling(True, 1, CPU)
+    assert not choose_compiling(None, WORTH_COMPILING, CPU)
+    assert "is not compiled and takes about twice as long; compiling needs a C++" in capsys.readouterr().out
+
+
+def test_without_pythons_headers_compiling_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(InputError, match=f"there is no Python.h in {tmp_path}; install python3-dev or set"):
+        choose_compiling(True, 1, CPU)
+
+
+def test_a_compiler_that_cannot_trace_gradients_is_refused(monkeypatch):
+    monkeypatch.setattr("torch._dynamo.config", object())
+    with pytest.raises(InputError, match="upgrade torch or set"):
+        choose_compiling(True, 1, CPU)
