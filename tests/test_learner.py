@@ -12,7 +12,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from acer_robot.diagnostics import FORMULAS, summarise
-from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.errors import NonFiniteError
 from acer_robot.estimates import combine
 from acer_robot.trajectory import Trajectory
 
