@@ -34,7 +34,10 @@ def choose_compiling(wanted: bool | None, updates: float, device: torch.device) 
         return True
     if wanted:
         raise InputError(f"learner.compile=true needs {reason} or set learner.compile=false")
-    print(f"the learner's update is not compiled and takes about twice as long; compiling needs {reason}", flush=True)
+    print(
+        f"the learner's update is not compiled and takes about twice as long; compiling needs {reason}",
+        flush=True,
+    )
     return False
 
 

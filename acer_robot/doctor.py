@@ -65,7 +65,9 @@ def check_compiler() -> Finding:
     from acer_robot.compiler import obstacle
 
     if reason := obstacle(torch.device("cpu")):
-        return Finding("note", f"updates are not compiled: needs {reason}", "apt-get install -y g++ python3-dev")
+        return Finding(
+            "note", f"updates are not compiled: needs {reason}", "apt-get install -y g++ python3-dev"
+        )
     return Finding("ok", "long runs compile their updates")
 
 

@@ -39,7 +39,9 @@ def test_a_run_counts_its_updates_and_records_the_choice(tmp_path, steps, action
 
 def test_without_a_c_compiler_compiling_is_refused_or_done_without(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"learner.compile=true needs a C\+\+ compiler, .* install one or set"):
+    with pytest.raises(
+        InputError, match=r"learner.compile=true needs a C\+\+ compiler, .* install one or set"
+    ):
         choose_compiling(True, 1, CPU)
     assert not choose_compiling(None, WORTH_COMPILING, CPU)
     assert "is not compiled and takes about twice as long; compiling needs a C++" in capsys.readouterr().out
