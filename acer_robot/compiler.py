@@ -23,8 +23,8 @@ def choose_compiling(wanted: bool | None, updates: float, device: torch.device, 
     """Return whether to compile, where `learner.compile` is `wanted` and about `updates` updates are to come.
 
     null means: in a long run on one thread of a CPU, if a compiler works there. Where such a run must do without, a
-    line says why. On several threads it stays a choice: compiled kernels wait for each other so often that a second
-    busy process on the same cores slows them to a crawl.
+    line says why. On several threads it stays a choice: a second busy process on the same cores was seen to slow such
+    a run to a crawl.
 
     Raises:
         InputError: if compiling is wanted and `compiled` could not work on `device`.

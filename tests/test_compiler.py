@@ -36,6 +36,8 @@ def test_a_run_counts_its_updates_and_records_the_choice(tmp_path, steps, action
     run = prepare(config)
     assert run.config.learner.compile is expected
     assert run.learner.config.compile is expected
+    run.task.close()
+    run.evaluation_task.close()
 
 
 def test_without_a_c_compiler_compiling_is_refused_or_done_without(monkeypatch, tmp_path, capsys):
