@@ -19,15 +19,18 @@ WORTH_COMPILING = 20_000
 """Updates from which a run compiles by itself: half a minute of compiling is won back several times over."""
 
 
-def choose_compiling(wanted: bool | None, updates: float, device: torch.device) -> bool:
+def choose_compiling(wanted: bool | None, updates: float, device: torch.device, threads: int) -> bool:
     """Return whether to compile, where `learner.compile` is `wanted` and about `updates` updates are to come.
 
-    null means: in a long run on a CPU, if a compiler works there. Where a long run must do without, a line says why.
+    null means: in a long run on one thread of a CPU, if a compiler works there. Where such a run must do without, a
+    line says why. On several threads it stays a choice: a second busy process on the same cores was seen to slow such
+    a run to a crawl.
 
     Raises:
         InputError: if compiling is wanted and `compiled` could not work on `device`.
     """
-    if wanted is False or (wanted is None and (updates < WORTH_COMPILING or device.type != "cpu")):
+    worth_it = updates >= WORTH_COMPILING and device.type == "cpu" and threads == 1
+    if wanted is False or (wanted is None and not worth_it):
         return False
     reason = obstacle(device)
     if reason is None:

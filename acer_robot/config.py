@@ -130,7 +130,7 @@ class LearnerConfig:
     """Transitions collected before the first update."""
     compile: bool | None = None
     """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast. On a CPU it needs
-    a C++ compiler and Python's headers. null: in runs of 20,000 updates or more on a CPU where these are found."""
+    a C++ compiler and Python's headers. null: in runs of 20,000 updates or more with threads=1, if it finds these."""
 
 
 @dataclass

@@ -59,16 +59,16 @@ def check_torch() -> Finding:
 
 
 def check_compiler() -> Finding:
-    """Find what compiles the learner's update; without it, long runs take about twice as long."""
+    """Find what compiles the learner's update; without it, updates take about twice as long."""
     import torch
 
     from acer_robot.compiler import obstacle
 
     if reason := obstacle(torch.device("cpu")):
         return Finding(
-            "note", f"updates are not compiled: needs {reason}", "apt-get install -y g++ python3-dev"
+            "note", f"updates cannot be compiled: needs {reason}", "apt-get install -y g++ python3-dev"
         )
-    return Finding("ok", "long runs compile their updates")
+    return Finding("ok", "the learner's update can be compiled")
 
 
 def check_gymnasium() -> Finding:

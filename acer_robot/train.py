@@ -58,7 +58,7 @@ def prepare(config: TrainConfig) -> Run:
     check_train(config)
     device = select_device(config.device)
     updates = config.steps / config.task.action_repeat * updates_per_transition(config.learner)
-    compiling = choose_compiling(config.learner.compile, updates, device)
+    compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
     options = dataclasses.replace(config.learner, compile=compiling)
     config = dataclasses.replace(config, learner=options)
     torch.set_num_threads(config.threads)

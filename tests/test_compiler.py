@@ -12,11 +12,12 @@ CPU = torch.device("cpu")
 
 
 def test_long_runs_compile_by_themselves_and_short_ones_do_not(capsys):
-    assert choose_compiling(None, WORTH_COMPILING, CPU)
-    assert not choose_compiling(None, WORTH_COMPILING - 1, CPU)
-    assert not choose_compiling(None, WORTH_COMPILING, torch.device("cuda"))
-    assert choose_compiling(True, 1, CPU)
-    assert not choose_compiling(False, WORTH_COMPILING, CPU)
+    assert choose_compiling(None, WORTH_COMPILING, CPU, 1)
+    assert not choose_compiling(None, WORTH_COMPILING - 1, CPU, 1)
+    assert not choose_compiling(None, WORTH_COMPILING, torch.device("cuda"), 1)
+    assert not choose_compiling(None, WORTH_COMPILING, CPU, 2)
+    assert choose_compiling(True, 1, CPU, 2)
+    assert not choose_compiling(False, WORTH_COMPILING, CPU, 1)
     assert capsys.readouterr().out == ""
 
 
@@ -35,6 +36,8 @@ def test_a_run_counts_its_updates_and_records_the_choice(tmp_path, steps, action
     run = prepare(config)
     assert run.config.learner.compile is expected
     assert run.learner.config.compile is expected
+    run.task.close()
+    run.evaluation_task.close()
 
 
 def test_without_a_c_compiler_compiling_is_refused_or_done_without(monkeypatch, tmp_path, capsys):
@@ -42,18 +45,18 @@ def test_without_a_c_compiler_compiling_is_refused_or_done_without(monkeypatch, 
     with pytest.raises(
         InputError, match=r"learner.compile=true needs a C\+\+ compiler, .* install one or set"
     ):
-        choose_compiling(True, 1, CPU)
-    assert not choose_compiling(None, WORTH_COMPILING, CPU)
+        choose_compiling(True, 1, CPU, 1)
+    assert not choose_compiling(None, WORTH_COMPILING, CPU, 1)
     assert "is not compiled and takes about twice as long; compiling needs a C++" in capsys.readouterr().out
 
 
 def test_without_pythons_headers_compiling_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
     with pytest.raises(InputError, match=f"there is no Python.h in {tmp_path}; install python3-dev or set"):
-        choose_compiling(True, 1, CPU)
+        choose_compiling(True, 1, CPU, 1)
 
 
 def test_a_compiler_that_cannot_trace_gradients_is_refused(monkeypatch):
     monkeypatch.setattr("torch._dynamo.config", object())
     with pytest.raises(InputError, match="upgrade torch or set"):
-        choose_compiling(True, 1, CPU)
+        choose_compiling(True, 1, CPU, 1)
