@@ -47,7 +47,14 @@ def _check_learner(options: LearnerConfig) -> None:
         check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
     for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts"):
         check_range(f"learner.{name}", getattr(options, name), 0.0)
-    for name in ("critics", "segment_length", "segments", "advantage_hidden", "replay_size"):
+    for name in (
+        "critics",
+        "std_min_updates",
+        "segment_length",
+        "segments",
+        "advantage_hidden",
+        "replay_size",
+    ):
         check_range(f"learner.{name}", getattr(options, name), 1)
     for width in options.hidden or [0]:
         check_range("learner.hidden", width, 1)
@@ -70,6 +77,11 @@ def _check_learner(options: LearnerConfig) -> None:
         raise InputError(
             f"learner.std_init={options.std_init} must lie between learner.std_min={options.std_min} "
             f"and learner.std_max={options.std_max}"
+        )
+    if options.std_min_final is not None and not 0.0 < options.std_min_final <= options.std_min:
+        raise InputError(
+            f"learner.std_min_final={options.std_min_final!r} is out of range; expected a number above 0 and not "
+            f"above learner.std_min={options.std_min}, or null"
         )
 
 

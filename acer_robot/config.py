@@ -81,7 +81,11 @@ class LearnerConfig:
     std_init: float = 0.5
     """Initial (or fixed) standard deviation of the pre-squash Gaussian, in canonical units."""
     std_min: float = 0.3
-    """Lower limit of a learned standard deviation."""
+    """Lower limit of a learned standard deviation, at first."""
+    std_min_final: float | None = None
+    """What that limit has fallen to, at a steady rate in log space, after `std_min_updates`; null: it stays."""
+    std_min_updates: int = 150_000
+    """Updates over which the limit falls to `std_min_final`."""
     std_max: float = 1.0
     """Upper limit of a learned standard deviation."""
     mean_bound: float | None = 4.0

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from acer_robot.acer import gaussian_kl
 from acer_robot.errors import NonFiniteError
-from acer_robot.learner import Diagnostics, Learner
+from acer_robot.estimates import Diagnostics
+from acer_robot.learner import Learner
 
 FORMULAS = {
     "loss/q": "mean of 1/2 (Qret - Q~)^2, summed over critics",

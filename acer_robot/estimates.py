@@ -59,6 +59,20 @@ class Ascent:
     """[T, B] of the squashed action, in nats; of the Gaussian itself where there is no Q."""
 
 
+@dataclass(frozen=True)
+class Diagnostics:
+    """Tensors of one update, unreduced and still on the device; `acer_robot.diagnostics` reduces them."""
+
+    ascent: Ascent
+    """g before the projection, and what it was made of."""
+    z: Tensor
+    """[T, B, P] after the projection."""
+    phi: Phi
+    """[T, B, d] each."""
+    phi_average: Phi
+    """[T, B, d] each."""
+
+
 def estimate(
     critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions: Tensor, next_x: Tensor | None = None
 ) -> Estimates:

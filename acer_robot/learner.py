@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from acer_robot.compiler import compiled
 from acer_robot.config import LearnerConfig
 from acer_robot.estimates import (
     Ascent,
+    Diagnostics,
     Estimates,
     Phi,
     action_gradient,
@@ -30,25 +31,12 @@ from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
+from acer_robot.schedule import std_min_after
 from acer_robot.trajectory import Trajectory
 
 _MOMENT_DECAY = 0.99
 _MIN_LOG_TEMPERATURE = math.log(1e-3)
 """Lower, the entropy plays no part, and it would take thousands of updates to come back."""
-
-
-@dataclass(frozen=True)
-class Diagnostics:
-    """Tensors of one update, unreduced and still on the device; `acer_robot.diagnostics` reduces them."""
-
-    ascent: Ascent
-    """g before the projection, and what it was made of."""
-    z: Tensor
-    """[T, B, P] after the projection."""
-    phi: Phi
-    """[T, B, d] each."""
-    phi_average: Phi
-    """[T, B, d] each."""
 
 
 class Learner(nn.Module):
@@ -78,6 +66,7 @@ class Learner(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature_init)))
         self.register_buffer("advantage_moment", torch.zeros(2))
         self.to(device=device, dtype=dtype)
+        self.updates = 0
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
         self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
@@ -104,11 +93,13 @@ class Learner(nn.Module):
             "modules": {name: value.detach().clone() for name, value in self.state_dict().items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "generator": self.generator.get_state() if self.generator is not None else None,
+            "updates": self.updates,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up exactly where `checkpoint_state` was called."""
         self.load_state_dict(state["modules"])
+        self._count(state["updates"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.generator is not None:
             self.generator.set_state(state["generator"])
@@ -126,6 +117,7 @@ class Learner(nn.Module):
         noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, self.action_size)
         *gradients, seen = self._gradients_of(batch, noise)
         self._step(*gradients)
+        self._count(self.updates + 1)
         return seen
 
     def _gradients(self, batch: Trajectory, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Diagnostics]:
@@ -291,6 +283,13 @@ class Learner(nn.Module):
         self.flat_average.average_towards(self.flat_actor, config.alpha)
         if config.target_alpha > 0.0:
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
+
+    def _count(self, updates: int) -> None:
+        """Note how many updates were done, and lower the limit of the standard deviation accordingly."""
+        self.updates = updates
+        if self.config.std_min_final is not None:
+            for actor in (self.actor, self.average_actor):
+                actor.set_std_min(std_min_after(self.config, updates))
 
 
 def _twice(phi: Phi) -> Phi:

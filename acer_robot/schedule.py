@@ -18,6 +18,18 @@ def updates_per_transition(options: LearnerConfig) -> float:
     return options.replay_ratio / (options.segment_length * options.segments)
 
 
+def std_min_after(options: LearnerConfig, updates: int) -> float:
+    """Return the lower limit of a learned standard deviation after so many updates.
+
+    `std_min^(1 - f) std_min_final^f` with `f = min(1, updates / std_min_updates)`: wide noise finds a gait, narrow
+    noise refines it. Not in the paper, whose standard deviation is a constant.
+    """
+    if options.std_min_final is None:
+        return options.std_min
+    fraction = min(1.0, updates / options.std_min_updates)
+    return float(options.std_min ** (1.0 - fraction) * options.std_min_final**fraction)
+
+
 class UpdateSchedule:
     """Counts updates so that each collected transition is replayed `replay_ratio` times on average.
 

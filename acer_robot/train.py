@@ -42,7 +42,6 @@ class Run:
     learner: Learner
     replay: Replay
     collector: Collector
-    updates: int = 0
     watch: Stopwatch = field(default_factory=Stopwatch)
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     good: tuple[int, dict[str, Any]] = (0, {})
@@ -88,8 +87,7 @@ def learn(run: Run, log: RunLogger) -> None:
         run.returns.extend(collector.step())
         for batch in batches.due(collector.transitions):
             seen = learner.update(batch)
-            run.updates += 1
-        if run.updates and log_due(collector.env_steps):
+        if learner.updates and log_due(collector.env_steps):
             log.log_metrics(collector.env_steps, rollout(run) | summarise(seen, learner, collector.env_steps))
             run.mark_good()
         if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
@@ -104,7 +102,7 @@ def rollout(run: Run) -> dict[str, float]:
         "rollout/ep_return": mean,
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
-        "time/updates": run.updates,
+        "time/updates": run.learner.updates,
     }
 
 

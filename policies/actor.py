@@ -19,6 +19,7 @@ class GaussianActor(nn.Module):
     """
 
     log_std: Tensor
+    log_std_min: Tensor
 
     def __init__(
         self,
@@ -36,16 +37,18 @@ class GaussianActor(nn.Module):
         super().__init__()
         self.action_size, self.squash_kind, self.learned_std = action_size, squash, learned_std
         self.mean_bound = math.inf if mean_bound is None else float(mean_bound)
-        self.low, self.high = math.log(std_min), math.log(std_max)
+        low, self.high = math.log(std_min), math.log(std_max)
         self.trunk = trunk(observation_size, hidden, layer_norm)
         self.head = nn.Linear(hidden[-1], 2 * action_size if learned_std else action_size)
         with torch.no_grad():
             self.head.weight.mul_(0.01)
             self.head.bias.zero_()
             if learned_std:
-                fraction = (math.log(std_init) - self.low) / (self.high - self.low)
+                fraction = (math.log(std_init) - low) / (self.high - low)
                 self.head.bias[action_size:] = math.log(fraction / (1.0 - fraction))
         self.register_buffer("log_std", torch.full((action_size,), math.log(std_init)), persistent=False)
+        # A tensor, since training may lower it without compiling anew; double, until a module's `.to` says otherwise.
+        self.register_buffer("log_std_min", torch.tensor(low, dtype=torch.float64), persistent=False)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log std, both [.., d], for normalised observations [.., n]."""
@@ -56,7 +59,11 @@ class GaussianActor(nn.Module):
         if not self.learned_std:
             return mean, self.log_std.expand_as(mean)
         fraction = torch.sigmoid(outputs[..., self.action_size :])
-        return mean, self.low + (self.high - self.low) * fraction
+        return mean, self.log_std_min + (self.high - self.log_std_min) * fraction
+
+    def set_std_min(self, std_min: float) -> None:
+        """Move the lower limit of a learned std; stds between the limits keep their place in between."""
+        self.log_std_min.fill_(math.log(std_min))
 
     def squash(self, actions: Tensor) -> Tensor:
         """Map pre-squash samples [.., d] to canonical actions in [-1, 1]^d."""

@@ -54,6 +54,18 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "test_learner_reference.py -k trap_6",
     ),
     (
+        "6 the average policy keeps the std's first limit",
+        "for actor in (self.actor, self.average_actor):",
+        "for actor in (self.actor,):",
+        "test_std_min.py",
+    ),
+    (
+        "6 the std's limit begins anew after a checkpoint",
+        'self._count(state["updates"])',
+        "self._count(0)",
+        "test_std_min.py",
+    ),
+    (
         "7 the critic's target carries gradient",
         "acer.value_target(log_rho.expand_as(q), q_ret_each, q.detach(), online.v.detach())",
         "torch.exp(log_rho.clamp(max=0.0)) * (q_ret_each - q) + online.v.detach()",

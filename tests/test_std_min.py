@@ -1,0 +1,63 @@
+"""The falling lower limit of a learned standard deviation: its schedule, and that both policies keep to it."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from learner_cases import STATE_SIZE, random_batch, small_learner
+from test_tasks_configs import composed_train
+
+from acer_robot.checks import check_train
+from acer_robot.config import LearnerConfig
+from acer_robot.errors import InputError
+from acer_robot.schedule import std_min_after
+
+FALLING = {"std_min": 0.3, "std_min_final": 0.1, "std_min_updates": 4}
+
+
+def narrowest(actor):
+    """The standard deviation where the network asks for none at all, read off the policy itself."""
+    actor = copy.deepcopy(actor)
+    with torch.no_grad():
+        actor.head.bias[actor.action_size :] = -1e9
+        return actor(torch.zeros(STATE_SIZE, dtype=torch.float64))[1].exp().unique().item()
+
+
+@pytest.mark.parametrize(
+    ("updates", "expected"), [(0, 0.3), (2, math.sqrt(0.3 * 0.1)), (4, 0.1), (1_000, 0.1)]
+)
+def test_the_limit_falls_at_a_steady_rate_in_log_space_and_then_stays(updates, expected):
+    assert std_min_after(LearnerConfig(**FALLING), updates) == pytest.approx(expected, rel=1e-12)
+    assert std_min_after(LearnerConfig(std_min=0.3, std_min_final=None), updates) == 0.3
+
+
+def test_the_current_and_the_average_policy_keep_to_the_limit_and_a_restored_learner_too():
+    learner, other = small_learner(**FALLING), small_learner(**FALLING)
+    assert narrowest(learner.actor) == pytest.approx(0.3)
+    for seed in range(2):
+        learner.update(random_batch(learner, length=3, segments=2, seed=seed))
+    other.restore(copy.deepcopy(learner.checkpoint_state()))
+    for each in (learner, other):
+        for actor in (each.actor, each.average_actor):
+            assert narrowest(actor) == pytest.approx(math.sqrt(0.3 * 0.1))
+    batches = [random_batch(learner, length=3, segments=2, seed=seed) for seed in range(2, 5)]
+    for each in (learner, other):
+        for batch in batches:
+            each.update(batch)
+        assert narrowest(each.actor) == narrowest(each.average_actor) == pytest.approx(0.1)
+    assert all(torch.equal(x, y) for x, y in zip(learner.parameters(), other.parameters(), strict=True))
+
+
+def test_the_limit_stays_where_no_other_is_asked_for():
+    learner = small_learner(std_min=0.2)
+    learner.update(random_batch(learner, length=3, segments=2, seed=0))
+    assert narrowest(learner.actor) == narrowest(learner.average_actor) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("option", ["std_min_final=0", "std_min_final=0.4", "std_min_updates=0"])
+def test_a_limit_that_cannot_be_is_refused_by_name(option):
+    with pytest.raises(InputError, match=rf"learner\.{option.split('=')[0]}=.* out of range"):
+        check_train(composed_train(f"learner.{option}", "run_dir=new"))
