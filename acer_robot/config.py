@@ -66,6 +66,8 @@ class LearnerConfig:
     """delta: bound on the first-order rate of KL[average || current] along the step, per state."""
     alpha: float = 0.995
     """alpha: theta_avg <- alpha theta_avg + (1 - alpha) theta after each update."""
+    alpha_warmup: bool = False
+    """Whether alpha is (1 + n) / (10 + n) after n updates while that is less: a slow average then forgets the start."""
 
     # Networks
     hidden: list[int] = field(default_factory=lambda: [256, 256])

@@ -31,7 +31,7 @@ from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
-from acer_robot.schedule import std_min_after
+from acer_robot.schedule import alpha_after, std_min_after
 from acer_robot.trajectory import Trajectory
 
 _MOMENT_DECAY = 0.99
@@ -280,7 +280,7 @@ class Learner(nn.Module):
         self.optimizer.step()
         with torch.no_grad():
             self.log_temperature.clamp_(min=_MIN_LOG_TEMPERATURE)
-        self.flat_average.average_towards(self.flat_actor, config.alpha)
+        self.flat_average.average_towards(self.flat_actor, alpha_after(config, self.updates))
         if config.target_alpha > 0.0:
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 

@@ -21,6 +21,8 @@ def paper_config(learned_std: bool = False, **changes) -> LearnerConfig:
         "trace_exponent": 1.0,
         "lr": 3e-4,
         "delta": 0.5,
+        "alpha": 0.995,
+        "alpha_warmup": False,
         "hidden": [8, 7],
         "advantage_hidden": 6,
         "layer_norm": False,

@@ -24,14 +24,14 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "6 the average policy never updated",
-        "self.flat_average.average_towards(self.flat_actor, config.alpha)",
+        "self.flat_average.average_towards(self.flat_actor, alpha_after(config, self.updates))",
         "pass",
         "test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy moves by alpha, not 1 - alpha",
-        "average_towards(self.flat_actor, config.alpha)",
-        "average_towards(self.flat_actor, 1.0 - config.alpha)",
+        "average_towards(self.flat_actor, alpha_after(config, self.updates))",
+        "average_towards(self.flat_actor, 1.0 - alpha_after(config, self.updates))",
         "test_learner_reference.py -k trap_6",
     ),
     (
@@ -57,13 +57,13 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "6 the average policy keeps the std's first limit",
         "for actor in (self.actor, self.average_actor):",
         "for actor in (self.actor,):",
-        "test_std_min.py",
+        "test_schedules.py",
     ),
     (
         "6 the std's limit begins anew after a checkpoint",
         'self._count(state["updates"])',
         "self._count(0)",
-        "test_std_min.py",
+        "test_schedules.py",
     ),
     (
         "7 the critic's target carries gradient",

@@ -1,4 +1,4 @@
-"""The falling lower limit of a learned standard deviation: its schedule, and that both policies keep to it."""
+"""What changes as updates go by: the lower limit of a learned standard deviation, and alpha of the average policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_tasks_configs import composed_train
 from acer_robot.checks import check_train
 from acer_robot.config import LearnerConfig
 from acer_robot.errors import InputError
-from acer_robot.schedule import std_min_after
+from acer_robot.schedule import alpha_after, std_min_after
 
 FALLING = {"std_min": 0.3, "std_min_final": 0.1, "std_min_updates": 4}
 
@@ -61,3 +61,21 @@ def test_the_limit_stays_where_no_other_is_asked_for():
 def test_a_limit_that_cannot_be_is_refused_by_name(option):
     with pytest.raises(InputError, match=rf"learner\.{option.split('=')[0]}=.* out of range"):
         check_train(composed_train(f"learner.{option}", "run_dir=new"))
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(0, 0.1), (8, 0.5), (890, 0.99), (1_000_000, 0.999)])
+def test_alpha_rises_to_its_value_and_without_a_warm_up_it_is_there_at_once(updates, expected):
+    assert alpha_after(LearnerConfig(alpha=0.999, alpha_warmup=True), updates) == pytest.approx(expected)
+    assert alpha_after(LearnerConfig(alpha=0.999, alpha_warmup=False), updates) == 0.999
+
+
+def test_with_a_warm_up_the_average_policy_has_forgotten_the_start_soon():
+    learner = small_learner(alpha=0.9998, alpha_warmup=True)
+    start = learner.flat_actor.values.clone()
+    learner.update(random_batch(learner, length=3, segments=2, seed=0))
+    first = learner.flat_actor.values.clone()
+    torch.testing.assert_close(learner.flat_average.values, 0.1 * start + 0.9 * first)
+    learner.update(random_batch(learner, length=3, segments=2, seed=1))
+    second = learner.flat_actor.values
+    expected = 2 / 11 * (0.1 * start + 0.9 * first) + 9 / 11 * second
+    torch.testing.assert_close(learner.flat_average.values, expected)
