@@ -18,7 +18,7 @@ from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import TaskSpec
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def load_run(run_dir: Path) -> TrainedRun:
     normalizer = ObservationNormalizer(spec.observation_size, config.learner.normalize_observations)
     actor = build_actor(config.learner, spec.observation_size, spec.action_size)
     normalizer.load_state_dict(_under(modules, "normalizer."))
-    actor.load_state_dict(_under(modules, "average_actor."))
+    actor.load_state_dict(_under(modules, "deployed_actor."))
     policy = Policy(normalizer, actor).eval().requires_grad_(False)
     return TrainedRun(policy, config, spec, content["steps"])
 

@@ -58,6 +58,8 @@ def _check_learner(options: LearnerConfig) -> None:
         check_range(f"learner.{name}", getattr(options, name), 1)
     for width in options.hidden or [0]:
         check_range("learner.hidden", width, 1)
+    if options.deployed_alpha is not None:
+        check_range("learner.deployed_alpha", options.deployed_alpha, 0.0, 1.0)
     for name in ("mean_bound", "max_grad_norm"):
         value = getattr(options, name)
         if value is not None and not value > 0.0:

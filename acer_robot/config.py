@@ -66,8 +66,9 @@ class LearnerConfig:
     """delta: bound on the first-order rate of KL[average || current] along the step, per state."""
     alpha: float = 0.995
     """alpha: theta_avg <- alpha theta_avg + (1 - alpha) theta after each update."""
-    alpha_warmup: bool = False
-    """Whether alpha is (1 + n) / (10 + n) after n updates while that is less: a slow average then forgets the start."""
+    deployed_alpha: float | None = None
+    """Averaging of the policy that is evaluated and exported: min(deployed_alpha, (1 + n) / (10 + n)) after n updates;
+    null: it is theta_avg, as in the paper."""
 
     # Networks
     hidden: list[int] = field(default_factory=lambda: [256, 256])

@@ -31,7 +31,7 @@ from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
-from acer_robot.schedule import alpha_after, std_min_after
+from acer_robot.schedule import deployed_alpha_after, std_min_after
 from acer_robot.trajectory import Trajectory
 
 _MOMENT_DECAY = 0.99
@@ -61,6 +61,7 @@ class Learner(nn.Module):
             self.actor = build_actor(config, observation_size, action_size)
             self.critic = build_critic(config, observation_size, action_size)
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.deployed_actor = copy.deepcopy(self.average_actor)
         # target_alpha = 0 makes the returns use the critic of the last update, as the paper does.
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature_init)))
@@ -69,6 +70,7 @@ class Learner(nn.Module):
         self.updates = 0
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
+        self.flat_deployed = FlatParameters(self.deployed_actor)
         self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
         self.optimizer = torch.optim.Adam(
             [self.flat_actor.values, self.flat_critic.values, self.log_temperature],
@@ -83,9 +85,9 @@ class Learner(nn.Module):
         return Policy(self.normalizer, self.actor)
 
     @property
-    def average_policy(self) -> Policy:
-        """The average policy, which is evaluated and deployed."""
-        return Policy(self.normalizer, self.average_actor)
+    def deployed_policy(self) -> Policy:
+        """The average policy that is evaluated and deployed: theta_avg, or an average over more updates."""
+        return Policy(self.normalizer, self.deployed_actor)
 
     def checkpoint_state(self) -> dict[str, Any]:
         """Return copies of all parameters, buffers, optimiser moments and the noise generator's state."""
@@ -280,7 +282,8 @@ class Learner(nn.Module):
         self.optimizer.step()
         with torch.no_grad():
             self.log_temperature.clamp_(min=_MIN_LOG_TEMPERATURE)
-        self.flat_average.average_towards(self.flat_actor, alpha_after(config, self.updates))
+        self.flat_average.average_towards(self.flat_actor, config.alpha)
+        self.flat_deployed.average_towards(self.flat_actor, deployed_alpha_after(config, self.updates))
         if config.target_alpha > 0.0:
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 
@@ -288,7 +291,7 @@ class Learner(nn.Module):
         """Note how many updates were done, and lower the limit of the standard deviation accordingly."""
         self.updates = updates
         if self.config.std_min_final is not None:
-            for actor in (self.actor, self.average_actor):
+            for actor in (self.actor, self.average_actor, self.deployed_actor):
                 actor.set_std_min(std_min_after(self.config, updates))
 
 

@@ -30,15 +30,17 @@ def std_min_after(options: LearnerConfig, updates: int) -> float:
     return float(options.std_min ** (1.0 - fraction) * options.std_min_final**fraction)
 
 
-def alpha_after(options: LearnerConfig, updates: int) -> float:
-    """Return alpha of the average policy after so many updates.
+def deployed_alpha_after(options: LearnerConfig, updates: int) -> float:
+    """Return alpha of the policy that is evaluated and exported, after so many updates.
 
-    `min(alpha, (1 + n) / (10 + n))` with `alpha_warmup`, else alpha: an average over thousands of updates would for as
-    long be mostly the untrained start; so it looks back on some tenth of the training at first.
+    `min(deployed_alpha, (1 + n) / (10 + n))`, or the paper's constant alpha. An average over thousands of updates would
+    for as long be mostly the untrained start; so it looks back on some tenth of the training at first.
 
-    Source: the rule of TensorFlow's `ExponentialMovingAverage` with `num_updates`; the paper's alpha is a constant.
+    Source: the rule of TensorFlow's `ExponentialMovingAverage` with `num_updates`.
     """
-    return min(options.alpha, (1 + updates) / (10 + updates)) if options.alpha_warmup else options.alpha
+    if options.deployed_alpha is None:
+        return options.alpha
+    return min(options.deployed_alpha, (1 + updates) / (10 + updates))
 
 
 class UpdateSchedule:

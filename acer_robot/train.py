@@ -110,7 +110,7 @@ def evaluate(run: Run) -> dict[str, float]:
     """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own."""
     with run.watch.paused():
         bounds, task = run.task.spec.bounds, run.evaluation_task
-        average = run_episodes(deterministic(run.learner.average_policy, bounds, run.device), task)
+        average = run_episodes(deterministic(run.learner.deployed_policy, bounds, run.device), task)
         online = run_episodes(deterministic(run.learner.policy, bounds, run.device), task)
     return {
         "seconds": run.watch.seconds,

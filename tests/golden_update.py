@@ -38,7 +38,6 @@ CASES = {
         trace_lambda=0.9,
         trace_exponent=0.5,
         alpha=0.995,
-        alpha_warmup=False,
         lr=3e-4,
         advantage_return="qret",
     ),

@@ -22,7 +22,7 @@ def paper_config(learned_std: bool = False, **changes) -> LearnerConfig:
         "lr": 3e-4,
         "delta": 0.5,
         "alpha": 0.995,
-        "alpha_warmup": False,
+        "deployed_alpha": None,
         "hidden": [8, 7],
         "advantage_hidden": 6,
         "layer_norm": False,

@@ -24,14 +24,14 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "6 the average policy never updated",
-        "self.flat_average.average_towards(self.flat_actor, alpha_after(config, self.updates))",
+        "self.flat_average.average_towards(self.flat_actor, config.alpha)",
         "pass",
         "test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy moves by alpha, not 1 - alpha",
-        "average_towards(self.flat_actor, alpha_after(config, self.updates))",
-        "average_towards(self.flat_actor, 1.0 - alpha_after(config, self.updates))",
+        "average_towards(self.flat_actor, config.alpha)",
+        "average_towards(self.flat_actor, 1.0 - config.alpha)",
         "test_learner_reference.py -k trap_6",
     ),
     (
@@ -55,9 +55,21 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "6 the average policy keeps the std's first limit",
-        "for actor in (self.actor, self.average_actor):",
-        "for actor in (self.actor,):",
+        "for actor in (self.actor, self.average_actor, self.deployed_actor):",
+        "for actor in (self.actor, self.deployed_actor):",
         "test_schedules.py",
+    ),
+    (
+        "6 the deployed policy is the trust region's average",
+        "self.flat_actor, deployed_alpha_after(config, self.updates))",
+        "self.flat_actor, config.alpha)",
+        "test_schedules.py",
+    ),
+    (
+        "6 the deployed policy lost in a checkpoint",
+        '_under(modules, "deployed_actor.")',
+        '_under(modules, "actor.")',
+        "test_train.py -k checkpoint_holds",
     ),
     (
         "6 the std's limit begins anew after a checkpoint",

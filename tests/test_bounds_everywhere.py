@@ -52,7 +52,7 @@ def run():
 @pytest.fixture(scope="module")
 def trained(run):
     """The learner's average policy, made bold, and with a low-pass: filtered twice, its commands would change."""
-    policy = copy.deepcopy(run.learner.average_policy).eval().requires_grad_(False)
+    policy = copy.deepcopy(run.learner.deployed_policy).eval().requires_grad_(False)
     policy.actor.head.weight.mul_(300.0)
     config = dataclasses.replace(run.config, task=dataclasses.replace(run.config.task, low_pass_hz=20.0))
     spec = dataclasses.replace(run.task.spec, low_pass_hz=20.0)

@@ -29,7 +29,7 @@ PAPER = {
     "advantage_return": "qopc",
     "trust_region": True,
     "alpha": 0.995,
-    "alpha_warmup": False,
+    "deployed_alpha": None,
     "sdn_samples": 5,
     "critics": 1,
     "target_alpha": 0.0,

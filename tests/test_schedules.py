@@ -1,4 +1,4 @@
-"""What changes as updates go by: the lower limit of a learned standard deviation, and alpha of the average policy."""
+"""What changes as updates go by: the lower limit of a learned std, and the averaging of the deployed policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_tasks_configs import composed_train
 from acer_robot.checks import check_train
 from acer_robot.config import LearnerConfig
 from acer_robot.errors import InputError
-from acer_robot.schedule import alpha_after, std_min_after
+from acer_robot.schedule import deployed_alpha_after, std_min_after
 
 FALLING = {"std_min": 0.3, "std_min_final": 0.1, "std_min_updates": 4}
 
@@ -41,7 +41,7 @@ def test_the_current_and_the_average_policy_keep_to_the_limit_and_a_restored_lea
         learner.update(random_batch(learner, length=3, segments=2, seed=seed))
     other.restore(copy.deepcopy(learner.checkpoint_state()))
     for each in (learner, other):
-        for actor in (each.actor, each.average_actor):
+        for actor in (each.actor, each.average_actor, each.deployed_actor):
             assert narrowest(actor) == pytest.approx(math.sqrt(0.3 * 0.1))
     batches = [random_batch(learner, length=3, segments=2, seed=seed) for seed in range(2, 5)]
     for each in (learner, other):
@@ -57,25 +57,35 @@ def test_the_limit_stays_where_no_other_is_asked_for():
     assert narrowest(learner.actor) == narrowest(learner.average_actor) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("option", ["std_min_final=0", "std_min_final=0.4", "std_min_updates=0"])
-def test_a_limit_that_cannot_be_is_refused_by_name(option):
+@pytest.mark.parametrize(
+    "option", ["deployed_alpha=1.1", "std_min_final=0", "std_min_final=0.4", "std_min_updates=0"]
+)
+def test_what_cannot_be_is_refused_by_name(option):
     with pytest.raises(InputError, match=rf"learner\.{option.split('=')[0]}=.* out of range"):
         check_train(composed_train(f"learner.{option}", "run_dir=new"))
 
 
 @pytest.mark.parametrize(("updates", "expected"), [(0, 0.1), (8, 0.5), (890, 0.99), (1_000_000, 0.999)])
-def test_alpha_rises_to_its_value_and_without_a_warm_up_it_is_there_at_once(updates, expected):
-    assert alpha_after(LearnerConfig(alpha=0.999, alpha_warmup=True), updates) == pytest.approx(expected)
-    assert alpha_after(LearnerConfig(alpha=0.999, alpha_warmup=False), updates) == 0.999
+def test_alpha_of_the_deployed_policy_rises_to_its_value_and_the_papers_is_a_constant(updates, expected):
+    options = LearnerConfig(alpha=0.9, deployed_alpha=0.999)
+    assert deployed_alpha_after(options, updates) == pytest.approx(expected)
+    assert deployed_alpha_after(LearnerConfig(alpha=0.9, deployed_alpha=None), updates) == 0.9
 
 
-def test_with_a_warm_up_the_average_policy_has_forgotten_the_start_soon():
-    learner = small_learner(alpha=0.9998, alpha_warmup=True)
+def test_the_deployed_policy_forgets_the_start_soon_and_the_trust_regions_average_keeps_to_alpha():
+    learner = small_learner(alpha=0.9, deployed_alpha=0.9998)
     start = learner.flat_actor.values.clone()
     learner.update(random_batch(learner, length=3, segments=2, seed=0))
     first = learner.flat_actor.values.clone()
-    torch.testing.assert_close(learner.flat_average.values, 0.1 * start + 0.9 * first)
+    torch.testing.assert_close(learner.flat_deployed.values, 0.1 * start + 0.9 * first)
+    torch.testing.assert_close(learner.flat_average.values, 0.9 * start + 0.1 * first)
     learner.update(random_batch(learner, length=3, segments=2, seed=1))
-    second = learner.flat_actor.values
-    expected = 2 / 11 * (0.1 * start + 0.9 * first) + 9 / 11 * second
-    torch.testing.assert_close(learner.flat_average.values, expected)
+    expected = 2 / 11 * (0.1 * start + 0.9 * first) + 9 / 11 * learner.flat_actor.values
+    torch.testing.assert_close(learner.flat_deployed.values, expected)
+
+
+def test_without_an_alpha_of_its_own_the_deployed_policy_is_the_average_policy_of_the_paper():
+    learner = small_learner(deployed_alpha=None)
+    for seed in range(2):
+        learner.update(random_batch(learner, length=3, segments=2, seed=seed))
+    assert torch.equal(learner.flat_deployed.values, learner.flat_average.values)

@@ -116,14 +116,14 @@ def test_run_and_file_evaluate_to_the_same_returns(finished_run):
     np.testing.assert_allclose(printed[0]["returns"], printed[1]["returns"], rtol=1e-3)
 
 
-def test_the_checkpoint_holds_the_average_policy_and_not_the_online_one(finished_run):
+def test_the_checkpoint_holds_the_deployed_policy_and_not_the_online_one(finished_run):
     folder, _ = finished_run
     modules = read_checkpoint(folder)["learner"]["modules"]
     loaded = load_run(folder)
     assert loaded.steps == 240
     for name, value in loaded.policy.actor.state_dict().items():
-        assert torch.equal(value, modules[f"average_actor.{name}"])
-    assert not torch.equal(modules["average_actor.head.weight"], modules["actor.head.weight"])
+        assert torch.equal(value, modules[f"deployed_actor.{name}"])
+    assert not torch.equal(modules["deployed_actor.head.weight"], modules["actor.head.weight"])
     assert loaded.policy.normalizer.count == 240
 
 
@@ -234,7 +234,7 @@ def test_checkpoints_that_are_missing_foreign_or_torn_are_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         load_run(tmp_path)
     torch.save({"weights": 1}, path)
-    with pytest.raises(InputError, match="not a checkpoint of format 1"):
+    with pytest.raises(InputError, match="not a checkpoint of format 2"):
         load_run(tmp_path)
 
 
@@ -245,7 +245,7 @@ def test_a_checkpoint_with_code_in_it_is_not_executed(tmp_path):
 
     path = tmp_path / "checkpoints/latest.pt"
     path.parent.mkdir()
-    torch.save({"format": 1, "trap": Trap()}, path)
+    torch.save({"format": 2, "trap": Trap()}, path)
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         load_run(tmp_path)
     assert not (tmp_path / "executed").exists()
