@@ -33,6 +33,7 @@ CASES = {
         entropy_target=-0.3,
         std_init=0.5,
         std_min=0.3,
+        std_min_final=None,
         std_max=1.0,
         max_grad_norm=1.0,
         trace_lambda=0.9,

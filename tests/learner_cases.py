@@ -28,6 +28,7 @@ def paper_config(learned_std: bool = False, **changes) -> LearnerConfig:
         "layer_norm": False,
         "squash": "clip",
         "learned_std": learned_std,
+        "std_min_final": None,
         "std_init": 0.3 if not learned_std else 0.5,
         "mean_bound": None,
         "normalize_observations": False,

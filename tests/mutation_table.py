@@ -4,7 +4,7 @@ The numbers are those of the traps that public implementations of ACER fell into
 """
 
 from mutation_table_data import BASELINES, COLLECTOR, REPLAY, SCHEDULE, UPDATE
-from mutation_table_learner import CRITIC, LEARNER, PATHWISE
+from mutation_table_learner import CHECKPOINT, CRITIC, LEARNER, PATHWISE
 from mutation_table_policy import POLICY_GRADIENT
 
 Row = tuple[str, str, str, str]
@@ -253,6 +253,7 @@ MUTATIONS = {
     "acer_robot/acer/dueling.py": DUELING,
     "acer_robot/acer/shapes.py": SHAPES,
     "acer_robot/trajectory.py": TRAJECTORY,
+    "acer_robot/checkpoint.py": CHECKPOINT,
     "acer_robot/learner.py": LEARNER + UPDATE,
     "acer_robot/estimates.py": PATHWISE,
     "acer_robot/policies/critic.py": CRITIC,

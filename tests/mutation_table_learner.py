@@ -66,12 +66,6 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "test_schedules.py",
     ),
     (
-        "6 the deployed policy lost in a checkpoint",
-        '_under(modules, "deployed_actor.")',
-        '_under(modules, "actor.")',
-        "test_train.py -k checkpoint_holds",
-    ),
-    (
         "6 the std's limit begins anew after a checkpoint",
         'self._count(state["updates"])',
         "self._count(0)",
@@ -160,5 +154,14 @@ CRITIC: tuple[tuple[str, str, str, str], ...] = (
         "actions.unsqueeze(0)).squeeze(1) > 0.0",
         "actions.unsqueeze(0)).squeeze(1) > -1e9",
         "test_pathwise.py",
+    ),
+)
+
+CHECKPOINT: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "6 the deployed policy lost in a checkpoint",
+        '_under(modules, "deployed_actor.")',
+        '_under(modules, "actor.")',
+        "test_train.py -k checkpoint_holds",
     ),
 )

@@ -52,7 +52,7 @@ def test_the_current_and_the_average_policy_keep_to_the_limit_and_a_restored_lea
 
 
 def test_the_limit_stays_where_no_other_is_asked_for():
-    learner = small_learner(std_min=0.2)
+    learner = small_learner(std_min=0.2, std_min_final=None)
     learner.update(random_batch(learner, length=3, segments=2, seed=0))
     assert narrowest(learner.actor) == narrowest(learner.average_actor) == pytest.approx(0.2)
 
