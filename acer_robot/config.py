@@ -167,7 +167,7 @@ class TrainConfig:
     """Folder that receives everything the run leaves; must be new or empty."""
     num_envs: int = 16
     """Environments stepped together."""
-    threads: int = 2
+    threads: int = 1
     """Threads that torch may use."""
     eval_every: int = 10_000
     """Environment steps between evaluations."""
