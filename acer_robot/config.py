@@ -66,7 +66,7 @@ class LearnerConfig:
     """delta: bound on the first-order rate of KL[average || current] along the step, per state."""
     alpha: float = 0.995
     """alpha: theta_avg <- alpha theta_avg + (1 - alpha) theta after each update."""
-    deployed_alpha: float | None = None
+    deployed_alpha: float | None = 0.9998
     """Averaging of the policy that is evaluated and exported: min(deployed_alpha, (1 + n) / (10 + n)) after n updates;
     null: it is theta_avg, as in the paper."""
 

@@ -37,6 +37,9 @@ GOALS = {"halfcheetah": 5_000.0}
 """Returns whose time is told beside that of the baseline's own score."""
 RESAMPLES = 5_000
 
+VARIANTS = {"learner.deployed_alpha=null": "acer, theta_avg deployed"}
+"""Overrides whose rows the report has too, and what it calls them."""
+
 PUBLIC_SOURCE = "median of SAC in the result files of the SimbaV2 repository, commit 358d7246; Gymnasium v4"
 PUBLIC: dict[str, dict[int, float]] = {
     "halfcheetah": {100_000: 6056, 300_000: 8546, 1_000_000: 11353},
@@ -61,15 +64,16 @@ class Family:
 
 
 def collect(rows: Sequence[Row], order: Sequence[str]) -> Found:
-    """Return the rows without overrides, the longest run of each seed, tasks in `order`.
+    """Return the rows without overrides and of VARIANTS, the longest run of each seed, tasks in `order`.
 
     Raises:
         InputError: if there is none.
     """
     longest: dict[tuple[str, str, str], Row] = {}
     for row in sorted(rows, key=lambda row: -int(row["steps"])):
-        if not row["overrides"]:
-            longest.setdefault((row["task"], row["learner"], row["seed"]), row)
+        name = VARIANTS.get(row["overrides"]) if row["overrides"] else row["learner"]
+        if name is not None:
+            longest.setdefault((row["task"], name, row["seed"]), row)
     if not longest:
         raise InputError("learning.csv has no run yet; do `run` first")
     found: Found = {}
@@ -227,7 +231,9 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
     sections = [
         "# Learning: ACER beside Stable-Baselines3",
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
-        "deterministic episodes (of the average policy where there is one); a score at a step is the mean over the\n"
+        "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
+        "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200. A\n"
+        "score at a step is the mean over the\n"
         "evaluations in the last tenth before it. Tables give rliable's interquartile mean [its 95 % stratified\n"
         "bootstrap interval] (runs); three runs or fewer leave nothing to trim, and few runs make such intervals\n"
         f"too narrow. *Public SAC* was not run here:\n{PUBLIC_SOURCE}.",

@@ -39,6 +39,7 @@ CASES = {
         trace_lambda=0.9,
         trace_exponent=0.5,
         alpha=0.995,
+        deployed_alpha=0.9998,
         lr=3e-4,
         advantage_return="qret",
     ),
