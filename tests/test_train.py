@@ -187,7 +187,7 @@ def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp
         (["task=gym", "task.id=CartPole-v1"], "Discrete"),
         (["task.bounds={bthigh: [-0.5, .nan]}"], "bthigh"),
         (["learner.replay_size=1000000000000", "steps=1000000000000"], "GiB"),
-        (["learner.replay_size=100"], "learner.segment_length=8"),
+        (["learner.replay_size=100", "learner.segment_length=8"], "learner.segment_length=8"),
         (["learner.squash=relu"], "tanh, clip"),
         (["learner.c=inf"], "learner.correction=none"),
         (["learner.correction=maybe"], "score, pathwise, none"),
