@@ -110,7 +110,8 @@ def test_a_latest_segment_that_is_not_there_yet_is_refused():
 @pytest.mark.parametrize(("asked", "rows"), [("1000000", 70), ("400", 25)])
 def test_a_runs_ring_is_no_larger_than_it_was_asked_for_or_than_the_run_can_fill(asked, rows):
     """1,000 steps and a segment of 8 in each of 16 environments: 70 whole vector steps."""
-    run = prepare(composed_train(f"learner.replay_size={asked}", "steps=1000", "run_dir=new"))
+    options = (f"learner.replay_size={asked}", "learner.segment_length=8", "steps=1000", "run_dir=new")
+    run = prepare(composed_train(*options))
     assert run.replay.capacity == rows
     run.task.close()
     run.evaluation_task.close()
