@@ -67,7 +67,7 @@ class Learner(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature_init)))
         self.register_buffer("advantage_moment", torch.zeros(2))
         self.to(device=device, dtype=dtype)
-        self.updates = 0
+        self.updates = 0  # done so far
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
         self.flat_deployed = FlatParameters(self.deployed_actor)

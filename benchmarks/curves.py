@@ -148,7 +148,10 @@ def legend_above(figure: Figure) -> None:
 
 
 def provenance(rows: Sequence[Row]) -> str:
-    """Return the versions, machines and revisions of `rows`, and the commands that they were made with."""
+    """Return the versions, machines and revisions of `rows`, and the commands that make them.
+
+    A command was short of an override where that was still the default; it is added, so that the command holds today.
+    """
     lines = []
     for name, title in (("machine", "Machines"), ("versions", "Versions"), ("revision", "Revisions")):
         lines.append(f"- {title}: {'; '.join(sorted({row[name] for row in rows}))}.")
@@ -157,7 +160,9 @@ def provenance(rows: Sequence[Row]) -> str:
     lines.append("- One command of each learner (the CSV has every run's):\n\n```")
     commands: dict[str, str] = {}
     for row in rows:
-        commands.setdefault(row["learner"] + row["overrides"], row["command"])
+        words = row["command"].split()
+        words += [option for option in row["overrides"].split() if option not in words]
+        commands.setdefault(row["learner"] + row["overrides"], " ".join(words))
     lines += commands.values()
     return "\n".join([*lines, "```"])
 

@@ -232,9 +232,9 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
         "# Learning: ACER beside Stable-Baselines3",
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
         "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
-        "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200. A\n"
-        "score at a step is the mean over the\n"
-        "evaluations in the last tenth before it. Tables give rliable's interquartile mean [its 95 % stratified\n"
+        "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
+        "A score at a step is the mean over the evaluations in the last tenth before it.\n"
+        "Tables give rliable's interquartile mean [its 95 % stratified\n"
         "bootstrap interval] (runs); three runs or fewer leave nothing to trim, and few runs make such intervals\n"
         f"too narrow. *Public SAC* was not run here:\n{PUBLIC_SOURCE}.",
         "## Each task, by environment steps",

@@ -187,6 +187,12 @@ def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
     assert shown == ["2", "not in 4 (40k steps)"]
 
 
+def test_a_command_that_lacks_its_rows_override_gets_it_and_no_other_twice():
+    run = row("t", "acer", 0, 100_000, [1.0], overrides="learner.lr=1 learner.c=2")
+    text = curves.provenance([run | {"command": "python train learner.c=2"}])
+    assert "```\npython train learner.c=2 learner.lr=1\n```" in text
+
+
 def test_the_learning_report_follows_from_the_rows(tmp_path):
     pytest.importorskip("rliable", reason="in the extra `benchmarks`")
     speeds = {"acer": 30.0, "sb3_sac": 10.0}
