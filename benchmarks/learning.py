@@ -1,6 +1,7 @@
 """ACER's default recipe against Stable-Baselines3's SAC and PPO: by environment steps and by seconds of learning.
 
-    python benchmarks/learning.py run [--steps N] [--seeds 3] [--tasks ..] [--learners ..] [--workers 1]
+    python benchmarks/learning.py run [--steps N] [--seeds 3] [--first-seed 0] [--workers 1] [--tasks ..]
+        [--learners ..]
     python benchmarks/learning.py report
 
 `run` adds a row to benchmarks/results/learning.csv for every run that has none: stop it and start it as you like.
@@ -10,10 +11,12 @@ The peers run Gymnasium's tasks only. They and the report need the extra: pip in
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
+from command_line import add_run_options, chosen_seeds, in_one_line, positive
 from learning_report import report
 from results_table import read_rows
-from runs import PEERS, ROOT, Run, add_run_options, in_one_line, need_extra, positive, run_plan
+from runs import PEERS, ROOT, Run, need_extra, run_plan
 
 TABLE = ROOT / "benchmarks" / "results" / "learning.csv"
 GYMNASIUM = ("halfcheetah", "walker2d")
@@ -32,11 +35,11 @@ def budget(task: str, learner: str) -> int:
     return 500_000 if task.startswith("dmc/") else 300_000
 
 
-def plan(steps: int | None, seeds: int, tasks: list[str], learners: list[str]) -> list[Run]:
-    """Return the runs, all of seed 0 first, so that stopping at any time leaves a usable picture."""
+def plan(steps: int | None, seeds: Iterable[int], tasks: list[str], learners: list[str]) -> list[Run]:
+    """Return the runs, one seed after the other, so that stopping at any time leaves a usable picture."""
     return [
         Run(task, learner, seed, steps or budget(task, learner), eval_every=EVAL_EVERY, compiled=True)
-        for seed in range(seeds)
+        for seed in seeds
         for task in tasks
         for learner in learners
         if not (learner in PEERS and task.startswith("dmc/"))
@@ -53,7 +56,7 @@ def main() -> None:
     commands.add_parser("report", help="write the tables and pictures beside learning.csv")
     options = parser.parse_args()
     if options.command == "run":
-        runs = plan(options.steps, options.seeds, options.tasks, options.learners)
+        runs = plan(options.steps, chosen_seeds(options), options.tasks, options.learners)
         run_plan(runs, TABLE, options.workers)
     else:
         need_extra("rliable")

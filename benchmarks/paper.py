@@ -1,6 +1,7 @@
 """The paper's algorithm against its baselines and its own ablations, on the paper's tasks.
 
-    python benchmarks/paper.py run [--steps 100000] [--seeds 3] [--tasks ..] [--learners ..] [--workers 1]
+    python benchmarks/paper.py run [--steps 100000] [--seeds 3] [--first-seed 0] [--workers 1] [--tasks ..]
+        [--learners ..]
     python benchmarks/paper.py report
 
 `run` adds a row to benchmarks/results/paper.csv for every run that has none: stop it and start it as you like.
@@ -9,10 +10,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
+from command_line import add_run_options, chosen_seeds, in_one_line, positive
 from paper_report import report
 from results_table import read_rows
-from runs import ROOT, Run, add_run_options, in_one_line, positive, run_plan
+from runs import ROOT, Run, run_plan
 
 STEPS = 100_000
 """The budget of the results that are published; more steps make rows of their own."""
@@ -29,10 +32,10 @@ UNTRAINED = ("learner.learning_starts=1000000000",)
 """Overrides that leave the policy as it was initialised: the floor that returns are measured from."""
 
 
-def plan(steps: int, seeds: int, tasks: list[str], learners: list[str]) -> list[Run]:
-    """Return the runs, all of seed 0 first, so that stopping at any time leaves a usable picture."""
+def plan(steps: int, seeds: Iterable[int], tasks: list[str], learners: list[str]) -> list[Run]:
+    """Return the runs, one seed after the other, so that stopping at any time leaves a usable picture."""
     runs = []
-    for seed in range(seeds):
+    for seed in seeds:
         runs += [Run(task, "paper", seed, 1_000, UNTRAINED, eval_every=1_000) for task in tasks]
         runs += [Run(task, learner, seed, steps) for task in tasks for learner in learners]
     return runs
@@ -49,7 +52,7 @@ def main() -> None:
     written.add_argument("--steps", type=positive, default=STEPS)
     options = parser.parse_args()
     if options.command == "run":
-        runs = plan(options.steps, options.seeds, options.tasks, options.learners)
+        runs = plan(options.steps, chosen_seeds(options), options.tasks, options.learners)
         run_plan(runs, TABLE, options.workers)
     else:
         paths = report(read_rows(TABLE), options.steps, " ".join(UNTRAINED), TASKS, TABLE.parent)

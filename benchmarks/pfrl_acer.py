@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from command_line import in_one_line
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from pfrl_report import OURS, PFRL, TABLE, write_report
-from runs import Run, in_one_line, need_extra, run_all
+from runs import Run, need_extra, run_all
 
 from acer_robot.checks import check_train, create_run_dir
 from acer_robot.config import TrainConfig, WandbConfig

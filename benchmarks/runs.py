@@ -5,7 +5,6 @@ Two processes may work on the same CSV at once; each run is claimed by one of th
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import os
@@ -16,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
@@ -253,23 +252,6 @@ def run_all(plan: Sequence[Run], table: Path, workers: int = 1) -> int:
     return failed
 
 
-def positive(text: str) -> int:
-    """Read a number of at least 1, for argparse."""
-    if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return int(text)
-
-
-def add_run_options(parser: argparse.ArgumentParser, tasks: Sequence[str], learners: Sequence[str]) -> None:
-    """Add the options that every benchmark's `run` takes."""
-    parser.add_argument(
-        "--seeds", type=positive, default=3, help="seeds 0 to N-1; what has a row is left alone"
-    )
-    parser.add_argument("--tasks", nargs="+", default=list(tasks), metavar="TASK")
-    parser.add_argument("--learners", nargs="+", default=list(learners), metavar="LEARNER")
-    parser.add_argument("--workers", type=positive, default=1, help="runs at the same time, one core each")
-
-
 def run_plan(plan: Sequence[Run], table: Path, workers: int) -> None:
     """Check the names in `plan` and do what has no row yet; a SIGTERM ends the subprocesses too.
 
@@ -284,12 +266,3 @@ def run_plan(plan: Sequence[Run], table: Path, workers: int) -> None:
     if failed := run_all(plan, table, workers):
         print(f"{failed} runs were left without a row", file=sys.stderr)
         raise SystemExit(1)
-
-
-def in_one_line(command: Callable[[], None]) -> None:
-    """Call `command`; bad input ends in one line and exit status 2."""
-    try:
-        command()
-    except InputError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

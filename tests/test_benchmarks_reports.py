@@ -209,3 +209,9 @@ def test_the_learning_report_follows_from_the_rows(tmp_path):
     assert "| halfcheetah | 286 (sb3_sac at 300k) | acer | 10, 10, 10 |" in text
     for path in paths[1:]:
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interval_is_the_same_in_every_report():
+    pytest.importorskip("rliable", reason="in the extra `benchmarks`")
+    values = np.random.default_rng(0).normal(size=(3, 2))
+    assert learning_report.interquartile_mean(values) == learning_report.interquartile_mean(values)

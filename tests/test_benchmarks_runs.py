@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import command_line
 import learning
 import paper
 import pytest
@@ -222,13 +223,13 @@ def test_a_tiny_training_leaves_a_row(tmp_path):
 
 def test_plans_do_all_of_a_seed_before_the_next():
     everything = (list(paper.TASKS), list(paper.LEARNERS))
-    plan = paper.plan(1_000, 2, *everything)
+    plan = paper.plan(1_000, range(2), *everything)
     assert [run.seed for run in plan] == sorted(run.seed for run in plan)
     trained = [run for run in plan if not run.overrides]
     assert {(run.task, run.learner) for run in trained[: len(trained) // 2]} == {
         (task, learner) for task in paper.TASKS for learner in paper.LEARNERS
     }
-    plan = learning.plan(None, 2, ["halfcheetah", "dmc/walker-run"], list(learning.LEARNERS))
+    plan = learning.plan(None, range(2), ["halfcheetah", "dmc/walker-run"], list(learning.LEARNERS))
     assert ["learner.compile=true" in run.arguments() for run in plan[:2]] == [True, False]
     assert [(run.seed, run.task, run.learner, run.steps) for run in plan[:4]] == [
         (0, "halfcheetah", "acer", 300_000),
@@ -255,8 +256,17 @@ def test_bad_names_and_absent_extras_are_said_in_one_line():
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
 def test_numbers_below_one_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number of at least 1"):
-        runs.positive(text)
-    assert runs.positive("12") == 12
+        command_line.positive(text)
+    assert command_line.positive("12") == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "seeds"), [("", [0, 1, 2]), ("--seeds 2", [0, 1]), ("--seeds 1 --first-seed 4", [4])]
+)
+def test_seeds_are_counted_from_the_first(words, seeds):
+    parser = argparse.ArgumentParser()
+    command_line.add_run_options(parser, ["walker2d"], ["acer"])
+    assert list(command_line.chosen_seeds(parser.parse_args(words.split()))) == seeds
 
 
 def test_a_peer_is_asked_for_the_task_by_its_own_name():

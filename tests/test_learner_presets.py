@@ -92,8 +92,8 @@ def test_a_baseline_without_a_q_refuses_what_needs_one():
     ("experiment", "run"),
     [
         ("paper", Run("dmc/walker-walk", "trust_tis", 2, 100_000)),
-        ("paper", paper.plan(100_000, 1, ["dmc/cheetah-run"], ["paper"])[-1]),
-        ("learning", learning.plan(300_000, 1, ["walker2d"], ["acer"])[0]),
+        ("paper", paper.plan(100_000, [0], ["dmc/cheetah-run"], ["paper"])[-1]),
+        ("learning", learning.plan(300_000, [0], ["walker2d"], ["acer"])[0]),
     ],
 )
 def test_an_experiment_is_the_run_of_the_benchmark_it_is_named_after(experiment, run):
