@@ -21,6 +21,7 @@ from acer_robot.diagnostics import summarise
 from acer_robot.errors import NonFiniteError
 from acer_robot.evaluate import deterministic, run_episodes
 from acer_robot.hand_over import hand_over
+from acer_robot.interrupt import deferred_interrupt
 from acer_robot.learner import Learner
 from acer_robot.loggers import RunLogger, write_environment
 from acer_robot.replay import Replay
@@ -79,20 +80,25 @@ def learn(run: Run, log: RunLogger) -> None:
 
     Raises:
         NonFiniteError: if an observation, a reward or a number of the learner is NaN or infinite.
+        KeyboardInterrupt: between two steps, if Ctrl-C was pressed.
     """
     config, learner, collector = run.config, run.learner, run.collector
     batches = Batches(run.replay, config.learner, config.seed)
     log_due, evaluation_due = Every(config.log_every), Every(config.eval_every)
-    while collector.env_steps < config.steps:
-        run.returns.extend(collector.step())
-        for batch in batches.due(collector.transitions):
-            seen = learner.update(batch)
-        if learner.updates and log_due(collector.env_steps):
-            log.log_metrics(collector.env_steps, rollout(run) | summarise(seen, learner, collector.env_steps))
-            run.mark_good()
-        if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
-            log.log_evaluation(collector.env_steps, evaluate(run))
-        log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
+    with deferred_interrupt() as stop_if_interrupted:
+        while collector.env_steps < config.steps:
+            stop_if_interrupted()
+            run.returns.extend(collector.step())
+            for batch in batches.due(collector.transitions):
+                seen = learner.update(batch)
+            if learner.updates and log_due(collector.env_steps):
+                log.log_metrics(
+                    collector.env_steps, rollout(run) | summarise(seen, learner, collector.env_steps)
+                )
+                run.mark_good()
+            if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
+                log.log_evaluation(collector.env_steps, evaluate(run))
+            log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
 
 
 def rollout(run: Run) -> dict[str, float]:
