@@ -45,11 +45,11 @@ def _check_learner(options: LearnerConfig) -> None:
             )
     for name in ("gamma", "trace_lambda", "alpha", "target_alpha"):
         check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
-    for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts"):
+    for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts", "annealing_start"):
         check_range(f"learner.{name}", getattr(options, name), 0.0)
     for name in (
         "critics",
-        "std_min_updates",
+        "annealing_updates",
         "segment_length",
         "segments",
         "advantage_hidden",
@@ -84,6 +84,11 @@ def _check_learner(options: LearnerConfig) -> None:
         raise InputError(
             f"learner.std_min_final={options.std_min_final!r} is out of range; expected a number above 0 and not "
             f"above learner.std_min={options.std_min}, or null"
+        )
+    if options.entropy_target_final is not None and options.entropy_target is None:
+        raise InputError(
+            f"learner.entropy_target_final={options.entropy_target_final!r} has nothing to begin from; set "
+            "learner.entropy_target to a number, or the final value to null"
         )
 
 

@@ -86,9 +86,7 @@ class LearnerConfig:
     std_min: float = 0.3
     """Lower limit of a learned standard deviation, at first."""
     std_min_final: float | None = None
-    """What that limit has fallen to, at a steady rate in log space, after `std_min_updates`; null: it stays."""
-    std_min_updates: int = 150_000
-    """Updates over which the limit falls to `std_min_final`."""
+    """What that limit is annealed to, at a steady rate in log space; null: it stays."""
     std_max: float = 1.0
     """Upper limit of a learned standard deviation."""
     mean_bound: float | None = 4.0
@@ -115,6 +113,12 @@ class LearnerConfig:
     """Initial temperature: the weight of the entropy in g, where advantages have a root mean square of 1."""
     entropy_target: float | None = -1.0
     """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
+    entropy_target_final: float | None = None
+    """What that entropy is annealed to, at a steady rate; null: it stays."""
+    annealing_start: int = 300_000
+    """Updates before `std_min` and `entropy_target` begin to move to their final values."""
+    annealing_updates: int = 100_000
+    """Updates that they take to get there."""
 
     # Optimisation and replay
     lr: float = 6e-4

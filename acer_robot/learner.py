@@ -31,7 +31,7 @@ from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
-from acer_robot.schedule import deployed_alpha_after, std_min_after
+from acer_robot.schedule import deployed_alpha_after, entropy_target_after, std_min_after
 from acer_robot.trajectory import Trajectory
 
 _MOMENT_DECAY = 0.99
@@ -43,6 +43,7 @@ class Learner(nn.Module):
     """All that is learnt, as one module; `update` returns tensors and never waits for the device."""
 
     advantage_moment: Tensor
+    entropy_target: Tensor
 
     def __init__(
         self,
@@ -66,8 +67,9 @@ class Learner(nn.Module):
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature_init)))
         self.register_buffer("advantage_moment", torch.zeros(2))
+        self.register_buffer("entropy_target", torch.zeros(()), persistent=False)
         self.to(device=device, dtype=dtype)
-        self.updates = 0  # done so far
+        self._count(0)
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(seed)
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
         self.flat_deployed = FlatParameters(self.deployed_actor)
@@ -187,7 +189,8 @@ class Learner(nn.Module):
         v, q_sampled = self._combine(online.v.detach()), self._combine(online.q[1].detach())
         scale = self._advantage_scale(q_opc - v)
         advantage, advantage_sampled = (q_opc - v) / scale, (q_sampled - v) / scale
-        score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn, *_twice(phi)))
+        both = (phi[0].expand_as(drawn), phi[1].expand_as(drawn))
+        score, score_sampled = self._rows(acer.gaussian_log_prob_gradient(drawn, *both))
         by_score = advantage_sampled if config.correction == "score" else torch.zeros_like(v)
         g = acer.truncated_policy_gradient(score, score_sampled, *log_rhos, advantage, by_score, config.c)
         slope = action_gradient(self.critic, online, 1, self.actor, drawn[1], config.pessimism) / scale
@@ -268,8 +271,7 @@ class Learner(nn.Module):
         """Raise the temperature while the entropy lies below its target and lower it above."""
         if self.config.entropy_target is None:
             return torch.zeros_like(self.advantage_moment[0])
-        surplus = entropy.mean() - self.config.entropy_target * self.action_size
-        return self.log_temperature * surplus
+        return self.log_temperature * (entropy.mean() - self.entropy_target * self.action_size)
 
     def _step(self, of_actor: Tensor, of_critic: Tensor, of_temperature: Tensor) -> None:
         """Move theta along (d phi / d theta)^T z, the critics down their loss, and the averages after both."""
@@ -288,12 +290,10 @@ class Learner(nn.Module):
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 
     def _count(self, updates: int) -> None:
-        """Note how many updates were done, and lower the limit of the standard deviation accordingly."""
+        """Note how many updates were done, and set what is annealed accordingly."""
         self.updates = updates
+        if self.config.entropy_target is not None:
+            self.entropy_target.fill_(entropy_target_after(self.config, updates))
         if self.config.std_min_final is not None:
             for actor in (self.actor, self.average_actor, self.deployed_actor):
                 actor.set_std_min(std_min_after(self.config, updates))
-
-
-def _twice(phi: Phi) -> Phi:
-    return phi[0].expand(2, *phi[0].shape), phi[1].expand(2, *phi[1].shape)

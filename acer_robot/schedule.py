@@ -18,16 +18,40 @@ def updates_per_transition(options: LearnerConfig) -> float:
     return options.replay_ratio / (options.segment_length * options.segments)
 
 
+def annealed(options: LearnerConfig, updates: int) -> float:
+    """Return f, how much of the way to their final values the annealed options have gone, from 0 to 1.
+
+    `f = (updates - annealing_start) / annealing_updates`, clipped: wide noise finds a gait, narrow noise refines it.
+    Not in the paper, whose standard deviation is a constant.
+    """
+    return min(1.0, max(0.0, (updates - options.annealing_start) / options.annealing_updates))
+
+
 def std_min_after(options: LearnerConfig, updates: int) -> float:
     """Return the lower limit of a learned standard deviation after so many updates.
 
-    `std_min^(1 - f) std_min_final^f` with `f = min(1, updates / std_min_updates)`: wide noise finds a gait, narrow
-    noise refines it. Not in the paper, whose standard deviation is a constant.
+    `std_min^(1 - f) std_min_final^f`.
     """
     if options.std_min_final is None:
         return options.std_min
-    fraction = min(1.0, updates / options.std_min_updates)
-    return float(options.std_min ** (1.0 - fraction) * options.std_min_final**fraction)
+    f = annealed(options, updates)
+    return float(options.std_min ** (1.0 - f) * options.std_min_final**f)
+
+
+def entropy_target_after(options: LearnerConfig, updates: int) -> float:
+    """Return the entropy in nats per joint that the temperature is tuned towards after so many updates.
+
+    `(1 - f) entropy_target + f entropy_target_final`.
+
+    Raises:
+        ValueError: if there is no such target.
+    """
+    if options.entropy_target is None:
+        raise ValueError("entropy_target is null; there is no temperature to be tuned")
+    if options.entropy_target_final is None:
+        return options.entropy_target
+    f = annealed(options, updates)
+    return (1.0 - f) * options.entropy_target + f * options.entropy_target_final
 
 
 def deployed_alpha_after(options: LearnerConfig, updates: int) -> float:

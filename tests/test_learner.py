@@ -201,7 +201,8 @@ def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
 
 def test_the_compiled_update_is_the_update():
     """Whole updates, one after the other, against the same without a compiler; both draw the same noise."""
-    falling = {"std_min_final": 0.1, "std_min_updates": 3}  # which the graph must not take for a constant
+    falling = {"std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}
+    falling |= {"annealing_start": 0, "annealing_updates": 3}  # which the graph must not take for constants
     eager, fast = (small_learner(critics=2, compile=choice, **falling) for choice in (False, True))
     counters.clear()
     for seed in (1, 2, 3):

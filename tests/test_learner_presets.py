@@ -79,7 +79,14 @@ def test_a_baseline_or_ablation_changes_what_it_names_and_nothing_else(name):
 
 
 def test_every_preset_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {"acer", "paper", *CHANGES}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {"acer", "acer_annealed", "paper", *CHANGES}
+
+
+def test_the_annealed_recipe_is_the_default_for_300_000_updates():
+    default, annealed = preset("acer"), preset("acer_annealed")
+    changes = {k: v for k, v in annealed.items() if v != default[k]}
+    assert changes == {"std_min_final": 0.1, "entropy_target_final": -2.0}
+    assert annealed["annealing_start"] == 300_000
 
 
 def test_a_baseline_without_a_q_refuses_what_needs_one():

@@ -13,9 +13,10 @@ from test_tasks_configs import composed_train
 from acer_robot.checks import check_train
 from acer_robot.config import LearnerConfig
 from acer_robot.errors import InputError
-from acer_robot.schedule import deployed_alpha_after, std_min_after
+from acer_robot.schedule import deployed_alpha_after, entropy_target_after, std_min_after
 
-FALLING = {"std_min": 0.3, "std_min_final": 0.1, "std_min_updates": 4}
+FALLING = {"std_min": 0.3, "std_min_final": 0.1, "annealing_start": 0, "annealing_updates": 4}
+TARGET = {"entropy_target": -1.0, "entropy_target_final": -2.0, "annealing_start": 1, "annealing_updates": 4}
 
 
 def narrowest(actor):
@@ -51,6 +52,35 @@ def test_the_current_and_the_average_policy_keep_to_the_limit_and_a_restored_lea
     assert all(torch.equal(x, y) for x, y in zip(learner.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("updates", "expected"), [(0, -1.0), (1, -1.0), (2, -1.25), (5, -2.0), (1_000, -2.0)]
+)
+def test_the_entropy_target_moves_at_a_steady_rate_from_the_start_of_annealing_on(updates, expected):
+    assert entropy_target_after(LearnerConfig(**TARGET), updates) == pytest.approx(expected, rel=1e-12)
+    assert (
+        entropy_target_after(LearnerConfig(entropy_target=-1.0, entropy_target_final=None), updates) == -1.0
+    )
+
+
+def test_the_temperature_is_tuned_towards_the_annealed_target_and_in_a_restored_learner_too():
+    """The gradient of log T is the surplus of entropy over the target, for both of the action's joints."""
+    plain, learner, other = small_learner(), small_learner(**TARGET), small_learner(**TARGET)
+    batch = random_batch(learner, length=3, segments=2, seed=0)
+    for updates, expected in ((1, -1.0), (3, -1.5), (9, -2.0)):
+        for each in (plain, learner):
+            each.restore(plain.checkpoint_state() | {"updates": updates})
+        noise = plain.sample_noise(1 + plain.config.sdn_samples, *batch.rewards.shape, plain.action_size)
+        surplus = [each._gradients(batch, noise)[2].item() for each in (plain, learner)]
+        assert surplus[1] - surplus[0] == pytest.approx((plain.config.entropy_target - expected) * 2)
+    other.restore(learner.checkpoint_state())
+    assert other.entropy_target.item() == -2.0
+
+
+def test_a_final_entropy_target_without_a_first_is_refused():
+    with pytest.raises(InputError, match=r"learner\.entropy_target_final=-2\.0 has nothing to begin from"):
+        check_train(composed_train("learner=paper", "learner.entropy_target_final=-2", "run_dir=new"))
+
+
 def test_the_limit_stays_where_no_other_is_asked_for():
     learner = small_learner(std_min=0.2, std_min_final=None)
     learner.update(random_batch(learner, length=3, segments=2, seed=0))
@@ -58,7 +88,14 @@ def test_the_limit_stays_where_no_other_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    "option", ["deployed_alpha=1.1", "std_min_final=0", "std_min_final=0.4", "std_min_updates=0"]
+    "option",
+    [
+        "deployed_alpha=1.1",
+        "std_min_final=0",
+        "std_min_final=0.4",
+        "annealing_updates=0",
+        "annealing_start=-1",
+    ],
 )
 def test_what_cannot_be_is_refused_by_name(option):
     with pytest.raises(InputError, match=rf"learner\.{option.split('=')[0]}=.* out of range"):
