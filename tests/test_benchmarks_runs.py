@@ -72,7 +72,9 @@ class Scripted(Run):
 
 
 def worker(tmp_path, name, seeds):
-    return subprocess.Popen([sys.executable, "-c", WORKER, name, str(seeds), str(tmp_path)])
+    # A worker that is killed leaves its temporary folder behind: here inside pytest's.
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    return subprocess.Popen([sys.executable, "-c", WORKER, name, str(seeds), str(tmp_path)], env=environment)
 
 
 def started(tmp_path):
