@@ -233,6 +233,7 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
         "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
         "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
+        "*acer_annealed* is *acer* up to 300,000 updates and has narrower noise after them.\n"
         "A score at a step is the mean over the evaluations in the last tenth before it.\n"
         "Tables give rliable's interquartile mean [its 95 % stratified\n"
         "bootstrap interval] (runs); three runs or fewer leave nothing to trim, and few runs make such intervals\n"
