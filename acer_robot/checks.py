@@ -20,7 +20,8 @@ def check_train(config: TrainConfig) -> None:
         check_range(name, getattr(config, name), 1)
     check_range("seed", config.seed, 0, MAX_SEED)
     wandb_mode(config.wandb)
-    _check_learner(config.learner)
+    _check_ranges(config.learner)
+    _check_choices(config.learner)
     run_dir = Path(config.run_dir)
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise InputError(
@@ -28,21 +29,20 @@ def check_train(config: TrainConfig) -> None:
         )
 
 
-def _check_learner(options: LearnerConfig) -> None:
-    above = {
-        "std_init": 0.0,
-        "std_min": 0.0,
-        "std_max": 0.0,
-        "lr": 0.0,
-        "replay_ratio": 0.0,
-        "temperature_init": 0.0,
-        "trace_exponent": 0.0,
-    }
-    for name, low in above.items():
-        if not getattr(options, name) > low:
-            raise InputError(
-                f"learner.{name}={getattr(options, name)!r} is out of range; expected {name} > {low:g}"
-            )
+def _check_ranges(options: LearnerConfig) -> None:
+    """Raise InputError for a number out of its range."""
+    for name in (
+        "std_init",
+        "std_min",
+        "std_max",
+        "lr",
+        "replay_ratio",
+        "temperature_init",
+        "trace_exponent",
+    ):
+        value = getattr(options, name)
+        if not value > 0.0:
+            raise InputError(f"learner.{name}={value!r} is out of range; expected {name} > 0")
     for name in ("gamma", "trace_lambda", "alpha", "target_alpha"):
         check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
     for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts", "annealing_start"):
@@ -64,6 +64,10 @@ def _check_learner(options: LearnerConfig) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0.0:
             raise InputError(f"learner.{name}={value!r} is out of range; expected a number above 0, or null")
+
+
+def _check_choices(options: LearnerConfig) -> None:
+    """Raise InputError for a word that is none of the choices, or for options that exclude each other."""
     check_choice("learner.estimator", options.estimator, ("acer", "tis", "a3c"))
     if options.estimator != "acer" and (options.pathwise > 0.0 or options.entropy_target is not None):
         raise InputError(

@@ -292,8 +292,8 @@ class Learner(nn.Module):
     def _count(self, updates: int) -> None:
         """Note how many updates were done, and set what is annealed accordingly."""
         self.updates = updates
-        if self.config.entropy_target is not None:
-            self.entropy_target.fill_(entropy_target_after(self.config, updates))
+        if (target := entropy_target_after(self.config, updates)) is not None:
+            self.entropy_target.fill_(target)
         if self.config.std_min_final is not None:
             for actor in (self.actor, self.average_actor, self.deployed_actor):
                 actor.set_std_min(std_min_after(self.config, updates))

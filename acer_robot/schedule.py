@@ -38,17 +38,12 @@ def std_min_after(options: LearnerConfig, updates: int) -> float:
     return float(options.std_min ** (1.0 - f) * options.std_min_final**f)
 
 
-def entropy_target_after(options: LearnerConfig, updates: int) -> float:
-    """Return the entropy in nats per joint that the temperature is tuned towards after so many updates.
+def entropy_target_after(options: LearnerConfig, updates: int) -> float | None:
+    """Return the entropy in nats per joint that the temperature is tuned towards after so many updates, if any.
 
     `(1 - f) entropy_target + f entropy_target_final`.
-
-    Raises:
-        ValueError: if there is no such target.
     """
-    if options.entropy_target is None:
-        raise ValueError("entropy_target is null; there is no temperature to be tuned")
-    if options.entropy_target_final is None:
+    if options.entropy_target is None or options.entropy_target_final is None:
         return options.entropy_target
     f = annealed(options, updates)
     return (1.0 - f) * options.entropy_target + f * options.entropy_target_final
