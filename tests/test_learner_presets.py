@@ -55,6 +55,11 @@ CHANGES = {
     "paper_no_retrace": {"trace_lambda": 0.0},
     "paper_no_truncation": {"c": math.inf, "correction": "none"},
 }
+RECIPES = {
+    "acer": {},
+    "acer_annealed": {"std_min_final": 0.1, "entropy_target_final": -2.0},
+    "acer_exploring": {"lr": 1e-4, "entropy_target": 0.0},
+}
 
 
 def preset(name, task="dmc/cheetah-run"):
@@ -79,14 +84,18 @@ def test_a_baseline_or_ablation_changes_what_it_names_and_nothing_else(name):
 
 
 def test_every_preset_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {"acer", "acer_annealed", "paper", *CHANGES}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*RECIPES, "paper", *CHANGES}
+
+
+@pytest.mark.parametrize("task", ["dmc/fish-swim", "halfcheetah"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_changes_what_it_names_and_nothing_else_whatever_the_task(name, task):
+    default, settings = preset("acer", task), preset(name, task)
+    assert {k: v for k, v in settings.items() if v != default[k]} == RECIPES[name]
 
 
 def test_the_annealed_recipe_is_the_default_for_300_000_updates():
-    default, annealed = preset("acer"), preset("acer_annealed")
-    changes = {k: v for k, v in annealed.items() if v != default[k]}
-    assert changes == {"std_min_final": 0.1, "entropy_target_final": -2.0}
-    assert annealed["annealing_start"] == 300_000
+    assert preset("acer_annealed")["annealing_start"] == 300_000
 
 
 def test_a_baseline_without_a_q_refuses_what_needs_one():
