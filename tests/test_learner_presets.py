@@ -56,7 +56,6 @@ CHANGES = {
     "paper_no_truncation": {"c": math.inf, "correction": "none"},
 }
 RECIPES = {
-    "acer": {},
     "acer_annealed": {"std_min_final": 0.1, "entropy_target_final": -2.0},
     "acer_exploring": {"lr": 1e-4, "entropy_target": 0.0},
 }
@@ -84,7 +83,7 @@ def test_a_baseline_or_ablation_changes_what_it_names_and_nothing_else(name):
 
 
 def test_every_preset_is_tested():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*RECIPES, "paper", *CHANGES}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == {"acer", "paper", *RECIPES, *CHANGES}
 
 
 @pytest.mark.parametrize("task", ["dmc/fish-swim", "halfcheetah"])
