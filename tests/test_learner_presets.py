@@ -58,6 +58,13 @@ CHANGES = {
 RECIPES = {
     "acer_annealed": {"std_min_final": 0.1, "entropy_target_final": -2.0},
     "acer_exploring": {"lr": 1e-4, "entropy_target": 0.0},
+    "acer_settling": {
+        "lr": 1e-4,
+        "entropy_target": 0.0,
+        "entropy_target_final": -1.0,
+        "annealing_start": 75_000,
+        "annealing_updates": 75_000,
+    },
 }
 
 
