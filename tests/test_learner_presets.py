@@ -61,9 +61,10 @@ RECIPES = {
     "acer_settling": {
         "lr": 1e-4,
         "entropy_target": 0.0,
+        "replay_ratio": 128,
         "entropy_target_final": -1.0,
-        "annealing_start": 75_000,
-        "annealing_updates": 75_000,
+        "annealing_start": 150_000,
+        "annealing_updates": 150_000,
     },
 }
 
