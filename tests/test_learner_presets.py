@@ -58,6 +58,13 @@ CHANGES = {
 RECIPES = {
     "acer_annealed": {"std_min_final": 0.1, "entropy_target_final": -2.0},
     "acer_exploring": {"lr": 1e-4, "entropy_target": 0.0},
+    "acer_steady": {
+        "lr": 1e-4,
+        "entropy_target": 0.0,
+        "entropy_target_final": -1.0,
+        "annealing_start": 100_000,
+        "annealing_updates": 100_000,
+    },
     "acer_settling": {
         "lr": 1e-4,
         "entropy_target": 0.0,
