@@ -63,7 +63,6 @@ RECIPES = {
         "entropy_target": 0.0,
         "entropy_target_final": -1.0,
         "annealing_start": 100_000,
-        "annealing_updates": 100_000,
     },
     "acer_settling": {
         "lr": 1e-4,
