@@ -60,7 +60,7 @@ def _check_ranges(options: LearnerConfig) -> None:
         check_range("learner.hidden", width, 1)
     if options.deployed_alpha is not None:
         check_range("learner.deployed_alpha", options.deployed_alpha, 0.0, 1.0)
-    for name in ("mean_bound", "max_grad_norm"):
+    for name in ("lr_final", "mean_bound", "max_grad_norm"):
         value = getattr(options, name)
         if value is not None and not value > 0.0:
             raise InputError(f"learner.{name}={value!r} is out of range; expected a number above 0, or null")

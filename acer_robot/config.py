@@ -116,13 +116,15 @@ class LearnerConfig:
     entropy_target_final: float | None = None
     """What that entropy is annealed to, at a steady rate; null: it stays."""
     annealing_start: int = 300_000
-    """Updates before `std_min` and `entropy_target` begin to move to their final values."""
+    """Updates before `std_min`, `entropy_target` and `lr` begin to move to their final values."""
     annealing_updates: int = 100_000
     """Updates that they take to get there."""
 
     # Optimisation and replay
     lr: float = 6e-4
     """Learning rate of Adam, for actor, critics and temperature."""
+    lr_final: float | None = None
+    """What the learning rate is annealed to, at a steady rate; null: it stays."""
     max_grad_norm: float | None = None
     """Limit of the gradient norm of actor and critic, each; null: none."""
     segment_length: int = 2

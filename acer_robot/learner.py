@@ -31,7 +31,7 @@ from acer_robot.networks import build_actor, build_critic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
-from acer_robot.schedule import deployed_alpha_after, entropy_target_after, std_min_after
+from acer_robot.schedule import deployed_alpha_after, entropy_target_after, lr_after, std_min_after
 from acer_robot.trajectory import Trajectory
 
 _MOMENT_DECAY = 0.99
@@ -281,9 +281,9 @@ class Learner(nn.Module):
                 gradient.mul_((config.max_grad_norm / gradient.norm().clamp_min(1e-12)).clamp(max=1.0))
         self.flat_actor.values.grad, self.flat_critic.values.grad = of_actor, of_critic
         self.log_temperature.grad = of_temperature
+        self.optimizer.param_groups[0]["lr"] = lr_after(config, self.updates)
         self.optimizer.step()
-        with torch.no_grad():
-            self.log_temperature.clamp_(min=_MIN_LOG_TEMPERATURE)
+        self.log_temperature.detach().clamp_(min=_MIN_LOG_TEMPERATURE)
         self.flat_average.average_towards(self.flat_actor, config.alpha)
         self.flat_deployed.average_towards(self.flat_actor, deployed_alpha_after(config, self.updates))
         if config.target_alpha > 0.0:

@@ -49,6 +49,17 @@ def entropy_target_after(options: LearnerConfig, updates: int) -> float | None:
     return (1.0 - f) * options.entropy_target + f * options.entropy_target_final
 
 
+def lr_after(options: LearnerConfig, updates: int) -> float:
+    """Return the learning rate after so many updates.
+
+    `(1 - f) lr + f lr_final`.
+    """
+    if options.lr_final is None:
+        return options.lr
+    f = annealed(options, updates)
+    return (1.0 - f) * options.lr + f * options.lr_final
+
+
 def deployed_alpha_after(options: LearnerConfig, updates: int) -> float:
     """Return alpha of the policy that is evaluated and exported, after so many updates.
 
