@@ -79,7 +79,9 @@ def test_the_temperature_is_tuned_towards_the_annealed_target_and_in_a_restored_
 SLOWING = {"lr": 1e-3, "lr_final": 1e-4, "annealing_start": 1, "annealing_updates": 2}
 
 
-@pytest.mark.parametrize(("updates", "expected"), [(0, 1e-3), (1, 1e-3), (2, 5.5e-4), (3, 1e-4), (1_000, 1e-4)])
+@pytest.mark.parametrize(
+    ("updates", "expected"), [(0, 1e-3), (1, 1e-3), (2, 5.5e-4), (3, 1e-4), (1_000, 1e-4)]
+)
 def test_the_learning_rate_falls_at_a_steady_rate_and_steps_are_as_long(updates, expected):
     """Adam's first step moves every parameter that has a gradient by the learning rate."""
     assert lr_after(LearnerConfig(**SLOWING), updates) == pytest.approx(expected, rel=1e-12)
