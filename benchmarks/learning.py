@@ -1,22 +1,27 @@
 """ACER's default recipe against Stable-Baselines3's SAC and PPO: by environment steps and by seconds of learning.
 
     python benchmarks/learning.py run [--steps N] [--seeds 3] [--first-seed 0] [--workers 1] [--tasks ..]
-        [--learners ..]
+        [--learners ..] [--overrides learner.lr_final=1e-5 ..]
     python benchmarks/learning.py report
 
 `run` adds a row to benchmarks/results/learning.csv for every run that has none: stop it and start it as you like.
+`--overrides` are options for every run of ACER asked for, and part of its row; the report leaves such rows out, but for
+its VARIANTS.
 The peers run Gymnasium's tasks only. They and the report need the extra: pip install -e '.[benchmarks]'.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from command_line import add_run_options, chosen_seeds, in_one_line, positive
 from learning_report import report
 from results_table import read_rows
 from runs import PEERS, ROOT, Run, need_extra, run_plan
+
+from acer_robot.errors import InputError
 
 TABLE = ROOT / "benchmarks" / "results" / "learning.csv"
 GYMNASIUM = ("halfcheetah", "walker2d")
@@ -35,10 +40,34 @@ def budget(task: str, learner: str) -> int:
     return 500_000 if task.startswith("dmc/") else 300_000
 
 
-def plan(steps: int | None, seeds: Iterable[int], tasks: list[str], learners: list[str]) -> list[Run]:
-    """Return the runs, one seed after the other, so that stopping at any time leaves a usable picture."""
+def override(text: str) -> str:
+    """Read one option of the training command, for argparse."""
+    if not re.fullmatch(r"[\w.]+=\S+", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=VALUE without spaces, as in learner.lr_final=1e-5"
+        )
+    return text
+
+
+def plan(
+    steps: int | None,
+    seeds: Iterable[int],
+    tasks: Sequence[str],
+    learners: Sequence[str],
+    overrides: Sequence[str] = (),
+) -> list[Run]:
+    """Return the runs, one seed after the other, so that stopping at any time leaves a usable picture.
+
+    Raises:
+        InputError: if there are overrides and a peer, which knows none of them.
+    """
+    if overrides and (peers := sorted(set(learners) & set(PEERS))):
+        raise InputError(
+            f"--overrides are options of acer-train, which {', '.join(peers)} cannot take; leave them out"
+        )
+    more = tuple(overrides)
     return [
-        Run(task, learner, seed, steps or budget(task, learner), eval_every=EVAL_EVERY, compiled=True)
+        Run(task, learner, seed, steps or budget(task, learner), more, eval_every=EVAL_EVERY, compiled=True)
         for seed in seeds
         for task in tasks
         for learner in learners
@@ -53,10 +82,13 @@ def main() -> None:
     run = commands.add_parser("run", help="do the runs that have no row yet")
     add_run_options(run, GYMNASIUM + DM_CONTROL, LEARNERS)
     run.add_argument("--steps", type=positive, help="default: 300,000; dm_control 500,000; sb3_ppo 1,000,000")
+    run.add_argument(
+        "--overrides", type=override, nargs="+", default=[], metavar="OPTION", help="of every run"
+    )
     commands.add_parser("report", help="write the tables and pictures beside learning.csv")
     options = parser.parse_args()
     if options.command == "run":
-        runs = plan(options.steps, chosen_seeds(options), options.tasks, options.learners)
+        runs = plan(options.steps, chosen_seeds(options), options.tasks, options.learners, options.overrides)
         run_plan(runs, TABLE, options.workers)
     else:
         need_extra("rliable")

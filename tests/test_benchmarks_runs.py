@@ -241,6 +241,21 @@ def test_plans_do_all_of_a_seed_before_the_next():
     ]
 
 
+def test_overrides_reach_the_command_and_the_key_of_every_run():
+    narrow = ["learner.lr_final=1e-5", "learner.std_min=0.2"]
+    (run,) = learning.plan(1_000, [4], ["walker2d"], ["acer_steady"], narrow)
+    assert run.arguments()[-2:] == narrow
+    assert run.key == ("walker2d", "acer_steady", "learner.lr_final=1e-5 learner.std_min=0.2", "4", "1000")
+    with pytest.raises(InputError, match="which sb3_sac cannot take"):
+        learning.plan(1_000, [4], ["walker2d"], ["acer", "sb3_sac"], narrow)
+
+
+@pytest.mark.parametrize("text", ["lr", "--lr=1", "learner.x=[1, 2]", "=1"])
+def test_overrides_that_are_no_option_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=VALUE without spaces"):
+        learning.override(text)
+
+
 def test_every_task_and_learner_of_the_plans_exists():
     runs.check_names(paper.TASKS, paper.LEARNERS)
     runs.check_names(learning.GYMNASIUM + learning.DM_CONTROL, ["acer"])
