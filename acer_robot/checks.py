@@ -45,11 +45,20 @@ def _check_ranges(options: LearnerConfig) -> None:
             raise InputError(f"learner.{name}={value!r} is out of range; expected {name} > 0")
     for name in ("gamma", "trace_lambda", "alpha", "target_alpha"):
         check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
-    for name in ("c", "delta", "sdn_samples", "pathwise", "learning_starts", "annealing_start"):
+    for name in (
+        "c",
+        "delta",
+        "sdn_samples",
+        "pathwise",
+        "learning_starts",
+        "annealing_start",
+        "lr_annealing_start",
+    ):
         check_range(f"learner.{name}", getattr(options, name), 0.0)
     for name in (
         "critics",
         "annealing_updates",
+        "lr_annealing_updates",
         "segment_length",
         "segments",
         "advantage_hidden",

@@ -116,7 +116,7 @@ class LearnerConfig:
     entropy_target_final: float | None = None
     """What that entropy is annealed to, at a steady rate; null: it stays."""
     annealing_start: int = 300_000
-    """Updates before `std_min`, `entropy_target` and `lr` begin to move to their final values."""
+    """Updates before `std_min` and `entropy_target` begin to move to their final values."""
     annealing_updates: int = 100_000
     """Updates that they take to get there."""
 
@@ -125,6 +125,10 @@ class LearnerConfig:
     """Learning rate of Adam, for actor, critics and temperature."""
     lr_final: float | None = None
     """What the learning rate is annealed to, at a steady rate; null: it stays."""
+    lr_annealing_start: int = 500_000
+    """Updates before `lr` begins to move to `lr_final`."""
+    lr_annealing_updates: int = 300_000
+    """Updates that it takes to get there."""
     max_grad_norm: float | None = None
     """Limit of the gradient norm of actor and critic, each; null: none."""
     segment_length: int = 2

@@ -18,23 +18,22 @@ def updates_per_transition(options: LearnerConfig) -> float:
     return options.replay_ratio / (options.segment_length * options.segments)
 
 
-def annealed(options: LearnerConfig, updates: int) -> float:
-    """Return f, how much of the way to their final values the annealed options have gone, from 0 to 1.
+def annealed(updates: int, start: int, length: int) -> float:
+    """Return f, how much of the way to its final value an annealed option has gone, from 0 to 1.
 
-    `f = (updates - annealing_start) / annealing_updates`, clipped: wide noise finds a gait, narrow noise refines it.
-    Not in the paper, whose standard deviation is a constant.
+    `f = (updates - start) / length`, clipped. Not in the paper, whose std and learning rate are constants.
     """
-    return min(1.0, max(0.0, (updates - options.annealing_start) / options.annealing_updates))
+    return min(1.0, max(0.0, (updates - start) / length))
 
 
 def std_min_after(options: LearnerConfig, updates: int) -> float:
     """Return the lower limit of a learned standard deviation after so many updates.
 
-    `std_min^(1 - f) std_min_final^f`.
+    `std_min^(1 - f) std_min_final^f`: wide noise finds a gait, narrow noise refines it.
     """
     if options.std_min_final is None:
         return options.std_min
-    f = annealed(options, updates)
+    f = annealed(updates, options.annealing_start, options.annealing_updates)
     return float(options.std_min ** (1.0 - f) * options.std_min_final**f)
 
 
@@ -45,18 +44,18 @@ def entropy_target_after(options: LearnerConfig, updates: int) -> float | None:
     """
     if options.entropy_target is None or options.entropy_target_final is None:
         return options.entropy_target
-    f = annealed(options, updates)
+    f = annealed(updates, options.annealing_start, options.annealing_updates)
     return (1.0 - f) * options.entropy_target + f * options.entropy_target_final
 
 
 def lr_after(options: LearnerConfig, updates: int) -> float:
     """Return the learning rate after so many updates.
 
-    `(1 - f) lr + f lr_final`.
+    `(1 - f) lr + f lr_final`, f on a schedule of its own.
     """
     if options.lr_final is None:
         return options.lr
-    f = annealed(options, updates)
+    f = annealed(updates, options.lr_annealing_start, options.lr_annealing_updates)
     return (1.0 - f) * options.lr + f * options.lr_final
 
 

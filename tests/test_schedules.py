@@ -76,7 +76,7 @@ def test_the_temperature_is_tuned_towards_the_annealed_target_and_in_a_restored_
     assert other.entropy_target.item() == -2.0
 
 
-SLOWING = {"lr": 1e-3, "lr_final": 1e-4, "annealing_start": 1, "annealing_updates": 2}
+SLOWING = {"lr": 1e-3, "lr_final": 1e-4, "lr_annealing_start": 1, "lr_annealing_updates": 2}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,8 @@ def test_the_limit_stays_where_no_other_is_asked_for():
         "std_min_final=0.4",
         "annealing_updates=0",
         "annealing_start=-1",
+        "lr_annealing_updates=0",
+        "lr_annealing_start=-1",
     ],
 )
 def test_what_cannot_be_is_refused_by_name(option):
