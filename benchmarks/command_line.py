@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,15 @@ def whole(text: str, least: int = 0) -> int:
 def positive(text: str) -> int:
     """Read a number of at least 1, for argparse."""
     return whole(text, 1)
+
+
+def override(text: str) -> str:
+    """Read one option of the training command, for argparse."""
+    if not re.fullmatch(r"[\w.]+=\S+", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=VALUE without spaces, as in learner.lr_final=1e-5"
+        )
+    return text
 
 
 def chosen_seeds(options: argparse.Namespace) -> range:

@@ -13,10 +13,9 @@ The peers run Gymnasium's tasks only. They and the report need the extra: pip in
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Sequence
 
-from command_line import add_run_options, chosen_seeds, in_one_line, positive
+from command_line import add_run_options, chosen_seeds, in_one_line, override, positive
 from learning_report import report
 from results_table import read_rows
 from runs import PEERS, ROOT, Run, need_extra, run_plan
@@ -38,15 +37,6 @@ def budget(task: str, learner: str) -> int:
     if learner == "sb3_ppo":
         return 1_000_000
     return 500_000 if task.startswith("dmc/") else 300_000
-
-
-def override(text: str) -> str:
-    """Read one option of the training command, for argparse."""
-    if not re.fullmatch(r"[\w.]+=\S+", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not NAME=VALUE without spaces, as in learner.lr_final=1e-5"
-        )
-    return text
 
 
 def plan(

@@ -253,7 +253,7 @@ def test_overrides_reach_the_command_and_the_key_of_every_run():
 @pytest.mark.parametrize("text", ["lr", "--lr=1", "learner.x=[1, 2]", "=1"])
 def test_overrides_that_are_no_option_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=VALUE without spaces"):
-        learning.override(text)
+        command_line.override(text)
 
 
 def test_every_task_and_learner_of_the_plans_exists():
