@@ -49,20 +49,27 @@ def plan(
     """Return the runs, one seed after the other, so that stopping at any time leaves a usable picture.
 
     Raises:
-        InputError: if there are overrides and a peer, which knows none of them.
+        InputError: if there are overrides and a peer, which knows none of them, or if one is given twice or
+            is set by `run` itself, so that the row would not tell what was run.
     """
     if overrides and (peers := sorted(set(learners) & set(PEERS))):
         raise InputError(
             f"--overrides are options of acer-train, which {', '.join(peers)} cannot take; leave them out"
         )
     more = tuple(overrides)
-    return [
+    runs = [
         Run(task, learner, seed, steps or budget(task, learner), more, eval_every=EVAL_EVERY, compiled=True)
         for seed in seeds
         for task in tasks
         for learner in learners
         if not (learner in PEERS and task.startswith("dmc/"))
     ]
+    for run in runs:
+        if twice := run.set_twice():
+            raise InputError(
+                f"--overrides: {', '.join(twice)} would be set twice; give each option once, and none that `run` sets"
+            )
+    return runs
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -79,6 +79,11 @@ class Run:
         options |= {"video": "false", "hand_over": "false"}
         options |= {"learner.compile": "true"} if self.compiled else {}
         return ["-m", "acer_robot.train", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
+
+    def set_twice(self) -> list[str]:
+        """Return the names of options that the command has more than once."""
+        names = Counter(word.partition("=")[0] for word in self.arguments() if "=" in word)
+        return [name for name, count in names.items() if count > 1]
 
     def destination(self, folder: Path) -> list[str]:
         """Return the arguments that make the run leave `folder`/eval.csv."""

@@ -248,6 +248,8 @@ def test_overrides_reach_the_command_and_the_key_of_every_run():
     assert run.key == ("walker2d", "acer_steady", "learner.lr_final=1e-5 learner.std_min=0.2", "4", "1000")
     with pytest.raises(InputError, match="which sb3_sac cannot take"):
         learning.plan(1_000, [4], ["walker2d"], ["acer", "sb3_sac"], narrow)
+    with pytest.raises(InputError, match="seed would be set twice"):
+        learning.plan(1_000, [4], ["walker2d"], ["acer"], [*narrow, "seed=5"])
 
 
 @pytest.mark.parametrize("text", ["lr", "--lr=1", "learner.x=[1, 2]", "=1"])
