@@ -5,8 +5,8 @@
     python benchmarks/learning.py report
 
 `run` adds a row to benchmarks/results/learning.csv for every run that has none: stop it and start it as you like.
-`--overrides` are options for every run of ACER asked for, and part of its row; the report leaves such rows out, but for
-its VARIANTS.
+`--overrides` are options for every run of ACER asked for, and part of its row; the report has such rows in its table of
+every run alone, but for its VARIANTS.
 The peers run Gymnasium's tasks only. They and the report need the extra: pip install -e '.[benchmarks]'.
 """
 

@@ -22,6 +22,7 @@ from curves import (
     seconds_at,
 )
 from matplotlib.figure import Figure
+from public_scores import PUBLIC, PUBLIC_SOURCE
 from results_table import Point, Row, decode_curve
 
 from acer_robot.charts import steps_label
@@ -39,19 +40,6 @@ RESAMPLES = 5_000
 
 VARIANTS = {"learner.deployed_alpha=null": "acer, theta_avg deployed"}
 """Overrides whose rows the report has too, and what it calls them."""
-
-PUBLIC_SOURCE = "median of SAC in the result files of the SimbaV2 repository, commit 358d7246; Gymnasium v4"
-PUBLIC: dict[str, dict[int, float]] = {
-    "halfcheetah": {100_000: 6056, 300_000: 8546, 1_000_000: 11353},
-    "walker2d": {100_000: 753, 300_000: 3268, 1_000_000: 4390},
-    "dmc/cheetah-run": {500_000: 578, 1_000_000: 817},
-    "dmc/walker-walk": {500_000: 942, 1_000_000: 958},
-    "dmc/walker-run": {500_000: 516, 1_000_000: 622},
-    "dmc/cartpole-swingup": {500_000: 866},
-    "dmc/reacher-hard": {500_000: 966},
-    "dmc/fish-swim": {500_000: 487, 1_000_000: 766},
-}
-"""Public scores by environment step: not run here, for orientation only."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +130,17 @@ def family_table(found: Found, family: Family, learners: Sequence[str]) -> str:
     )
 
 
+def run_table(rows: Sequence[Row]) -> str:
+    """Return the scores of every row, whatever its options."""
+    lines = []
+    for row in sorted(rows, key=lambda row: [row[name] for name in ("task", "learner", "overrides", "seed")]):
+        which = [row["task"], row["learner"], row["overrides"].replace("learner.", ""), row["seed"]]
+        cells = ["".join(f"{value:.0f}" for value in scores([row], steps)) for steps in BUDGETS]
+        lines.append([*which, steps_label(int(row["steps"])), *cells])
+    header = ("task", "learner", "options", "seed", "steps", *(f"at {steps_label(b)}" for b in BUDGETS))
+    return markdown(header, lines)
+
+
 def seconds_to(row: Row, goal: float) -> float:
     """Return the seconds of learning after which an evaluation first reached `goal`; infinity if none did."""
     return next((point.seconds for point in decode_curve(row["curve"]) if point.value >= goal), math.inf)
@@ -224,8 +223,8 @@ def families(found: Found, gymnasium: tuple[str, ...], dm_control: tuple[str, ..
     return known
 
 
-def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
-    """Return the report in Markdown."""
+def text(found: Found, names: Sequence[str], groups: Sequence[Family], everything: Sequence[Row]) -> str:
+    """Return the report in Markdown; `everything` are the rows of `found` and all others."""
     rows = [row for learners in found.values() for runs in learners.values() for row in runs]
     each = [f"### {task}\n\n{task_table(runs, names, PUBLIC.get(task, {}))}" for task, runs in found.items()]
     sections = [
@@ -251,6 +250,9 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family]) -> str:
         "## Learning curves\n\nMean over seeds as far as all of them went, with a band of one standard error;\n"
         "thin: every run to its end.",
         "![by steps](learning_steps.png)\n\n![by seconds](learning_seconds.png)",
+        "## Scores of every run\n\nEach row of learning.csv, those of other settings included. Former defaults are\n"
+        "written out as options.",
+        run_table(everything),
         f"## Runs\n\n{failures(rows)}\n\n{provenance(rows)}",
     ]
     return "\n\n".join(sections) + "\n"
@@ -274,6 +276,6 @@ def report(
     for name, by_seconds in (("steps", False), ("seconds", True)):
         picture(found, names, by_seconds).savefig(folder / f"learning_{name}.png", dpi=110)
     (folder / "learning.md").write_text(
-        text(found, names, families(found, gymnasium, dm_control)), encoding="utf-8"
+        text(found, names, families(found, gymnasium, dm_control), rows), encoding="utf-8"
     )
     return [folder / name for name in ("learning.md", "learning_steps.png", "learning_seconds.png")]
