@@ -250,6 +250,8 @@ def test_overrides_reach_the_command_and_the_key_of_every_run():
         learning.plan(1_000, [4], ["walker2d"], ["acer", "sb3_sac"], narrow)
     with pytest.raises(InputError, match="seed would be set twice"):
         learning.plan(1_000, [4], ["walker2d"], ["acer"], [*narrow, "seed=5"])
+    with pytest.raises(InputError, match="std_min would be set twice"):
+        learning.plan(1_000, [4], ["walker2d"], ["acer"], [*narrow, "learner.std_min=0.1"])
 
 
 @pytest.mark.parametrize("text", ["lr", "--lr=1", "learner.x=[1, 2]", "=1"])
