@@ -1,4 +1,4 @@
-"""torch.compile for the learner's update: one graph of forward and backward pass."""
+"""The learner's update as one graph of forward and backward pass: by torch.compile, or on CUDA as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
+from acer_robot.cuda_graph import Recorded
 from acer_robot.errors import InputError
+from acer_robot.trajectory import Trajectory
 
-Function = TypeVar("Function", bound=Callable[..., object])
+Result = TypeVar("Result")
 
 
 WORTH_COMPILING = 20_000
@@ -22,17 +25,19 @@ WORTH_COMPILING = 20_000
 def choose_compiling(wanted: bool | None, updates: float, device: torch.device, threads: int) -> bool:
     """Return whether to compile, where `learner.compile` is `wanted` and about `updates` updates are to come.
 
-    null means: in a long run on one thread of a CPU, if a compiler works there. Where such a run must do without, a
-    line says why. On several threads it stays a choice: a second busy process on the same cores was seen to slow such
-    a run to a crawl.
+    null means: always on CUDA, where it needs nothing and takes a second; else in a long run on one thread, if a
+    compiler works there. Where such a run must do without, a line says why. On several threads it stays a choice: a
+    second busy process on the same cores was seen to slow such a run to a crawl.
 
     Raises:
         InputError: if compiling is wanted and `compiled` could not work on `device`.
     """
-    worth_it = updates >= WORTH_COMPILING and device.type == "cpu" and threads == 1
+    if device.type == "cuda":
+        return wanted is not False
+    worth_it = updates >= WORTH_COMPILING and threads == 1
     if wanted is False or (wanted is None and not worth_it):
         return False
-    reason = obstacle(device)
+    reason = obstacle()
     if reason is None:
         return True
     if wanted:
@@ -44,8 +49,8 @@ def choose_compiling(wanted: bool | None, updates: float, device: torch.device, 
     return False
 
 
-def obstacle(device: torch.device) -> str | None:
-    """Return what `compiled` needs on `device` and does not find, with what to do about it; None if nothing."""
+def obstacle() -> str | None:
+    """Return what torch.compile needs on the CPU and does not find, with what to do about it; None if nothing."""
     from torch._dynamo import config as dynamo
     from torch._inductor import config as inductor
 
@@ -54,8 +59,6 @@ def obstacle(device: torch.device) -> str | None:
             f"a PyTorch whose compiler traces torch.autograd.grad, as 2.13 does; {torch.__version__} does not: "
             "upgrade torch"
         )
-    if device.type != "cpu":
-        return None
     if not any(name and shutil.which(name) for name in inductor.cpp.cxx):
         return "a C++ compiler, and neither g++ nor the one that CXX names was found; install one"
     headers = Path(sysconfig.get_paths()["include"])
@@ -64,13 +67,17 @@ def obstacle(device: torch.device) -> str | None:
     return None
 
 
-def compiled(function: Function) -> Function:
-    """Return `function` compiled as one graph, gradients taken inside it included; the first call takes the time.
+def compiled(
+    function: Callable[[Trajectory, Tensor], Result], state: Tensor
+) -> Callable[[Trajectory, Tensor], Result]:
+    """Return `function`, which writes `state` and nothing else, as one graph with the gradients taken inside it.
 
-    Compiled in two halves, as torch.compile does by itself, forward and backward pass take about one and a half times
-    as long: what one saves for the other cannot be fused.
+    The first call takes the time. Compiled in two halves, as torch.compile does by itself, forward and backward pass
+    take about one and a half times as long: what one saves for the other cannot be fused.
     """
+    if state.is_cuda:
+        return Recorded(function, state)
     from torch._dynamo import config as dynamo
 
     dynamo.trace_autograd_ops = True
-    return torch.compile(function, fullgraph=True, dynamic=False)  # type: ignore[return-value]
+    return torch.compile(function, fullgraph=True, dynamic=False)

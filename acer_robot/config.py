@@ -146,8 +146,9 @@ class LearnerConfig:
     learning_starts: int = 1_000
     """Transitions collected before the first update."""
     compile: bool | None = None
-    """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast. On a CPU it needs
-    a C++ compiler and Python's headers. null: in runs of 20,000 updates or more with threads=1, if it finds these."""
+    """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast; it needs a C++
+    compiler and Python's headers. On CUDA it is recorded as a CUDA graph instead, which needs nothing. null: on CUDA,
+    and in runs of 20,000 updates or more with threads=1 where a compiler is found."""
 
 
 @dataclass

@@ -60,11 +60,9 @@ def check_torch() -> Finding:
 
 def check_compiler() -> Finding:
     """Find what compiles the learner's update; without it, updates take about twice as long."""
-    import torch
-
     from acer_robot.compiler import obstacle
 
-    if reason := obstacle(torch.device("cpu")):
+    if reason := obstacle():
         return Finding(
             "note", f"updates cannot be compiled: needs {reason}", "apt-get install -y g++ python3-dev"
         )

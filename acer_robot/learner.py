@@ -74,12 +74,11 @@ class Learner(nn.Module):
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
         self.flat_deployed = FlatParameters(self.deployed_actor)
         self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
-        self.optimizer = torch.optim.Adam(
-            [self.flat_actor.values, self.flat_critic.values, self.log_temperature],
-            lr=config.lr,
-            fused=device.type in ("cpu", "cuda"),
-        )
-        self._gradients_of = compiled(self._gradients) if config.compile else self._gradients
+        learnt = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
+        self.optimizer = torch.optim.Adam(learnt, lr=config.lr, fused=device.type in ("cpu", "cuda"))
+        self._gradients_of = self._gradients
+        if config.compile:
+            self._gradients_of = compiled(self._gradients, self.advantage_moment)
 
     @property
     def policy(self) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -111,6 +112,12 @@ def random_batch(learner: Learner, length: int, segments: int, seed: int) -> Tra
         behaviour_mean=behaviour_mean,
         behaviour_log_std=behaviour_log_std,
     )
+
+
+def moved_to(batch: Trajectory, device: str) -> Trajectory:
+    """Return the same segments on another device."""
+    fields = dataclasses.fields(batch)
+    return Trajectory(**{field.name: getattr(batch, field.name).to(device) for field in fields})
 
 
 def random_noise(learner: Learner, batch: Trajectory, seed: int) -> torch.Tensor:

@@ -8,13 +8,14 @@ from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.errors import InputError
 from acer_robot.train import prepare
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_long_runs_compile_by_themselves_and_short_ones_do_not(capsys):
     assert choose_compiling(None, WORTH_COMPILING, CPU, 1)
     assert not choose_compiling(None, WORTH_COMPILING - 1, CPU, 1)
-    assert not choose_compiling(None, WORTH_COMPILING, torch.device("cuda"), 1)
+    assert choose_compiling(None, 1, CUDA, 2)
+    assert not choose_compiling(False, WORTH_COMPILING, CUDA, 1)
     assert not choose_compiling(None, WORTH_COMPILING, CPU, 2)
     assert choose_compiling(True, 1, CPU, 2)
     assert not choose_compiling(False, WORTH_COMPILING, CPU, 1)

@@ -20,6 +20,7 @@ LEARNING = {
     "networks",
     "flat",
     "compiler",
+    "cuda_graph",
     "schedule",
     "diagnostics",
 }

@@ -7,14 +7,13 @@ import dataclasses
 
 import pytest
 import torch
-from learner_cases import paper_config, random_batch, small_learner
+from learner_cases import moved_to, paper_config, random_batch, small_learner
 from torch import nn
 from torch._dynamo.utils import counters
 
 from acer_robot.diagnostics import FORMULAS, summarise
 from acer_robot.errors import NonFiniteError
 from acer_robot.estimates import combine
-from acer_robot.trajectory import Trajectory
 
 PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
 BASELINES = [
@@ -27,10 +26,6 @@ def batch_for(learner, seed=0):
     """Segments whose behaviour policy is near that of a learner like this one, on the CPU."""
     near = small_learner(**dataclasses.asdict(learner.config))
     return random_batch(near, 5, 4, seed)
-
-
-def moved_to(batch, device):
-    return Trajectory(**{f.name: getattr(batch, f.name).to(device) for f in dataclasses.fields(batch)})
 
 
 def parameters(module: nn.Module) -> torch.Tensor:
@@ -179,24 +174,6 @@ def test_the_same_seed_gives_the_same_update():
         learner.update(batch_for(learner))
         results.append(parameters(learner))
     assert torch.equal(*results)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_update_on_cuda_agrees_with_the_cpu_and_never_synchronises():
-    options = {**PAPER, "sdn_samples": 0, "correction": "none"}
-    cpu, cuda = small_learner(**options), small_learner("cuda", **options)
-    cuda.load_state_dict(cpu.state_dict())
-    batch = batch_for(cpu)
-    on_device = moved_to(batch, "cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        cuda.update(on_device)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    cpu.update(batch)
-    torch.testing.assert_close(
-        cuda.flat_actor.values.grad.cpu(), cpu.flat_actor.values.grad, rtol=1e-3, atol=1e-5
-    )
 
 
 def test_the_compiled_update_is_the_update():

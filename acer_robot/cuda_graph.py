@@ -1,0 +1,68 @@
+"""A function of CUDA tensors recorded as one CUDA graph: hundreds of small kernels launched by a single call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from acer_robot.trajectory import Trajectory
+
+Result = TypeVar("Result")
+
+_WARM_UPS = 3
+"""Calls before recording, in which cuBLAS takes its workspace and autograd starts its thread, as PyTorch asks for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recording(Generic[Result]):
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor]
+    result: Result
+
+
+class Recorded(Generic[Result]):
+    """`function` of a batch and its noise, recorded at the first call with tensors of such shapes.
+
+    The result's tensors are the same at every call and are overwritten by the next one. `state` is the one tensor that
+    `function` writes; recording leaves it as it was. All that `function` reads beside its arguments must stay where it
+    is in memory.
+    """
+
+    def __init__(self, function: Callable[[Trajectory, Tensor], Result], state: Tensor) -> None:
+        self._function, self._state = function, state
+        self._recordings: dict[tuple[torch.Size, torch.Size], _Recording[Result]] = {}
+
+    def __call__(self, batch: Trajectory, noise: Tensor) -> Result:
+        """Return what `function` returns, without ever waiting for the device."""
+        shapes = (batch.observations.shape, noise.shape)
+        if shapes not in self._recordings:
+            self._recordings[shapes] = self._record(batch, noise)
+        recording = self._recordings[shapes]
+        for kept, given in zip(recording.inputs, _tensors(batch, noise), strict=True):
+            kept.copy_(given)
+        recording.graph.replay()
+        return recording.result
+
+    def _record(self, batch: Trajectory, noise: Tensor) -> _Recording[Result]:
+        inputs = [tensor.clone() for tensor in _tensors(batch, noise)]
+        arguments = Trajectory(*inputs[:-1]), inputs[-1]
+        before = self._state.clone()
+        aside = torch.cuda.Stream(noise.device)
+        aside.wait_stream(torch.cuda.current_stream(noise.device))
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UPS):
+                self._function(*arguments)
+        torch.cuda.current_stream(noise.device).wait_stream(aside)
+        self._state.copy_(before)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(noise.device), torch.cuda.graph(graph):
+            result = self._function(*arguments)
+        return _Recording(graph, inputs, result)
+
+
+def _tensors(batch: Trajectory, noise: Tensor) -> list[Tensor]:
+    return [*(getattr(batch, field.name) for field in dataclasses.fields(batch)), noise]
