@@ -178,6 +178,9 @@ class TrainConfig:
     """Folder that receives everything the run leaves; must be new or empty."""
     num_envs: int = 16
     """Environments stepped together."""
+    stagger: bool = False
+    """Whether their first episodes are cut off at steps spread evenly over the time limit, so that they do not all stay
+    in the same part of an episode."""
     threads: int = 1
     """Threads that torch may use."""
     eval_every: int = 10_000

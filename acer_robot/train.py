@@ -70,6 +70,8 @@ def prepare(config: TrainConfig) -> Run:
     room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
     replay = Replay(room, config.num_envs, *sizes, options.segment_length, device, config.seed)
     collector = Collector(task, learner.policy, replay, device, config.seed)
+    if config.stagger:
+        task.stagger()
     run = Run(config, device, task, evaluation_task, learner, replay, collector)
     run.mark_good()
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -37,17 +38,22 @@ class StepResult:
 
 
 class RepeatedCommand(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Hold each command for several environment steps, and drop the infos, which are costly to merge."""
+    """Hold each command for several environment steps, and drop the infos, which are costly to merge.
+
+    `commands_left`, if set, cuts the present episode off after so many more commands.
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int) -> None:
         super().__init__(env)
         self._repeat = repeat
         self.env_steps = 0
+        self.commands_left: int | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Start an episode."""
+        self.commands_left = None
         return self.env.reset(seed=seed, options=options)[0], {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -58,9 +64,13 @@ class RepeatedCommand(gymnasium.Wrapper[Any, Any, Any, Any]):
             total += float(reward)
             self.env_steps += 1
             if terminated or truncated:
-                # The reset follows at once, and an environment may reuse the array it returned.
-                observation = np.array(observation)
                 break
+        if self.commands_left is not None:
+            self.commands_left -= 1
+            truncated = truncated or (self.commands_left == 0 and not terminated)
+        if terminated or truncated:
+            # The reset follows at once, and an environment may reuse the array it returned.
+            observation = np.array(observation)
         return observation, total, bool(terminated), bool(truncated), {}
 
 
@@ -107,6 +117,16 @@ class VectorTask:
         if self._filter is not None:
             self._filter.reset()
         return cast(npt.NDArray[np.float32], observations.astype(np.float32))
+
+    def stagger(self) -> None:
+        """Cut the present episodes off at steps spread evenly over the time limit, environment 0's first.
+
+        Environments that begin together go on together where nothing but the limit ends an episode: all data then come
+        from one part of it. Without a time limit nothing is cut off.
+        """
+        commands = math.ceil(self.spec.time_limit / self.spec.action_repeat)
+        for i, env in enumerate(self._environments, start=1):
+            env.commands_left = math.ceil(commands * i / self.num_envs) or None
 
     def step(self, commands: FloatArray) -> StepResult:
         """Apply commands [B, d] in actuator units, each for the action repeat.

@@ -11,9 +11,11 @@ from learner_cases import small_learner
 
 from acer_robot.acer import gaussian_log_prob
 from acer_robot.collector import Collector
+from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.errors import NonFiniteError
 from acer_robot.replay import Replay
 from acer_robot.spec import ActionBounds
+from acer_robot.train import prepare
 
 CPU = torch.device("cpu")
 BOUNDS = ActionBounds(("a", "b"), (-1.0, 2.0), (3.0, 6.0))
@@ -109,3 +111,14 @@ def test_a_value_that_is_not_finite_stops_with_its_name_and_is_not_stored(poison
     ):
         collector.step()
     assert replay.size == 0
+
+
+def test_a_staggered_run_has_episodes_of_every_age(tmp_path):
+    """Pendulum-v1's episodes last 200 steps; with four environments one ends every 50."""
+    task = TaskConfig("gymnasium", "Pendulum-v1")
+    config = TrainConfig(task, LearnerConfig(), run_dir=str(tmp_path / "run"), num_envs=4, stagger=True)
+    run = prepare(config)
+    ended = [len(run.collector.step()) for _ in range(300)]
+    assert [step for step, count in enumerate(ended, start=1) if count] == [50, 100, 150, 200, 250, 300]
+    run.task.close()
+    run.evaluation_task.close()
