@@ -76,9 +76,9 @@ class Learner(nn.Module):
         self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
         learnt = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
         self.optimizer = torch.optim.Adam(learnt, lr=config.lr, fused=device.type in ("cpu", "cuda"))
-        self._gradients_of = self._gradients
-        if config.compile:
-            self._gradients_of = compiled(self._gradients, self.advantage_moment)
+        self._gradients_of = (
+            compiled(self._gradients, self.advantage_moment) if config.compile else self._gradients
+        )
 
     @property
     def policy(self) -> Policy:
@@ -115,6 +115,7 @@ class Learner(nn.Module):
     def update(self, batch: Trajectory) -> Diagnostics:
         """Do one update of policy, critics and average policy on segments [T, B]; every state counts alike.
 
+        What it returns holds until the next update, as a CUDA graph writes it anew.
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
         noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, self.action_size)
