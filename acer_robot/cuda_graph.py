@@ -51,7 +51,7 @@ class Recorded(Generic[Result]):
         inputs = [tensor.clone() for tensor in _tensors(batch, noise)]
         arguments = Trajectory(*inputs[:-1]), inputs[-1]
         before = self._state.clone()
-        aside = torch.cuda.Stream(noise.device)
+        aside = torch.cuda.Stream(noise.device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(noise.device))
         with torch.cuda.stream(aside):
             for _ in range(_WARM_UPS):
