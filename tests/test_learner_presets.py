@@ -61,8 +61,10 @@ RECIPES = {
     "acer_steady": {
         "lr": 1e-4,
         "entropy_target": 0.0,
-        "entropy_target_final": -1.0,
+        "std_min_final": 0.1,
+        "entropy_target_final": -2.0,
         "annealing_start": 100_000,
+        "annealing_updates": 300_000,
     },
     "acer_settling": {
         "lr": 1e-4,
