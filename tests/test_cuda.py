@@ -66,8 +66,11 @@ def test_neither_a_batch_nor_an_update_waits_for_the_device(options, graph):
         replay.add(type(step)(**{f.name: getattr(step, f.name)[0] for f in dataclasses.fields(step)}))
     learner.update(replay.sample(3))  # records
     with no_waiting():
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            learner.advantage_moment.sum().item()  # the guard is up
         for _ in range(2):
             learner.update(replay.sample(3))
+    assert learner.updates == 3
 
 
 def test_recording_leaves_the_state_as_it_was_and_every_call_reads_its_own_arguments():
