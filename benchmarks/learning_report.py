@@ -38,8 +38,11 @@ GOALS = {"halfcheetah": 5_000.0}
 """Returns whose time is told beside that of the baseline's own score."""
 RESAMPLES = 5_000
 
-VARIANTS = {"learner.deployed_alpha=null": "acer, theta_avg deployed"}
-"""Overrides whose rows the report has too, and what it calls them."""
+VARIANTS = {
+    ("acer", "learner.deployed_alpha=null"): "acer, theta_avg deployed",
+    ("acer", "num_envs=4"): "acer, 4 environments",
+}
+"""Learners with overrides whose rows the report has too, and what it calls them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def collect(rows: Sequence[Row], order: Sequence[str]) -> Found:
     """
     longest: dict[tuple[str, str, str], Row] = {}
     for row in sorted(rows, key=lambda row: -int(row["steps"])):
-        name = VARIANTS.get(row["overrides"]) if row["overrides"] else row["learner"]
+        name = VARIANTS.get((row["learner"], row["overrides"])) if row["overrides"] else row["learner"]
         if name is not None:
             longest.setdefault((row["task"], name, row["seed"]), row)
     if not longest:
@@ -232,6 +235,7 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
         "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
         "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
+        "*acer, 4 environments* is *acer* with four robots stepped together in place of sixteen.\n"
         "*acer_annealed* is *acer* up to 300,000 updates and has narrower noise after them; *acer_exploring* has\n"
         "wider noise and a lower learning rate throughout; *acer_steady* is that with noise that narrows to\n"
         "*acer_annealed*'s from 100,000 to 400,000 updates, and *acer_settling* with two updates to a command and\n"

@@ -172,7 +172,8 @@ def test_of_a_seeds_runs_the_longest_counts_and_shorter_budgets_are_read_off_it(
     assert paper_report.collect([short, long], 100_000, UNTRAINED, paper.TASKS) == found
     tried = long | {"overrides": "learner.lr=1"}
     variant = long | {"overrides": "learner.deployed_alpha=null"}
-    found = learning_report.collect([short, long, tried, variant], learning.GYMNASIUM)
+    of_another = variant | {"learner": "acer_steady"}
+    found = learning_report.collect([of_another, short, long, tried, variant], learning.GYMNASIUM)
     assert found == {"halfcheetah": {"acer": [long], "acer, theta_avg deployed": [variant]}}
     assert learning_report.scores([long], 100_000).tolist() == [9.5]
     assert learning_report.scores([long], 300_000).tolist() == [28.5]
