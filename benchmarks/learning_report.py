@@ -41,6 +41,7 @@ RESAMPLES = 5_000
 VARIANTS = {
     ("acer", "learner.deployed_alpha=null"): "acer, theta_avg deployed",
     ("acer", "num_envs=4"): "acer, 4 environments",
+    ("acer", "num_envs=4 learner.learning_starts=10000"): "acer, 4 environments, 10k steps first",
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
 
@@ -235,7 +236,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
         "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
         "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
-        "*acer, 4 environments* is *acer* with four robots stepped together in place of sixteen.\n"
+        "*acer, 4 environments* is *acer* with four robots stepped together in place of sixteen, *10k steps first*\n"
+        "that with 10,000 steps before the first update in place of 1,000.\n"
         "*acer_annealed* is *acer* up to 300,000 updates and has narrower noise after them; *acer_exploring* has\n"
         "wider noise and a lower learning rate throughout; *acer_steady* is that with noise that narrows to\n"
         "*acer_annealed*'s from 100,000 to 400,000 updates, and *acer_settling* with two updates to a command and\n"
