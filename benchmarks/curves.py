@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,10 @@ FloatArray = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 REPRODUCED, NOT_REPRODUCED, NOT_RESOLVED = "reproduced", "not reproduced", "not resolved at this budget"
-COLORS = ("#1f5fa8", "#e07b1a", "#2e8b57", "#b03a5b", "#7d5fb2", "#8a6d3b", "#4a9aa5", "#777777", "#c2a800")
+COLORS = (
+    "#1f5fa8", "#e07b1a", "#2e8b57", "#b03a5b", "#7d5fb2", "#8a6d3b", "#4a9aa5", "#777777", "#c2a800", "#d45fd0",
+    "#1b2a41", "#8fce5a",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def colors_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each learner's curves; from the thirteenth on they come again."""
+    return dict(zip(names, cycle(COLORS), strict=False))
 
 
 def draw(axes: Axes, curves: Mapping[str, tuple[FloatArray, FloatArray]], colors: Mapping[str, str]) -> None:

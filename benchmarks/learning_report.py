@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from curves import (
-    COLORS,
     FloatArray,
+    colors_of,
     draw,
     failures,
     grid,
@@ -191,7 +191,7 @@ def picture(found: Found, names: Sequence[str], by_seconds: bool) -> Figure:
     rows = -(-len(found) // columns)
     figure = Figure(figsize=(3.9 * columns + 0.4, 3.0 * rows + 0.7), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    colors = dict(zip(names, COLORS, strict=False))
+    colors = colors_of(names)
     for axes, (task, learners) in zip(panels, found.items(), strict=False):
         draw(axes, {name: curve(learners[name], by_seconds) for name in names if name in learners}, colors)
         for name in (name for name in names if name in learners):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from curves import (
-    COLORS,
     FloatArray,
     area,
     cell,
+    colors_of,
     draw,
     failures,
     grid,
@@ -85,7 +85,7 @@ def picture(found: Found, names: Sequence[str], x: FloatArray) -> Figure:
     rows = -(-len(found) // 3)
     figure = Figure(figsize=(11.0, 3.0 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, 3, squeeze=False).ravel()
-    colors = dict(zip(names, COLORS, strict=False))
+    colors = colors_of(names)
     for axes, (task, learners) in zip(panels, found.items(), strict=False):
         present = [name for name in names if name in learners]
         draw(axes, {n: (x, np.array([returns_at(row, x) for row in learners[n]])) for n in present}, colors)

@@ -188,6 +188,14 @@ def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
     assert shown == ["2", "not in 4 (40k steps)"]
 
 
+def test_a_picture_has_a_curve_of_every_learner_however_many_there_are():
+    names = [f"learner {i}" for i in range(14)]
+    found = {"halfcheetah": {name: [row("halfcheetah", name, 0, 60_000, [1.0, 2.0, 3.0])] for name in names}}
+    drawn = learning_report.picture(found, names, by_seconds=False).axes[0].get_legend_handles_labels()
+    assert set(names) <= set(drawn[1])
+    assert len(set(curves.colors_of(names[:12]).values())) == 12
+
+
 def test_a_command_that_lacks_its_rows_override_gets_it_and_no_other_twice():
     run = row("t", "acer", 0, 100_000, [1.0], overrides="learner.lr=1 learner.c=2")
     text = curves.provenance([run | {"command": "python train learner.c=2"}])
