@@ -31,8 +31,6 @@ class Estimates:
     """Trunk features [K, .., h]."""
     v: Tensor
     """V(x) [K, ..]."""
-    next_v: Tensor
-    """V of the successors [K, ..]; V(x) itself where none were given."""
     q: Tensor
     """Q~(x, a) of the M actions [M, K, ..]."""
 
@@ -73,9 +71,7 @@ class Diagnostics:
     """[T, B, d] each."""
 
 
-def estimate(
-    critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions: Tensor, next_x: Tensor | None = None
-) -> Estimates:
+def estimate(critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions: Tensor) -> Estimates:
     """Evaluate V(x) and, for every action, the stochastic dueling Q~(x, a).
 
     Args:
@@ -83,20 +79,17 @@ def estimate(
         x: normalised observations [.., n].
         actions: canonical actions in question [M, .., d].
         sampled_actions: canonical samples of the current policy [n, .., d]; with n = 0, Q~ = V + A.
-        next_x: normalised successors [.., n] whose V is wanted too; one pass through the trunk serves both.
     """
-    states = x.unsqueeze(0) if next_x is None else torch.stack([x, next_x])
-    all_features = critic.features(states)
-    values = critic.value(all_features)
-    features, v, next_v = all_features[:, 0], values[:, 0], values[:, -1]
+    features = critic.features(x)
+    v = critic.value(features)
     advantages = critic.advantage(features, torch.cat([actions, sampled_actions]))
     count, samples = actions.shape[0], sampled_actions.shape[0]
     of_actions, of_samples = advantages[:count], advantages[count:]
     v_each = v.expand_as(of_actions)
     if samples == 0:
-        return Estimates(features, v, next_v, v_each + of_actions)
+        return Estimates(features, v, v_each + of_actions)
     q = stochastic_dueling_q(v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape))
-    return Estimates(features, v, next_v, q)
+    return Estimates(features, v, q)
 
 
 def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:

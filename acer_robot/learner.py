@@ -164,7 +164,7 @@ class Learner(nn.Module):
         online = estimate(self.critic, x, actions[:2], actions[2:])
         exponent = config.trace_exponent / self.action_size
         traces = acer.trace_coefficients(log_rho, self.action_size, exponent, config.trace_lambda)
-        q_ret, q_opc = self._returns(batch, x, next_x, actions, traces)
+        q_ret, q_opc = self._returns(batch, next_x, actions, traces)
 
         g, v, entropy = self._direction(
             batch, phi, drawn[:2], noise[0], online, (log_rho, log_rho_sampled), q_opc
@@ -227,18 +227,18 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def _returns(
-        self, batch: Trajectory, x: Tensor, next_x: Tensor, actions: Tensor, traces: Tensor
+        self, batch: Trajectory, next_x: Tensor, actions: Tensor, traces: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return Qret and Qopc [T, B] from the target critic, or the critic itself where there is none."""
-        target = estimate(self._bootstrap_critic, x, actions[:1], actions[2:], next_x)
-        arguments = (
-            batch.rewards,
-            self.config.gamma * (~batch.terminated).to(batch.rewards.dtype),
-            self._combine(target.q[0]),
-            self._combine(target.v),
-            self._combine(target.next_v),
-            batch.episode_continues,
-        )
+        """Return Qret and Qopc [T, B] from the target critic, or the critic itself where there is none.
+
+        Of V and Q~ row t + 1 counts only where the episode continues, and there x_{t+1} is the successor of x_t.
+        """
+        following = actions.roll(-1, dims=1)
+        target = estimate(self._bootstrap_critic, next_x, following[:1], following[2:])
+        next_q, next_v = self._combine(target.q[0]), self._combine(target.v)
+        discounts = self.config.gamma * (~batch.terminated).to(batch.rewards.dtype)
+        values = (next_q.roll(1, dims=0), next_v.roll(1, dims=0), next_v)
+        arguments = (batch.rewards, discounts, *values, batch.episode_continues)
         q_ret = acer.off_policy_returns(*arguments, traces)
         if self.config.advantage_return == "qret":
             return q_ret, q_ret

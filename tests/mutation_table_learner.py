@@ -107,6 +107,8 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "online = estimate(self.critic, x, actions[:2], actions[1:])",
         LOOPS,
     ),
+    ("the action before for the successor", "actions.roll(-1, dims=1)", "actions.roll(1, dims=1)", LOOPS),
+    ("Q~ of the successor for that of the state", "next_q.roll(1, dims=0)", "next_q", LOOPS),
     (
         "Qret in place of Qopc in the policy gradient",
         "return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))",
