@@ -139,3 +139,12 @@ def test_an_experiment_is_the_run_of_the_benchmark_it_is_named_after(experiment,
 
 def test_the_readmes_experiment_is_make_train():
     assert composed_train("experiment=halfcheetah_60k", "run_dir=new") == composed_train("run_dir=new")
+
+
+def test_the_longer_experiment_is_the_row_with_a_long_start_and_segments_of_8():
+    start = ("num_envs=4", "learner.learning_starts=10000")
+    overrides = (*start, "learner.segments=16", "learner.segment_length=8", "learner.replay_ratio=128")
+    row = learning.plan(300_000, [1], ["halfcheetah"], ["acer"], overrides)[0].arguments()[2:]
+    for_a_table = ("hand_over=false", "video=false", "wandb.mode=disabled", "learner.compile=true")
+    preset = composed_train("experiment=halfcheetah_300k", "seed=1", "run_dir=new", *for_a_table)
+    assert preset == composed_train(*row, "run_dir=new")
