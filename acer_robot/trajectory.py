@@ -20,7 +20,8 @@ class Trajectory:
     observations: Tensor
     """[T, B, n] raw (not normalised) observations x_t."""
     next_observations: Tensor
-    """[T, B, n] the *true* successor of step t, never the observation after a reset."""
+    """[T, B, n] the *true* successor of step t, never the observation after a reset; inside an episode it is
+    `observations[t + 1]`, and the learner relies on that."""
     actions: Tensor
     """[T, B, d] the sample of mu *before* squashing or clipping, so that densities and ratios are exact."""
     rewards: Tensor
