@@ -127,7 +127,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def colors_of(names: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each learner's curves; from the thirteenth on they come again."""
+    """Return the colour of each learner's curves; after the last of COLORS they come again."""
     return dict(zip(names, cycle(COLORS), strict=False))
 
 

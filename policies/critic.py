@@ -22,7 +22,7 @@ class EnsembleLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply member k to `inputs[k]`."""
         if self.weight.shape[-1] == 1:
-            # A product and its sum compile into one loop with what comes before; a library call of this shape is slow.
+            # A product and its sum compile into one loop with what comes before; on a CPU a call of this shape is slow.
             return (inputs * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + self.bias
         return torch.baddbmm(self.bias, inputs, self.weight)
 

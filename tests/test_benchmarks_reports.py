@@ -189,7 +189,7 @@ def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
 
 
 def test_a_picture_has_a_curve_of_every_learner_however_many_there_are():
-    names = [f"learner {i}" for i in range(14)]
+    names = [f"learner {i}" for i in range(len(curves.COLORS) + 2)]
     found = {"halfcheetah": {name: [row("halfcheetah", name, 0, 60_000, [1.0, 2.0, 3.0])] for name in names}}
     drawn = learning_report.picture(found, names, by_seconds=False).axes[0].get_legend_handles_labels()
     assert set(names) <= set(drawn[1])
