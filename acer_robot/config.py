@@ -131,13 +131,13 @@ class LearnerConfig:
     """Updates that it takes to get there."""
     max_grad_norm: float | None = None
     """Limit of the gradient norm of actor and critic, each; null: none."""
-    segment_length: int = 2
+    segment_length: int = 8
     """k: steps of a replayed segment."""
-    segments: int = 32
+    segments: int = 16
     """Segments in one update."""
     on_policy: bool = False
     """Whether each newly collected segment is used once, in place of replay (A3C)."""
-    replay_ratio: float = 64.0
+    replay_ratio: float = 128.0
     """Replayed transitions per environment transition (the paper: 4)."""
     poisson: bool = False
     """Whether the number of updates after each step is drawn from a Poisson distribution (the paper) or exact."""
