@@ -49,11 +49,11 @@ def filled_replay(segment_length: int, device: torch.device) -> Replay:
 
 
 def seconds_per_call(call, device: torch.device) -> list[float]:
-    """Time `call` again and again for some seconds, after a warm-up."""
+    """Time `call` again and again for some seconds, twice at the least, after a warm-up."""
     for _ in range(20):
         call()
     times, end = [], time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
+    while len(times) < 2 or time.perf_counter() < end:
         start = time.perf_counter()
         call()
         if device.type == "cuda":
