@@ -28,8 +28,8 @@ def test_operations_are_in_proportion_to_the_states_of_an_update(replay):
 
 def test_a_row_names_the_setting_and_its_speed(monkeypatch, replay):
     monkeypatch.setattr(learner_speed, "SECONDS", 0.02)
-    row = learner_speed.measure(LearnerConfig(segments=64, segment_length=2, compile=False), CPU)
+    row = learner_speed.measure(LearnerConfig(segments=48, segment_length=2, compile=False), CPU)
     transitions, critics, kind, milliseconds, *_, speed, share = row.split()
-    assert (transitions, critics, kind) == ("128", "2", "eager")
-    assert float(speed.replace(",", "")) == pytest.approx(128e3 / float(milliseconds), rel=0.02)
+    assert (transitions, critics, kind) == ("96", "2", "eager")
+    assert float(speed.replace(",", "")) == pytest.approx(96e3 / float(milliseconds), rel=0.02)
     assert float(share.rstrip("%")) > 0.0
