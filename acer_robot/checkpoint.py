@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig, WandbConfig
+from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig, WandbConfig, check_choice
 from acer_robot.errors import InputError
 from acer_robot.networks import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
@@ -19,6 +19,8 @@ from acer_robot.policies.policy import Policy
 from acer_robot.spec import TaskSpec
 
 FORMAT = 2
+CHECKPOINTS = ("latest", "best")
+"""The end of the run, and where the average policy's evaluation was highest."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class TrainedRun:
 
 
 def save_checkpoint(
-    run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int
+    run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int, name: str
 ) -> Path:
-    """Write `checkpoints/latest.pt` so that a crash half-way leaves the previous one untouched.
+    """Write `checkpoints/<name>.pt` so that a crash half-way leaves the previous one untouched.
 
     Args:
         run_dir: the run folder.
@@ -44,8 +46,9 @@ def save_checkpoint(
         config: options of the run.
         spec: the task's spec.
         steps: environment steps so far.
+        name: which of CHECKPOINTS it is.
     """
-    path = run_dir / "checkpoints" / "latest.pt"
+    path = run_dir / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "format": FORMAT,
@@ -60,17 +63,20 @@ def save_checkpoint(
     return path
 
 
-def read_checkpoint(run_dir: Path) -> dict[str, Any]:
-    """Read `checkpoints/latest.pt` of a run folder with `weights_only=True`.
+def read_checkpoint(run_dir: Path, name: str = "latest") -> dict[str, Any]:
+    """Read `checkpoints/<name>.pt` of a run folder with `weights_only=True`.
 
     Raises:
-        InputError: if there is none, or it is not a checkpoint of this format.
+        InputError: if `name` is unknown, there is no such file, or it is not a checkpoint of this format.
     """
-    path = run_dir / "checkpoints" / "latest.pt"
+    check_choice("checkpoint", name, CHECKPOINTS)
+    path = run_dir / "checkpoints" / f"{name}.pt"
     if not path.is_file():
-        raise InputError(
-            f"{run_dir} has no checkpoint: {path} does not exist; give the folder of a training run"
+        others = [other for other in CHECKPOINTS if path.with_name(f"{other}.pt").is_file()]
+        remedy = (
+            f"give checkpoint={others[0]}, which it has" if others else "give the folder of a training run"
         )
+        raise InputError(f"{run_dir} has no checkpoint: {path} does not exist; {remedy}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -80,13 +86,13 @@ def read_checkpoint(run_dir: Path) -> dict[str, Any]:
     return content
 
 
-def load_run(run_dir: Path) -> TrainedRun:
-    """Return the average policy of a run folder's latest checkpoint with everything needed to use it.
+def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
+    """Return the average policy of a run folder's checkpoint with everything needed to use it.
 
     Raises:
-        InputError: if there is no readable checkpoint.
+        InputError: if there is no readable checkpoint of that name.
     """
-    content = read_checkpoint(run_dir)
+    content = read_checkpoint(run_dir, checkpoint)
     config, spec = config_from_dict(content["config"]), TaskSpec.from_dict(content["spec"])
     modules = content["learner"]["modules"]
     normalizer = ObservationNormalizer(spec.observation_size, config.learner.normalize_observations)

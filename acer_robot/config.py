@@ -202,7 +202,9 @@ class EvaluateConfig:
     policy: str | None = None
     """An exported policy.pt."""
     run: str | None = None
-    """A run folder; its latest checkpoint's average policy is evaluated."""
+    """A run folder, the average policy of whose checkpoint is evaluated."""
+    checkpoint: str = "latest"
+    """Which of the run's: latest, or best, where its evaluation was highest."""
     episodes: int = 10
     """Episodes to run."""
     seed: int = 0
@@ -214,7 +216,9 @@ class ExportConfig:
     """Options of `acer-export`."""
 
     run: str = MISSING
-    """A run folder; its latest checkpoint's average policy is exported."""
+    """A run folder, the average policy of whose checkpoint is exported."""
+    checkpoint: str = "latest"
+    """Which of the run's: latest, or best, where its evaluation was highest."""
     out: str | None = None
     """Folder for the files; default: export/ in the run folder."""
     episodes: int = 10

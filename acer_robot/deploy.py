@@ -279,9 +279,8 @@ def _export(config: ExportConfig) -> None:
     check_range("episodes", config.episodes, 0)
     run_dir = Path(config.run)
     out = run_dir / "export" if config.out is None else Path(config.out)
-    policy = export_policy(
-        load_run(run_dir), out, config.episodes, config.seed, config.fallback, config.formats
-    )
+    run = load_run(run_dir, config.checkpoint)
+    policy = export_policy(run, out, config.episodes, config.seed, config.fallback, config.formats)
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
 
 

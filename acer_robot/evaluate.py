@@ -83,9 +83,9 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
         task.close()
 
 
-def evaluate_run(run_dir: Path, episodes: int, seed: int) -> Episodes:
-    """Run the average policy of a run's latest checkpoint."""
-    run = load_run(run_dir)
+def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Episodes:
+    """Run the average policy of a run's checkpoint."""
+    run = load_run(run_dir, checkpoint)
     task = make_task(run.config.task, episodes, seed)
     try:
         return run_episodes(deterministic(run.policy, task.spec.bounds, torch.device("cpu")), task)
@@ -98,9 +98,13 @@ def _evaluate(config: EvaluateConfig) -> None:
     if (config.policy is None) == (config.run is None):
         raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
     if config.policy is not None:
+        if config.checkpoint != "latest":
+            raise InputError(
+                f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already"
+            )
         episodes = evaluate_file(Path(config.policy), config.episodes, config.seed)
     else:
-        episodes = evaluate_run(Path(str(config.run)), config.episodes, config.seed)
+        episodes = evaluate_run(Path(str(config.run)), config.checkpoint, config.episodes, config.seed)
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
     print(json.dumps(episodes.summary()))

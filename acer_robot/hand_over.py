@@ -10,10 +10,12 @@ from acer_robot.config import TrainConfig
 from acer_robot.deploy import export_policy
 from acer_robot.errors import InputError
 from acer_robot.render import render_in_subprocess
-from acer_robot.report import write_report
+from acer_robot.report import best_evaluation, read_table, write_report
 
 EVALUATION_SEED_OFFSET = 2_000_003
 """Keeps the final episodes apart from those of training and of the evaluations during it."""
+WORSE = 0.1
+"""Share of the best evaluation's return by which the exported file must fall short of it to be worth a word."""
 
 
 def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
@@ -37,6 +39,8 @@ def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
         f"over {score['episodes']} episodes",
         flush=True,
     )
+    if hint := better_one(run_dir, score["return_mean"]):
+        print(hint, flush=True)
     video, no_video = run_dir / "videos" / "policy.mp4", "learning ended with video=false"
     if config.video:
         video.parent.mkdir(exist_ok=True)
@@ -45,3 +49,14 @@ def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
     report = write_report(run_dir, no_video)
     print(f"report: {report}", flush=True)
     return [policy, policy.with_suffix(".json"), report, *([video] if video.exists() else [])]
+
+
+def better_one(run_dir: Path, exported_return: float) -> str:
+    """Return what to say where the run once had a much better policy than the one it ends with, else nothing."""
+    best = best_evaluation(read_table(run_dir / "eval.csv"))
+    if best is None or not exported_return < best[0] - WORSE * abs(best[0]):
+        return ""
+    return (
+        f"at step {best[1]:,} an evaluation had {best[0]:.1f}, well above that; to export the policy of that moment: "
+        f"acer-export run={run_dir} checkpoint=best"
+    )

@@ -53,7 +53,7 @@ def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
         _section("Learning curve", _curve(metrics, evaluations)),
         _section("Video of the exported policy", _video(run_dir, no_video)),
         _section("Exported file", _score(score)),
-        _section("Evaluations during training", _evaluations(evaluations)),
+        _section("Evaluations during training", _evaluations(evaluations, run_dir)),
         _section("Policy contract", _contract(task)),
         _section("Diagnostics", _diagnostics(metrics)),
         _section("Settings and versions", _details(run_dir)),
@@ -142,7 +142,14 @@ def _score(score: dict[str, Any]) -> str:
     return f"<p>{_text(summary)}</p>" + _table(("episode", "return"), rows)
 
 
-def _evaluations(evaluations: Table) -> str:
+def best_evaluation(evaluations: Table) -> tuple[float, int] | None:
+    """Return the highest return in eval.csv and its step; of equals, the later one, as checkpoints/best.pt."""
+    pairs = zip(evaluations.get("eval/return_mean", ()), evaluations.get("step", ()), strict=True)
+    known = [(value, int(step)) for value, step in pairs if not math.isnan(value)]
+    return max(known, default=None)
+
+
+def _evaluations(evaluations: Table, run_dir: Path) -> str:
     if not evaluations:
         return _missing("The run ended before its first evaluation.")
     names = ["time" if name == "seconds" else name for name in evaluations]
@@ -150,7 +157,15 @@ def _evaluations(evaluations: Table) -> str:
         [_number(name, values[i]) for name, values in evaluations.items()]
         for i in range(len(evaluations["step"]))
     ]
-    return _table([name.removeprefix("eval/").replace("_", " ") for name in names], rows)
+    table = _table([name.removeprefix("eval/").replace("_", " ") for name in names], rows)
+    best = best_evaluation(evaluations)
+    if best is None or not (run_dir / "checkpoints/best.pt").is_file():
+        return table
+    sentence = (
+        f"The average policy's highest, {best[0]:,.1f} at step {best[1]:,}, is kept as checkpoints/best.pt; "
+        "to export that one: acer-export run=DIR checkpoint=best"
+    )
+    return f"<p>{_text(sentence)}</p>{table}"
 
 
 def _contract(task: dict[str, Any]) -> str:

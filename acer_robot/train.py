@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections import deque
 from dataclasses import dataclass, field
@@ -48,9 +49,23 @@ class Run:
     good: tuple[int, dict[str, Any]] = (0, {})
     """Environment step and state of the learner when all of its numbers were last seen to be finite."""
 
+    best: float = -math.inf
+    """Highest return of the average policy in an evaluation."""
+
     def mark_good(self) -> None:
         """Remember the learner's present state as one to go back to."""
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())
+
+    def keep_if_best(self, average_return: float) -> None:
+        """Checkpoint the learner as `best` if no evaluation had a higher return; of equals, the later one."""
+        if average_return >= self.best:
+            self.best = average_return
+            with self.watch.paused():
+                self.save("best", self.collector.env_steps, self.learner.checkpoint_state())
+
+    def save(self, name: str, step: int, state: dict[str, Any]) -> Path:
+        """Write checkpoints/<name>.pt of the run folder."""
+        return save_checkpoint(Path(self.config.run_dir), state, self.config, self.task.spec, step, name)
 
 
 def prepare(config: TrainConfig) -> Run:
@@ -99,7 +114,9 @@ def learn(run: Run, log: RunLogger) -> None:
                 )
                 run.mark_good()
             if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
-                log.log_evaluation(collector.env_steps, evaluate(run))
+                evaluation = evaluate(run)
+                log.log_evaluation(collector.env_steps, evaluation)
+                run.keep_if_best(evaluation["eval/return_mean"])
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
 
 
@@ -149,7 +166,7 @@ def train(config: TrainConfig) -> Path:
             raise
         finally:
             step, state = run.good
-            path = save_checkpoint(run_dir, state, config, run.task.spec, step)
+            path = run.save("latest", step, state)
             print(f"checkpoint of environment step {step:,}: {path}", flush=True)
             run.task.close()
             run.evaluation_task.close()
