@@ -44,9 +44,7 @@ VARIANTS = {
     ("acer", "num_envs=4 learner.learning_starts=10000"): "acer, long start",
     ("acer", _OF_2): "acer, 32 of 2",
     ("acer", f"{_OF_2} learner.deployed_alpha=null"): "acer, 32 of 2, theta_avg deployed",
-    ("acer_annealed", "learner.segments=16 learner.segment_length=8 learner.replay_ratio=128"): (
-        "acer_annealed, 16 of 8"
-    ),
+    ("acer_annealed", _OF_2): "acer_annealed, 32 of 2",
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
 
@@ -243,8 +241,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
         "*acer* has 16 segments of 8 steps in an update on Gymnasium's tasks; *32 of 2* has 32 of 2 steps there, as\n"
         "*acer* has on dm_control's; *long start* has four robots stepped together in place of sixteen, and 10,000\n"
-        "steps before the first update in place of 1,000. The other learners have 32 of 2: *acer_annealed* is\n"
-        "*acer, 32 of 2* up to 300,000 updates and has narrower noise after them; *acer_exploring* has\n"
+        "steps before the first update in place of 1,000. *acer_annealed* is *acer* up to 300,000 updates and has\n"
+        "narrower noise after them. The other learners have 32 of 2: *acer_exploring* has\n"
         "wider noise and a lower learning rate throughout; *acer_steady* is that with noise that narrows to\n"
         "*acer_annealed*'s from 100,000 to 400,000 updates, and *acer_settling* with two updates to a command and\n"
         "noise that narrows to the default's from 150,000 to 300,000.\n"

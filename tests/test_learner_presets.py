@@ -57,7 +57,7 @@ CHANGES = {
 }
 SEGMENTS = {"segments": 32, "segment_length": 2, "replay_ratio": 64}
 RECIPES = {
-    "acer_annealed": SEGMENTS | {"std_min_final": 0.1, "entropy_target_final": -2.0},
+    "acer_annealed": {"std_min_final": 0.1, "entropy_target_final": -2.0},
     "acer_exploring": SEGMENTS | {"lr": 1e-4, "entropy_target": 0.0},
     "acer_steady": SEGMENTS
     | {
