@@ -27,8 +27,8 @@ Phi = tuple[Tensor, Tensor]
 class Estimates:
     """What K critics say of the states x [..] and of M actions in each."""
 
-    features: Tensor
-    """Trunk features [K, .., h]."""
+    state_part: Tensor
+    """s(x) [K, .., width], which the advantages of all actions share; see `DuelingCritic`."""
     v: Tensor
     """V(x) [K, ..]."""
     q: Tensor
@@ -81,15 +81,15 @@ def estimate(critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions:
         sampled_actions: canonical samples of the current policy [n, .., d]; with n = 0, Q~ = V + A.
     """
     features = critic.features(x)
-    v = critic.value(features)
-    advantages = critic.advantage(features, torch.cat([actions, sampled_actions]))
+    v, state_part = critic.value(features), critic.state_part(features)
+    advantages = critic.advantage(state_part, torch.cat([actions, sampled_actions]))
     count, samples = actions.shape[0], sampled_actions.shape[0]
     of_actions, of_samples = advantages[:count], advantages[count:]
     v_each = v.expand_as(of_actions)
     if samples == 0:
-        return Estimates(features, v, v_each + of_actions)
+        return Estimates(state_part, v, v_each + of_actions)
     q = stochastic_dueling_q(v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape))
-    return Estimates(features, v, q)
+    return Estimates(state_part, v, q)
 
 
 def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
@@ -168,7 +168,7 @@ def action_gradient(
         pessimism: how the critics are combined.
     """
     # Only A depends on u; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
-    slopes = critic.advantage_gradient(estimates.features, actor.squash(u))
+    slopes = critic.advantage_gradient(estimates.state_part, actor.squash(u))
     in_action = (combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
     return in_action * squash_slopes(u, actor.squash_kind)[0]
 

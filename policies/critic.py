@@ -86,26 +86,31 @@ class DuelingCritic(nn.Module):
         value: Tensor = self.value_head(features.flatten(1, -2))
         return value.view(features.shape[:-1])
 
-    def advantage(self, features: Tensor, actions: Tensor) -> Tensor:
-        """Return A(x, a) [M, K, ..] of M canonical actions [M, .., d] per state, from features [K, .., h]."""
-        samples, states = actions.shape[0], features.shape[1:-1]
-        hidden = functional.relu(self._before_relu(features, actions))
+    def state_part(self, features: Tensor) -> Tensor:
+        """Return s(x) [K, .., width], what the features add to the advantage head's first layer."""
+        part: Tensor = self.advantage_state(features.flatten(1, -2))
+        return part.view(*features.shape[:-1], -1)
+
+    def advantage(self, state_part: Tensor, actions: Tensor) -> Tensor:
+        """Return A(x, a) [M, K, ..] of M canonical actions [M, .., d] per state, from s(x) [K, .., width]."""
+        samples, states = actions.shape[0], state_part.shape[1:-1]
+        hidden = functional.relu(self._before_relu(state_part, actions))
         flat: Tensor = self.advantage_head(hidden.flatten(1, -2))
         return flat.view(self.members, samples, *states).transpose(0, 1)
 
-    def advantage_gradient(self, features: Tensor, actions: Tensor) -> Tensor:
+    def advantage_gradient(self, state_part: Tensor, actions: Tensor) -> Tensor:
         """Return dA(x, a)/da [K, .., d] at one canonical action per state [.., d], without a graph.
 
         `A = w . relu(s(x) + W a) + b`, so `dA/da = W^T (w * [s(x) + W a > 0])`.
         """
         with torch.no_grad():
-            active = self._before_relu(features, actions.unsqueeze(0)).squeeze(1) > 0.0
+            active = self._before_relu(state_part, actions.unsqueeze(0)).squeeze(1) > 0.0
             weighted = active * self.advantage_head.weight.transpose(1, 2)
             gradient: Tensor = torch.matmul(weighted, self.advantage_action.transpose(1, 2))
         return gradient.view(self.members, *actions.shape)
 
-    def _before_relu(self, features: Tensor, actions: Tensor) -> Tensor:
+    def _before_relu(self, state_part: Tensor, actions: Tensor) -> Tensor:
         """Return s(x) + W a [K, M, N, width], the states flattened to N."""
-        from_state: Tensor = self.advantage_state(features.flatten(1, -2)).unsqueeze(1)
         from_action = torch.matmul(actions.reshape(-1, actions.shape[-1]), self.advantage_action)
-        return from_state + from_action.view(self.members, actions.shape[0], -1, from_action.shape[-1])
+        of_each = from_action.view(self.members, actions.shape[0], -1, from_action.shape[-1])
+        return state_part.flatten(1, -2).unsqueeze(1) + of_each
