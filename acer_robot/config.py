@@ -85,7 +85,7 @@ class LearnerConfig:
     """Initial (or fixed) standard deviation of the pre-squash Gaussian, in canonical units."""
     std_min: float = 0.3
     """Lower limit of a learned standard deviation, at first."""
-    std_min_final: float | None = None
+    std_min_final: float | None = 0.1
     """What that limit is annealed to, at a steady rate in log space; null: it stays."""
     std_max: float = 1.0
     """Upper limit of a learned standard deviation."""
@@ -113,7 +113,7 @@ class LearnerConfig:
     """Initial temperature: the weight of the entropy in g, where advantages have a root mean square of 1."""
     entropy_target: float | None = -1.0
     """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
-    entropy_target_final: float | None = None
+    entropy_target_final: float | None = -2.0
     """What that entropy is annealed to, at a steady rate; null: it stays."""
     annealing_start: int = 300_000
     """Updates before `std_min` and `entropy_target` begin to move to their final values."""

@@ -21,6 +21,7 @@ PAPER = {
     "squash": "clip",
     "learned_std": False,
     "std_init": 0.3,
+    "std_min_final": None,
     "mean_bound": None,
     "c": 5.0,
     "correction": "score",
@@ -38,6 +39,7 @@ PAPER = {
     "advantage_scaling": False,
     "pathwise": 0.0,
     "entropy_target": None,
+    "entropy_target_final": None,
     "segment_length": 50,
     "replay_ratio": 4.0,
     "poisson": True,
@@ -56,22 +58,19 @@ CHANGES = {
     "paper_no_truncation": {"c": math.inf, "correction": "none"},
 }
 SEGMENTS = {"segments": 32, "segment_length": 2, "replay_ratio": 64}
+NOISE = {"entropy_target": 0.0, "entropy_target_final": None, "std_min_final": None}
+EXPLORING = SEGMENTS | NOISE | {"lr": 1e-4}
 RECIPES = {
-    "acer_annealed": {"std_min_final": 0.1, "entropy_target_final": -2.0},
-    "acer_exploring": SEGMENTS | {"lr": 1e-4, "entropy_target": 0.0},
-    "acer_steady": SEGMENTS
+    "acer_exploring": EXPLORING,
+    "acer_steady": EXPLORING
     | {
-        "lr": 1e-4,
-        "entropy_target": 0.0,
         "std_min_final": 0.1,
         "entropy_target_final": -2.0,
         "annealing_start": 100_000,
         "annealing_updates": 300_000,
     },
-    "acer_settling": SEGMENTS
+    "acer_settling": EXPLORING
     | {
-        "lr": 1e-4,
-        "entropy_target": 0.0,
         "replay_ratio": 128,
         "entropy_target_final": -1.0,
         "annealing_start": 150_000,
@@ -111,8 +110,12 @@ def test_a_recipe_changes_what_it_names_and_nothing_else_whatever_the_task(name,
     assert preset(name, task) == preset("acer", task) | RECIPES[name]
 
 
-def test_the_annealed_recipe_keeps_its_noise_for_300_000_updates():
-    assert preset("acer_annealed")["annealing_start"] == 300_000
+@pytest.mark.parametrize("task", ["dmc/fish-swim", "halfcheetah"])
+def test_the_default_narrows_its_noise_after_300_000_updates(task):
+    narrow = {"std_min": 0.3, "std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}
+    fall = {"annealing_start": 300_000, "annealing_updates": 100_000}
+    settings = preset("acer", task)
+    assert {name: settings[name] for name in narrow | fall} == narrow | fall
 
 
 def test_a_baseline_without_a_q_refuses_what_needs_one():

@@ -17,6 +17,7 @@ from acer_robot.schedule import deployed_alpha_after, entropy_target_after, lr_a
 
 FALLING = {"std_min": 0.3, "std_min_final": 0.1, "annealing_start": 0, "annealing_updates": 4}
 TARGET = {"entropy_target": -1.0, "entropy_target_final": -2.0, "annealing_start": 1, "annealing_updates": 4}
+TARGET["std_min_final"] = None
 
 
 def narrowest(actor):
@@ -64,7 +65,8 @@ def test_the_entropy_target_moves_at_a_steady_rate_from_the_start_of_annealing_o
 
 def test_the_temperature_is_tuned_towards_the_annealed_target_and_in_a_restored_learner_too():
     """The gradient of log T is the surplus of entropy over the target, for both of the action's joints."""
-    plain, learner, other = small_learner(), small_learner(**TARGET), small_learner(**TARGET)
+    steady = TARGET | {"entropy_target_final": None}
+    plain, learner, other = small_learner(**steady), small_learner(**TARGET), small_learner(**TARGET)
     batch = random_batch(learner, length=3, segments=2, seed=0)
     for updates, expected in ((1, -1.0), (3, -1.5), (9, -2.0)):
         for each in (plain, learner):
