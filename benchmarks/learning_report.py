@@ -40,12 +40,15 @@ RESAMPLES = 5_000
 
 _OF_2 = "learner.segments=32 learner.segment_length=2 learner.replay_ratio=64"
 _WIDE = "learner.std_min_final=null learner.entropy_target_final=null"
+_LARGE = "learner.replay_ratio=64 learner.lr=6e-4 learner.entropy_target=-1"
 VARIANTS = {
     ("acer", "learner.deployed_alpha=null"): "acer, theta_avg deployed",
     ("acer", "num_envs=4 learner.learning_starts=10000"): "acer, long start",
     ("acer", _OF_2): "acer, 32 of 2",
     ("acer", f"{_OF_2} learner.deployed_alpha=null"): "acer, 32 of 2, theta_avg deployed",
     ("acer", f"{_OF_2} learner.deployed_alpha=null {_WIDE}"): "acer, 32 of 2, theta_avg deployed",
+    ("acer", _LARGE): "acer, lr 6e-4",
+    ("acer", f"{_LARGE} learner.deployed_alpha=null"): "acer, lr 6e-4, theta_avg deployed",
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
 
@@ -240,13 +243,14 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
         "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
         "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
-        "From 300,000 to 400,000 updates *acer*'s noise narrows, but for what has 32 of 2 and theta_avg deployed.\n"
-        "*acer* has 16 segments of 8 steps in an update on Gymnasium's tasks; *32 of 2* has 32 of 2 steps there, as\n"
-        "*acer* has on dm_control's; *long start* has four robots stepped together in place of sixteen, and 10,000\n"
-        "steps before the first update in place of 1,000. The other learners have 32 of 2: *acer_exploring* has\n"
-        "wider noise and a lower learning rate throughout; *acer_steady* is that with noise that narrows to the\n"
-        "last that *acer* has from 100,000 to 400,000 updates, and *acer_settling* with two updates to a command\n"
-        "and noise that narrows to the first that *acer* has from 150,000 to 300,000.\n"
+        "On Gymnasium's tasks *acer* has 16 segments of 8 steps in an update, and its noise narrows from 300,000 to\n"
+        "400,000 updates; *32 of 2* has 32 of 2 steps (and noise that stays, where theta_avg is deployed); *long\n"
+        "start* has four robots stepped together in place of sixteen, and 10,000 steps before the first update in\n"
+        "place of 1,000. On dm_control's *acer* has wider noise, a learning rate of 1e-4 in place of 6e-4 and two\n"
+        "updates of 32 of 2 to a command, and narrows its noise to what it begins with on Gymnasium's from 150,000\n"
+        "to 300,000 updates; *lr 6e-4* has that noise throughout, and one update to a command.\n"
+        "*acer_exploring* has the wider noise and the lower learning rate throughout and one update of 32 of 2;\n"
+        "*acer_steady* is that with noise that narrows from 100,000 to 400,000 updates.\n"
         "A score at a step is the mean over the evaluations in the last tenth before it.\n"
         "Tables give rliable's interquartile mean [its 95 % stratified\n"
         "bootstrap interval] (runs); three runs or fewer leave nothing to trim, and few runs make such intervals\n"
@@ -262,7 +266,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "thin: every run to its end.",
         "![by steps](learning_steps.png)\n\n![by seconds](learning_seconds.png)",
         "## Scores of every run\n\nEach row of learning.csv, those of other settings included. Former defaults are\n"
-        "written out as options; what a command calls *acer_annealed* is now *acer*.",
+        "written out as options; what commands call *acer_annealed*, and on\n"
+        "dm_control's tasks *acer_settling*, is now *acer*.",
         run_table(everything),
         f"## Runs\n\n{failures(rows)}\n\n{provenance(rows)}",
     ]

@@ -41,7 +41,7 @@ def test_a_familys_settings_yield_to_the_papers_and_to_the_command_line():
     assert composed_train("task=walker2d").learner.critics == 2
     assert all(composed_train(f"task={name}").learner.critics == 1 for name in TASKS if "/" in name)
     assert segments_of("task=walker2d") == (16, 8, 128)
-    assert segments_of("task=dmc/walker-walk") == (32, 2, 64)
+    assert segments_of("task=dmc/walker-walk") == (32, 2, 128)
     assert segments_of("task=dmc/walker-walk", "learner=paper") == (1, 50, 4)
     assert composed_train("task=dmc/walker-walk", "learner.critics=3").learner.critics == 3
     assert composed_train("task=dmc/walker-walk", "learner=paper").learner.pathwise == 0.0
