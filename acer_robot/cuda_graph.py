@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
@@ -59,9 +61,25 @@ class Recorded(Generic[Result]):
         torch.cuda.current_stream(noise.device).wait_stream(aside)
         self._state.copy_(before)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(noise.device), torch.cuda.graph(graph):
+        with collector_paused(), torch.cuda.device(noise.device), torch.cuda.graph(graph):
             result = self._function(*arguments)
         return _Recording(graph, inputs, result)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python from collecting garbage meanwhile.
+
+    A learner and its recording refer to each other, so that a dropped one is left to the collector; were it collected
+    during another recording, CUDA would refuse to destroy its graph and break that recording off.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _tensors(batch: Trajectory, noise: Tensor) -> list[Tensor]:

@@ -1,10 +1,14 @@
 """Which runs compile their update, and what is said where a compiler is missing."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from acer_robot.compiler import WORTH_COMPILING, choose_compiling
 from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.cuda_graph import collector_paused
 from acer_robot.errors import InputError
 from acer_robot.train import prepare
 
@@ -61,3 +65,36 @@ def test_a_compiler_that_cannot_trace_gradients_is_refused(monkeypatch):
     monkeypatch.setattr("torch._dynamo.config", object())
     with pytest.raises(InputError, match="upgrade torch or set"):
         choose_compiling(True, 1, CPU, 1)
+
+
+class _Cycle:
+    def __init__(self):
+        self.itself = self
+
+
+def test_no_garbage_is_collected_while_a_graph_is_recorded():
+    gc.collect()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(10**9)
+    try:
+        held = _Cycle()
+        seen = weakref.ref(held)
+        del held
+        with collector_paused():
+            gc.set_threshold(1)
+            kept = [[] for _ in range(10)]
+            assert seen() is not None
+        kept += [[] for _ in range(10)]
+        assert seen() is None
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def test_a_collector_that_was_off_stays_off():
+    gc.disable()
+    try:
+        with collector_paused():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from contextlib import contextmanager
 
 import pytest
@@ -87,6 +88,28 @@ def test_recording_leaves_the_state_as_it_was_and_every_call_reads_its_own_argum
         noise = torch.full((1,), float(seed), device="cuda", dtype=torch.float64)
         assert float(recorded(batch, noise)) == pytest.approx(expected)
     assert float(total) == 3.0
+
+
+def test_a_recording_outlives_that_another_becomes_garbage_meanwhile():
+    def function(batch, noise):
+        if torch.cuda.is_current_stream_capturing():
+            others.clear()
+            gc.set_threshold(1)
+            _ = [[] for _ in range(10)]  # enough for the collector to come, were it on
+        return batch.rewards.sum() + noise.sum()
+
+    others, thresholds = [], gc.get_threshold()
+    batch = moved_to(random_batch(small_learner(), 5, 2, 0), "cuda")
+    noise = torch.ones(1, device="cuda", dtype=torch.float64)
+    recorded = Recorded(function, torch.zeros(1, device="cuda", dtype=torch.float64))
+    gc.collect()
+    gc.set_threshold(10**9)  # what comes now stays among the youngest, which are looked through first
+    try:
+        others.append(small_learner("cuda", compile=True))
+        others[0].update(batch)
+        assert float(recorded(batch, noise)) == pytest.approx(float(batch.rewards.sum()) + 1.0)
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def test_a_run_on_cuda_hands_over_a_policy_for_the_cpu(tmp_path, monkeypatch, capsys):
