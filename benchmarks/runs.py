@@ -53,18 +53,24 @@ class Run:
     eval_every: int = field(default=20_000, compare=False)
     compiled: bool = field(default=False, compare=False)
     """Whether the learner's update is compiled; the peers have no such choice."""
+    threads: int = 1
+    until: float | None = None
+    """The return at which the run has what it is for and is ended: the first evaluation that reaches it is its last."""
 
     @property
     def key(self) -> Key:
         """What a row of this run has in results_table.KEY."""
-        return (self.task, self.learner, " ".join(self.overrides), str(self.seed), str(self.steps))
+        options = [*self.overrides]
+        options += [f"threads={self.threads}"] if self.threads > 1 else []
+        options += [f"until={self.until:g}"] if self.until is not None else []
+        return (self.task, self.learner, " ".join(options), str(self.seed), str(self.steps))
 
     @property
     def name(self) -> str:
         """A file name that no other run has."""
         words = [self.learner, self.task.replace("/", "."), f"seed{self.seed}", str(self.steps)]
-        if self.overrides:
-            words.append(hashlib.sha1(" ".join(self.overrides).encode()).hexdigest()[:8])
+        if options := self.key[2]:
+            words.append(hashlib.sha1(options.encode()).hexdigest()[:8])
         return "_".join(words)
 
     def arguments(self) -> list[str]:
@@ -72,10 +78,11 @@ class Run:
         if self.learner in PEERS:
             options = {"task": task_id(self.task), "steps": self.steps, "seed": self.seed}
             options["eval-every"] = self.eval_every
+            options |= {"threads": self.threads} if self.threads > 1 else {}
             pairs = [word for name, value in options.items() for word in (f"--{name}", str(value))]
             return ["benchmarks/peers.py", PEERS[self.learner], *pairs, *self.overrides]
         options = {"task": self.task, "learner": self.learner, "seed": self.seed, "steps": self.steps}
-        options |= {"eval_every": self.eval_every, "threads": 1, "wandb.mode": "disabled"}
+        options |= {"eval_every": self.eval_every, "threads": self.threads, "wandb.mode": "disabled"}
         options |= {"video": "false", "hand_over": "false"}
         options |= {"learner.compile": "true"} if self.compiled else {}
         return ["-m", "acer_robot.train", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
@@ -161,16 +168,23 @@ class Training:
                 stdout=claim,  # which keeps the claim for as long as the run lives, should this process be killed
                 stderr=errors,
                 cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": str(run.threads)},
             )
+
+    def reached(self) -> bool:
+        """Return whether an evaluation has reached what the run goes on until."""
+        goal = self.run.until
+        return goal is not None and any(
+            point.value >= goal for point in read_curve(self._folder / "eval.csv")
+        )
 
     def finish(self) -> str:
         """Append the row of a process that has ended; return how it went: "ok", or what went wrong.
 
         No row is written for a run that somebody stopped, or that was refused before it began.
         """
-        status, code = self._status(), self.process.returncode
-        if code in INTERRUPTS:
+        status, code = "ok" if self.reached() else self._status(), self.process.returncode
+        if code in INTERRUPTS and status != "ok":
             status = f"stopped from outside (exit status {code})"
         elif status == "ok" or any(self._folder.iterdir()):
             append_row(self._table, self._row(status))
@@ -211,13 +225,13 @@ class Training:
             "date": date.today().isoformat(),
             "task": run.task,
             "learner": run.learner,
-            "overrides": " ".join(run.overrides),
+            "overrides": run.key[2],
             "seed": str(run.seed),
             "steps": str(run.steps),
             "status": status,
             "curve": encode_curve(read_curve(self._folder / "eval.csv")),
             "load": f"{self._load:.1f} {os.getloadavg()[1]:.1f}",
-            "command": " ".join(["OMP_NUM_THREADS=1 python", *words]),
+            "command": " ".join([f"OMP_NUM_THREADS={run.threads} python", *words]),
             "revision": self._revision,
             "versions": versions(run.learner),
             "machine": f"{cpu_model()}, {len(os.sched_getaffinity(0))} cores",
@@ -245,6 +259,9 @@ def run_all(plan: Sequence[Run], table: Path, workers: int = 1) -> int:
             while waiting and len(active) < workers:
                 if (training := start(waiting.popleft(), table)) is not None:
                     active.append(training)
+            for training in active:
+                if training.process.poll() is None and training.reached():
+                    training.process.terminate()
             for training in [one for one in active if one.process.poll() is not None]:
                 active.remove(training)
                 status = training.finish()

@@ -1,0 +1,62 @@
+"""Runs that end at a score, and ACER beside its peer, in turn."""
+
+from __future__ import annotations
+
+import in_turn
+import pytest
+import runs
+from results_table import Point, decode_curve, encode_curve, read_rows
+from test_benchmarks_runs import Scripted, started
+
+from acer_robot.errors import InputError
+
+
+def test_a_run_ends_with_the_first_evaluation_that_reaches_what_it_goes_on_until(tmp_path):
+    names = [("endless", 1.0), ("ok", 1.5), ("killed", 1.5)]
+    plan = [Scripted(name, 0, tmp_path / "log", until) for name, until in names]
+    assert runs.run_all(plan, tmp_path / "table.csv") == 1  # the one that somebody else stopped
+    rows = read_rows(tmp_path / "table.csv")
+    assert [(row["learner"], row["overrides"], row["status"]) for row in rows] == [
+        ("endless", "until=1", "ok"),
+        ("ok", "until=1.5", "ok"),
+    ]
+    assert [len(decode_curve(row["curve"])) for row in rows] == [2, 2]
+    assert runs.run_all(plan[:2], tmp_path / "table.csv") == 0
+    assert len(started(tmp_path)) == 3
+
+
+def test_acer_and_its_peer_take_turns_with_the_same_threads():
+    plan = in_turn.plan("walker2d", 3188.0, [0, 1], threads=2)
+    assert [(run.seed, run.learner) for run in plan] == [
+        (0, "sb3_sac"),
+        (0, "acer"),
+        (1, "sb3_sac"),
+        (1, "acer"),
+    ]
+    assert plan[0].arguments()[-2:] == ["--threads", "2"]
+    assert {"threads=2", "learner.compile=true", "steps=300000"} <= set(plan[1].arguments())
+    assert plan[0].key[2] == plan[1].key[2] == "threads=2 until=3188"
+    assert len({run.name for run in [*plan, *in_turn.plan("walker2d", 3188.0, [0, 1], threads=1)]}) == 8
+
+
+def test_the_ratio_is_of_every_run_to_every_run():
+    def row(learner, seed, *points):
+        curve = encode_curve(Point(step, seconds, value) for step, seconds, value in points)
+        return {"learner": learner, "seed": str(seed), "load": "0.1 1.0", "curve": curve}
+
+    rows = [
+        row("sb3_sac", 0, (10, 50.0, 1.0), (20, 100.0, 9.0)),
+        row("sb3_sac", 1, (10, 50.0, 1.0), (20, 200.0, 2.0)),
+        row("acer", 0, (10, 30.0, 1.0), (20, 60.0, 8.0)),
+    ]
+    text = in_turn.summary(rows, 8.0)
+    assert "| sb3_sac | 1 | not in 200 (20 steps) | 0.1 1.0 |" in text
+    assert text.endswith("\nacer over sb3_sac: 0.45, from 0.30 to 0.60 (2 pairs)")
+    rows[-1] = row("acer", 0, (10, 30.0, 1.0))
+    assert in_turn.summary(rows, 8.0).endswith("never, from never to never (2 pairs)")
+
+
+def test_a_baseline_without_rows_has_no_score_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(in_turn, "LEARNING", tmp_path / "none.csv")
+    with pytest.raises(InputError):
+        in_turn.own_score("walker2d")
