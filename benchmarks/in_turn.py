@@ -19,7 +19,7 @@ from command_line import in_one_line, positive, whole
 from learning import EVAL_EVERY, GYMNASIUM
 from learning import TABLE as LEARNING
 from learning_report import BASELINE, BASELINE_STEPS, collect, scores, seconds_to, time_shown
-from results_table import Row, key_of, read_rows
+from results_table import Row, decode_curve, key_of, read_rows
 from runs import ROOT, Run, run_plan
 
 from acer_robot.errors import InputError
@@ -66,7 +66,8 @@ def summary(rows: Sequence[Row], score: float) -> str:
         for runs in of.values()
         for row in runs
     ]
-    theirs = [float(row["curve"].rpartition(";")[2].split(":")[1]) for row in of[BASELINE] if row["curve"]]
+    curves = [decode_curve(row["curve"]) for row in of[BASELINE]]
+    theirs = [curve[-1].seconds for curve in curves if curve]
     ratios = sorted(seconds_to(row, score) / seconds for row in of[OURS] for seconds in theirs)
     if ratios:
         low, middle, high = (

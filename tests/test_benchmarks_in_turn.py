@@ -5,7 +5,7 @@ from __future__ import annotations
 import in_turn
 import pytest
 import runs
-from results_table import Point, decode_curve, encode_curve, read_rows
+from results_table import COLUMNS, Point, append_row, decode_curve, encode_curve, read_rows
 from test_benchmarks_runs import Scripted, started
 
 from acer_robot.errors import InputError
@@ -56,7 +56,13 @@ def test_the_ratio_is_of_every_run_to_every_run():
     assert in_turn.summary(rows, 8.0).endswith("never, from never to never (2 pairs)")
 
 
-def test_a_baseline_without_rows_has_no_score_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(in_turn, "LEARNING", tmp_path / "none.csv")
-    with pytest.raises(InputError):
+def test_the_score_is_the_mean_of_the_baselines_runs_and_asked_for_where_there_is_none(tmp_path, monkeypatch):
+    table = tmp_path / "learning.csv"
+    monkeypatch.setattr(in_turn, "LEARNING", table)
+    for seed, value in (("0", 10.0), ("1", 30.0)):
+        row = dict.fromkeys(COLUMNS, "") | {"task": "halfcheetah", "learner": "sb3_sac", "status": "ok"}
+        curve = encode_curve([Point(290_000, 1.0, value), Point(300_000, 2.0, value)])
+        append_row(table, row | {"seed": seed, "steps": "300000", "curve": curve})
+    assert in_turn.own_score("halfcheetah") == 20
+    with pytest.raises(InputError, match="no sb3_sac on walker2d to 300,000 steps; give --score"):
         in_turn.own_score("walker2d")

@@ -105,11 +105,11 @@ def test_a_recipe_changes_what_it_names_and_nothing_else_whatever_the_task(name,
 
 def test_the_default_narrows_its_noise_late_and_on_dm_control_from_wider_noise():
     narrow = {"std_min": 0.3, "std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}
-    fall = {"annealing_start": 300_000, "annealing_updates": 100_000}
+    fall = {"annealing_start": 300_000, "annealing_updates": 100_000, "lr": 6e-4}
     settings = preset("acer", "halfcheetah")
     assert {name: settings[name] for name in narrow | fall} == narrow | fall
     narrow = {"std_min": 0.3, "std_min_final": None, "entropy_target": 0.0, "entropy_target_final": -1.0}
-    fall = {"annealing_start": 150_000, "annealing_updates": 150_000}
+    fall = {"annealing_start": 150_000, "annealing_updates": 150_000, "lr": 1e-4}
     settings = preset("acer", "dmc/fish-swim")
     assert {name: settings[name] for name in narrow | fall} == narrow | fall
 
