@@ -5,20 +5,23 @@
 Run it on an otherwise idle machine, whose cores each run has to itself. Of each seed SAC comes first and ACER after it;
 a run ends with the first evaluation that reaches the score, by default what SAC has at 300,000 environment steps in
 learning.csv (the mean over its seeds), or at 300,000 steps. Evaluation is not counted. Each run adds a row to
-benchmarks/results/in_turn.csv; what has a row is left alone. SAC needs the extra: pip install -e '.[benchmarks]'.
+benchmarks/results/in_turn.csv; what has a row is left alone. Of a run of SAC to 300,000 steps the seconds to its own
+score, the mean of its last tenth's evaluations, are printed too. SAC needs the extra: pip install -e '.[benchmarks]'.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from command_line import in_one_line, positive, whole
+from curves import grid
+from curves import score as score_at
 from learning import EVAL_EVERY, GYMNASIUM
 from learning import TABLE as LEARNING
-from learning_report import BASELINE, BASELINE_STEPS, collect, scores, seconds_to, time_shown
+from learning_report import BASELINE, BASELINE_STEPS, EVERY, collect, scores, seconds_to, time_shown
 from results_table import Row, decode_curve, key_of, read_rows
 from runs import ROOT, Run, run_plan
 
@@ -74,7 +77,21 @@ def summary(rows: Sequence[Row], score: float) -> str:
             f"{r:.2f}" if math.isfinite(r) else "never" for r in (ratios[0], median(ratios), ratios[-1])
         )
         lines.append(f"\n{OURS} over {BASELINE}: {middle}, from {low} to {high} ({len(ratios)} pairs)")
-    return "\n".join(lines)
+    return "\n".join([*lines, *to_own_score(of)])
+
+
+def to_own_score(of: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return of each baseline run that went to its end the score, and the seconds to it of both runs of its seed."""
+    lines = []
+    for row in of[BASELINE]:
+        curve = decode_curve(row["curve"])
+        if not curve or curve[-1].step < BASELINE_STEPS:
+            continue
+        own = score_at(row, grid(BASELINE_STEPS, EVERY))
+        beside = [other for other in of[OURS] if other["seed"] == row["seed"]]
+        seconds = [f"{run['learner']} {time_shown(run, own)}" for run in (row, *beside)]
+        lines.append(f"seconds to the {own:,.0f} of {BASELINE}'s seed {row['seed']}: {', '.join(seconds)}")
+    return lines
 
 
 def main() -> None:

@@ -39,11 +39,12 @@ def test_acer_and_its_peer_take_turns_with_the_same_threads():
     assert len({run.name for run in [*plan, *in_turn.plan("walker2d", 3188.0, [0, 1], threads=1)]}) == 8
 
 
-def test_the_ratio_is_of_every_run_to_every_run():
-    def row(learner, seed, *points):
-        curve = encode_curve(Point(step, seconds, value) for step, seconds, value in points)
-        return {"learner": learner, "seed": str(seed), "load": "0.1 1.0", "curve": curve}
+def row(learner, seed, *points):
+    curve = encode_curve(Point(step, seconds, value) for step, seconds, value in points)
+    return {"learner": learner, "seed": str(seed), "load": "0.1 1.0", "status": "ok", "curve": curve}
 
+
+def test_the_ratio_is_of_every_run_to_every_run():
     rows = [
         row("sb3_sac", 0, (10, 50.0, 1.0), (20, 100.0, 9.0)),
         row("sb3_sac", 1, (10, 50.0, 1.0), (20, 200.0, 2.0)),
@@ -54,6 +55,20 @@ def test_the_ratio_is_of_every_run_to_every_run():
     assert text.endswith("\nacer over sb3_sac: 0.45, from 0.30 to 0.60 (2 pairs)")
     rows[-1] = row("acer", 0, (10, 30.0, 1.0))
     assert in_turn.summary(rows, 8.0).endswith("never, from never to never (2 pairs)")
+
+
+def test_a_run_of_the_baseline_to_its_end_is_compared_by_its_own_score_as_well():
+    rows = [
+        row("sb3_sac", 0, (10, 80.0, 5.0), (270_000, 90.0, 6.0), (280_000, 95.0, 3.0), (300_000, 100.0, 3.0)),
+        row("sb3_sac", 1, (20_000, 50.0, 9.0)),
+        row("acer", 0, (10_000, 10.0, 3.0), (20_000, 20.0, 4.0)),
+        row("acer", 1, (10_000, 7.0, 9.0)),
+    ]
+    last = in_turn.summary(rows, 8.0).splitlines()[-1]
+    assert last == "seconds to the 4 of sb3_sac's seed 0: sb3_sac 80, acer 20"
+    assert "seed 1:" not in in_turn.summary(rows, 8.0)
+    rows[2] = row("acer", 0, (10_000, 10.0, 3.0))
+    assert in_turn.summary(rows, 8.0).endswith("acer not in 10 (10k steps)")
 
 
 def test_the_score_is_the_mean_of_the_baselines_runs_and_asked_for_where_there_is_none(tmp_path, monkeypatch):
