@@ -17,11 +17,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from command_line import in_one_line, positive, whole
-from curves import grid
-from curves import score as score_at
 from learning import EVAL_EVERY, GYMNASIUM
 from learning import TABLE as LEARNING
-from learning_report import BASELINE, BASELINE_STEPS, EVERY, collect, scores, seconds_to, time_shown
+from learning_report import BASELINE, BASELINE_STEPS, collect, scores, seconds_to, time_shown
 from results_table import Row, decode_curve, key_of, read_rows
 from runs import ROOT, Run, run_plan
 
@@ -87,7 +85,7 @@ def to_own_score(of: Mapping[str, Sequence[Row]]) -> list[str]:
         curve = decode_curve(row["curve"])
         if not curve or curve[-1].step < BASELINE_STEPS:
             continue
-        own = score_at(row, grid(BASELINE_STEPS, EVERY))
+        own = float(scores([row], BASELINE_STEPS)[0])
         beside = [other for other in of[OURS] if other["seed"] == row["seed"]]
         seconds = [f"{run['learner']} {time_shown(run, own)}" for run in (row, *beside)]
         lines.append(f"seconds to the {own:,.0f} of {BASELINE}'s seed {row['seed']}: {', '.join(seconds)}")

@@ -41,7 +41,8 @@ def test_acer_and_its_peer_take_turns_with_the_same_threads():
 
 def row(learner, seed, *points):
     curve = encode_curve(Point(step, seconds, value) for step, seconds, value in points)
-    return {"learner": learner, "seed": str(seed), "load": "0.1 1.0", "status": "ok", "curve": curve}
+    common = {"steps": "300000", "load": "0.1 1.0", "status": "ok"}
+    return {"learner": learner, "seed": str(seed), "curve": curve, **common}
 
 
 def test_the_ratio_is_of_every_run_to_every_run():
