@@ -19,6 +19,13 @@ def check_train(config: TrainConfig) -> None:
     for name in ("steps", "num_envs", "threads", "eval_every", "eval_episodes", "log_every"):
         check_range(name, getattr(config, name), 1)
     check_range("seed", config.seed, 0, MAX_SEED)
+    check_range("quiet_envs", config.quiet_envs, 0, config.num_envs)
+    check_range("quiet_noise", config.quiet_noise, 1e-3, 1.0)
+    if config.quiet_envs and config.learner.estimator == "a3c":
+        raise InputError(
+            f"quiet_envs={config.quiet_envs} makes their behaviour policy another than the learnt one, and "
+            "learner.estimator=a3c has no importance ratios to account for that; set quiet_envs=0"
+        )
     wandb_mode(config.wandb)
     _check_ranges(config.learner)
     _check_choices(config.learner)

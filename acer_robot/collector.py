@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from acer_robot.errors import NonFiniteError
 from acer_robot.policies.policy import Policy
@@ -13,13 +14,29 @@ from acer_robot.tasks import VectorTask
 from acer_robot.trajectory import Trajectory
 
 
+def quiet_noise_scale(num_envs: int, quiet_envs: int, quiet_noise: float) -> Tensor:
+    """Return [num_envs, 1]: `quiet_noise` in the last `quiet_envs` rows, 1 in all others."""
+    scale = torch.ones(num_envs, 1)
+    scale[num_envs - quiet_envs :] = quiet_noise
+    return scale
+
+
 class Collector:
     """One vector step at a time: sample from the policy, act, check, store, learn the observation statistics."""
 
     def __init__(
-        self, task: VectorTask, policy: Policy, replay: Replay, device: torch.device, seed: int
+        self,
+        task: VectorTask,
+        policy: Policy,
+        replay: Replay,
+        device: torch.device,
+        seed: int,
+        noise_scale: Tensor | None = None,
     ) -> None:
+        """Reset the task; `noise_scale` [num_envs, 1] multiplies the std that each environment acts with."""
         self.task, self.policy, self.replay, self.device = task, policy, replay, device
+        scale = torch.ones(task.num_envs, 1) if noise_scale is None else noise_scale
+        self._log_scale = scale.log().to(device)
         self.env_steps = 0
         """Environment steps so far, action repeat counted."""
         self.transitions = 0
@@ -39,6 +56,7 @@ class Collector:
         observations = torch.from_numpy(self._observations).to(self.device)
         self.policy.normalizer.update(observations)
         mean, log_std = self.policy(observations)
+        log_std = log_std + self._log_scale
         noise = torch.randn(mean.shape, generator=self._generator, device=self.device)
         actions = mean + log_std.exp() * noise
         canonical = self.policy.actor.squash(actions).cpu().numpy()

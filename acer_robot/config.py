@@ -181,6 +181,10 @@ class TrainConfig:
     stagger: bool = False
     """Whether their first episodes are cut off at steps spread evenly over the time limit, so that they do not all stay
     in the same part of an episode."""
+    quiet_envs: int = 0
+    """How many of them act with less noise, so that replay holds the states that a policy without noise gets to."""
+    quiet_noise: float = 0.2
+    """What the standard deviation of the behaviour policy is multiplied by in those."""
     threads: int = 1
     """Threads that torch may use."""
     eval_every: int = 10_000

@@ -14,7 +14,7 @@ import torch
 
 from acer_robot.checkpoint import save_checkpoint
 from acer_robot.checks import check_train, create_run_dir, select_device
-from acer_robot.collector import Collector
+from acer_robot.collector import Collector, quiet_noise_scale
 from acer_robot.command import run_command
 from acer_robot.compiler import choose_compiling
 from acer_robot.config import TrainConfig
@@ -84,7 +84,8 @@ def prepare(config: TrainConfig) -> Run:
     # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
     room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
     replay = Replay(room, config.num_envs, *sizes, options.segment_length, device, config.seed)
-    collector = Collector(task, learner.policy, replay, device, config.seed)
+    noise_scale = quiet_noise_scale(config.num_envs, config.quiet_envs, config.quiet_noise)
+    collector = Collector(task, learner.policy, replay, device, config.seed, noise_scale)
     if config.stagger:
         task.stagger()
     run = Run(config, device, task, evaluation_task, learner, replay, collector)
