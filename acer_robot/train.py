@@ -56,11 +56,12 @@ class Run:
         """Remember the learner's present state as one to go back to."""
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())
 
-    def keep_if_best(self, average_return: float) -> None:
-        """Checkpoint the learner as `best` if no evaluation had a higher return; of equals, the later one."""
-        if average_return >= self.best:
-            self.best = average_return
-            with self.watch.paused():
+    def checkpoint(self, average_return: float) -> None:
+        """Write `latest`, which a killed run is left with, and `best` if no evaluation had a higher return."""
+        with self.watch.paused():
+            self.save("latest", *self.good)
+            if average_return >= self.best:
+                self.best = average_return
                 self.save("best", self.collector.env_steps, self.learner.checkpoint_state())
 
     def save(self, name: str, step: int, state: dict[str, Any]) -> Path:
@@ -117,7 +118,7 @@ def learn(run: Run, log: RunLogger) -> None:
             if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
                 evaluation = evaluate(run)
                 log.log_evaluation(collector.env_steps, evaluation)
-                run.keep_if_best(evaluation["eval/return_mean"])
+                run.checkpoint(evaluation["eval/return_mean"])
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
 
 

@@ -59,6 +59,21 @@ def test_the_best_evaluation_of_equals_the_later_is_kept_and_exported(falling_ru
     assert returns[0] != returns[1]
 
 
+def test_a_run_that_is_killed_is_left_with_the_state_of_its_last_evaluation(tmp_path, monkeypatch, capsys):
+    folder, found = tmp_path / "run", []
+    real = train.evaluate
+
+    def noting(run):
+        there = (folder / "checkpoints/latest.pt").is_file()
+        found.append(read_checkpoint(folder)["steps"] if there else None)
+        return real(run)
+
+    monkeypatch.setattr(train, "evaluate", noting)
+    call(monkeypatch, train.main, f"run_dir={folder}", *TINY, "log_every=50", "hand_over=false")
+    assert found == [None, 100, 200, 300]
+    assert read_checkpoint(folder)["steps"] == 400
+
+
 def test_the_report_names_the_best_evaluation_where_its_checkpoint_is(falling_run):
     folder, _ = falling_run
     sentence = "The average policy&#x27;s highest, 30.0 at step 300, is kept as checkpoints/best.pt"
