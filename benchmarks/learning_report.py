@@ -47,6 +47,7 @@ VARIANTS = {
     ("acer", _OF_2): "acer, 32 of 2",
     ("acer", f"{_OF_2} learner.deployed_alpha=null"): "acer, 32 of 2, theta_avg deployed",
     ("acer", f"{_OF_2} learner.deployed_alpha=null {_WIDE}"): "acer, 32 of 2, theta_avg deployed",
+    ("acer", "quiet_envs=4 quiet_noise=0.2"): "acer, quiet",
     ("acer", _LARGE): "acer, lr 6e-4",
     ("acer", f"{_LARGE} learner.deployed_alpha=null"): "acer, lr 6e-4, theta_avg deployed",
 }
@@ -246,7 +247,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "On Gymnasium's tasks *acer* has 16 segments of 8 steps in an update, and its noise narrows from 300,000 to\n"
         "400,000 updates; *32 of 2* has 32 of 2 steps (and noise that stays, where theta_avg is deployed); *long\n"
         "start* has four robots stepped together in place of sixteen, and 10,000 steps before the first update in\n"
-        "place of 1,000. On dm_control's *acer* has wider noise, a learning rate of 1e-4 in place of 6e-4 and two\n"
+        "place of 1,000; in *quiet* four of the sixteen act with a fifth of the standard deviation.\n"
+        "On dm_control's *acer* has wider noise, a learning rate of 1e-4 in place of 6e-4 and two\n"
         "updates of 32 of 2 to a command, and narrows its noise to what it begins with on Gymnasium's from 150,000\n"
         "to 300,000 updates; *lr 6e-4* has that noise throughout, and one update to a command.\n"
         "*acer_exploring* has the wider noise and the lower learning rate throughout and one update of 32 of 2;\n"
