@@ -31,12 +31,11 @@ class Collector:
         replay: Replay,
         device: torch.device,
         seed: int,
-        noise_scale: Tensor | None = None,
+        noise_scale: Tensor | float = 1.0,
     ) -> None:
         """Reset the task; `noise_scale` [num_envs, 1] multiplies the std that each environment acts with."""
         self.task, self.policy, self.replay, self.device = task, policy, replay, device
-        scale = torch.ones(task.num_envs, 1) if noise_scale is None else noise_scale
-        self._log_scale = scale.log().to(device)
+        self._log_scale = torch.as_tensor(noise_scale).log().to(device)
         self.env_steps = 0
         """Environment steps so far, action repeat counted."""
         self.transitions = 0

@@ -57,7 +57,7 @@ class Run:
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())
 
     def checkpoint(self, average_return: float) -> None:
-        """Write `latest`, which a killed run is left with, and `best` if no evaluation had a higher return."""
+        """Write `latest`, the last good state, for a run that is killed, and `best` if no evaluation was higher."""
         with self.watch.paused():
             self.save("latest", *self.good)
             if average_return >= self.best:
