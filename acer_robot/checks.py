@@ -21,6 +21,7 @@ def check_train(config: TrainConfig) -> None:
     check_range("seed", config.seed, 0, MAX_SEED)
     check_range("quiet_envs", config.quiet_envs, 0, config.num_envs)
     check_range("quiet_noise", config.quiet_noise, 1e-3, 1.0)
+    check_range("quiet_start", config.quiet_start, 0)
     if config.quiet_envs and config.learner.estimator == "a3c":
         raise InputError(
             f"quiet_envs={config.quiet_envs} makes their behaviour policy another than the learnt one, and "

@@ -32,10 +32,13 @@ class Collector:
         device: torch.device,
         seed: int,
         noise_scale: Tensor | float = 1.0,
+        noise_scale_start: int = 0,
     ) -> None:
-        """Reset the task; `noise_scale` [num_envs, 1] multiplies the std that each environment acts with."""
+        """Reset the task; `noise_scale` [num_envs, 1] multiplies the std that each environment acts with, from
+        environment step `noise_scale_start` on."""
         self.task, self.policy, self.replay, self.device = task, policy, replay, device
         self._log_scale = torch.as_tensor(noise_scale).log().to(device)
+        self._scale_start = noise_scale_start
         self.env_steps = 0
         """Environment steps so far, action repeat counted."""
         self.transitions = 0
@@ -55,7 +58,8 @@ class Collector:
         observations = torch.from_numpy(self._observations).to(self.device)
         self.policy.normalizer.update(observations)
         mean, log_std = self.policy(observations)
-        log_std = log_std + self._log_scale
+        if self.env_steps >= self._scale_start:
+            log_std = log_std + self._log_scale
         noise = torch.randn(mean.shape, generator=self._generator, device=self.device)
         actions = mean + log_std.exp() * noise
         canonical = self.policy.actor.squash(actions).cpu().numpy()

@@ -185,6 +185,8 @@ class TrainConfig:
     """How many of them act with less noise, so that replay holds the states that a policy without noise gets to."""
     quiet_noise: float = 0.2
     """What the standard deviation of the behaviour policy is multiplied by in those."""
+    quiet_start: int = 0
+    """Environment step from which they do; before it they explore as all others."""
     threads: int = 1
     """Threads that torch may use."""
     eval_every: int = 10_000

@@ -86,7 +86,7 @@ def prepare(config: TrainConfig) -> Run:
     room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
     replay = Replay(room, config.num_envs, *sizes, options.segment_length, device, config.seed)
     noise_scale = quiet_noise_scale(config.num_envs, config.quiet_envs, config.quiet_noise)
-    collector = Collector(task, learner.policy, replay, device, config.seed, noise_scale)
+    collector = Collector(task, learner.policy, replay, device, config.seed, noise_scale, config.quiet_start)
     if config.stagger:
         task.stagger()
     run = Run(config, device, task, evaluation_task, learner, replay, collector)

@@ -126,18 +126,21 @@ def test_a_staggered_run_has_episodes_of_every_age(tmp_path):
     run.evaluation_task.close()
 
 
-def first_step(folder, **options):
-    """Return what replay holds [1, 4, ..] of the first step of four environments, always of the same draw."""
+def first_steps(folder, steps=1, **options):
+    """Return what replay holds [1, 4, ..] of each of the first steps of four environments, always of the same draws."""
     task, learner = TaskConfig("gymnasium", "Pendulum-v1"), LearnerConfig(segment_length=1)
     run = prepare(TrainConfig(task, learner, run_dir=str(folder / "run"), num_envs=4, **options))
-    run.collector.step()
+    held = []
+    for _ in range(steps):
+        run.collector.step()
+        held.append(run.replay.latest(0, 4))
     run.task.close()
     run.evaluation_task.close()
-    return run.replay.latest(0, 4)
+    return held
 
 
 def test_quiet_environments_act_with_less_noise_and_replay_holds_the_density_they_acted_with(tmp_path):
-    usual, quiet = first_step(tmp_path), first_step(tmp_path, quiet_envs=1, quiet_noise=0.25)
+    (usual,), (quiet,) = first_steps(tmp_path), first_steps(tmp_path, quiet_envs=1, quiet_noise=0.25)
     scale = torch.tensor([1.0, 1.0, 1.0, 0.25]).reshape(1, 4, 1)
     torch.testing.assert_close(quiet.behaviour_mean, usual.behaviour_mean)
     torch.testing.assert_close(quiet.behaviour_log_std.exp(), scale * usual.behaviour_log_std.exp())
@@ -146,8 +149,25 @@ def test_quiet_environments_act_with_less_noise_and_replay_holds_the_density_the
     torch.testing.assert_close(quiet.actions - quiet.behaviour_mean, scale * noise)
 
 
+def test_quiet_environments_explore_as_all_others_up_to_their_start(tmp_path):
+    usual = first_steps(tmp_path, steps=3)
+    quiet = first_steps(tmp_path, steps=3, quiet_envs=1, quiet_noise=0.25, quiet_start=8)
+    for step in range(2):
+        torch.testing.assert_close(quiet[step].actions, usual[step].actions)
+    scale = torch.tensor([1.0, 1.0, 1.0, 0.25]).reshape(1, 4, 1)
+    torch.testing.assert_close(quiet[2].behaviour_log_std.exp(), scale * usual[2].behaviour_log_std.exp())
+
+
 @pytest.mark.parametrize(
-    "option", ["quiet_envs=-1", "quiet_envs=17", "quiet_noise=0", "quiet_noise=1.5", "quiet_noise=nan"]
+    "option",
+    [
+        "quiet_start=-1",
+        "quiet_envs=-1",
+        "quiet_envs=17",
+        "quiet_noise=0",
+        "quiet_noise=1.5",
+        "quiet_noise=nan",
+    ],
 )
 def test_a_number_of_quiet_environments_or_their_noise_that_cannot_be_is_refused_by_name(option):
     with pytest.raises(InputError, match=rf"{option.split('=')[0]}=.* out of range"):
