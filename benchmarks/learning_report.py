@@ -48,6 +48,7 @@ VARIANTS = {
     ("acer", f"{_OF_2} learner.deployed_alpha=null"): "acer, 32 of 2, theta_avg deployed",
     ("acer", f"{_OF_2} learner.deployed_alpha=null {_WIDE}"): "acer, 32 of 2, theta_avg deployed",
     ("acer", "quiet_envs=4 quiet_noise=0.2"): "acer, quiet",
+    ("acer", "quiet_envs=4 quiet_noise=0.2 quiet_start=300000"): "acer, quiet late",
     ("acer", _LARGE): "acer, lr 6e-4",
     ("acer", f"{_LARGE} learner.deployed_alpha=null"): "acer, lr 6e-4, theta_avg deployed",
 }
@@ -247,16 +248,16 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "On Gymnasium's tasks *acer* has 16 segments of 8 steps in an update, and its noise narrows from 300,000 to\n"
         "400,000 updates; *32 of 2* has 32 of 2 steps (and noise that stays, where theta_avg is deployed); *long\n"
         "start* has four robots stepped together in place of sixteen, and 10,000 steps before the first update in\n"
-        "place of 1,000; in *quiet* four of the sixteen act with a fifth of the standard deviation.\n"
-        "On dm_control's *acer* has wider noise, a learning rate of 1e-4 in place of 6e-4 and two\n"
-        "updates of 32 of 2 to a command, and narrows its noise to what it begins with on Gymnasium's from 150,000\n"
-        "to 300,000 updates; *lr 6e-4* has that noise throughout, and one update to a command.\n"
+        "place of 1,000; in *quiet* four of the sixteen act with a fifth of the standard deviation, in *quiet late*\n"
+        "from 300,000 steps on. On dm_control's *acer* has wider noise, a learning rate of 1e-4 in place of 6e-4 and\n"
+        "two updates of 32 of 2 to a command, and narrows its noise to what it begins with on Gymnasium's from\n"
+        "150,000 to 300,000 updates; *lr 6e-4* has that noise throughout, and one update to a command.\n"
         "*acer_exploring* has the wider noise and the lower learning rate throughout and one update of 32 of 2;\n"
         "*acer_steady* is that with noise that narrows from 100,000 to 400,000 updates.\n"
         "A score at a step is the mean over the evaluations in the last tenth before it.\n"
-        "Tables give rliable's interquartile mean [its 95 % stratified\n"
-        "bootstrap interval] (runs); three runs or fewer leave nothing to trim, and few runs make such intervals\n"
-        f"too narrow. *Public SAC* was not run here:\n{PUBLIC_SOURCE}.",
+        "Tables give rliable's interquartile mean [its 95 % stratified bootstrap interval] (runs); three runs or\n"
+        "fewer leave nothing to trim, and few make intervals too narrow. *Public SAC* was not run here:\n"
+        f"{PUBLIC_SOURCE}.",
         "## Each task, by environment steps",
         *each,
         "## Over tasks",
