@@ -269,8 +269,7 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "thin: every run to its end.",
         "![by steps](learning_steps.png)\n\n![by seconds](learning_seconds.png)",
         "## Scores of every run\n\nEach row of learning.csv, those of other settings included. Former defaults are\n"
-        "written out as options; what commands call *acer_annealed*, and on\n"
-        "dm_control's tasks *acer_settling*, is now *acer*.",
+        "written out as options; what commands call *acer_annealed*, or *acer_settling* on dm_control, is now *acer*.",
         run_table(everything),
         f"## Runs\n\n{failures(rows)}\n\n{provenance(rows)}",
     ]
