@@ -34,7 +34,11 @@ class Collector:
         noise_scale: Tensor | float = 1.0,
         noise_scale_start: int = 0,
     ) -> None:
-        """Reset the task; `noise_scale` [num_envs, 1] multiplies each environment's std from `noise_scale_start` on."""
+        """Reset the task.
+
+        `noise_scale` [num_envs, 1] multiplies the std that each environment acts with, from environment step
+        `noise_scale_start` on.
+        """
         self.task, self.policy, self.replay, self.device = task, policy, replay, device
         self._log_scale = torch.as_tensor(noise_scale).log().to(device)
         self._scale_start = noise_scale_start
