@@ -1,58 +1,33 @@
-"""The report of benchmarks/learning.py: interquartile means by steps, seconds to a score, and learning curves."""
+"""The report of benchmarks/learning.py: interquartile means by steps, seconds to a score, falls, and every run."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from curves import (
-    FloatArray,
-    colors_of,
-    draw,
-    failures,
-    grid,
-    legend_above,
-    markdown,
-    provenance,
-    returns_at,
-    score,
-    seconds_at,
+from curves import FloatArray, failures, markdown, provenance
+from learning_pictures import picture
+from learning_rows import (
+    BASELINE,
+    BASELINE_STEPS,
+    BUDGETS,
+    FALLS,
+    FALLS_FROM,
+    GOALS,
+    Found,
+    collect,
+    fallen,
+    scores,
+    time_shown,
 )
-from matplotlib.figure import Figure
 from public_scores import PUBLIC, PUBLIC_SOURCE
-from results_table import Point, Row, decode_curve
+from results_table import Row
 
 from acer_robot.charts import steps_label
-from acer_robot.errors import InputError
 
-Found = dict[str, dict[str, list[Row]]]
-"""Task -> learner -> rows, the longest of each seed."""
-
-EVERY = 10_000
-BUDGETS = (100_000, 200_000, 300_000, 500_000, 1_000_000)
-BASELINE, BASELINE_STEPS = "sb3_sac", 300_000
-GOALS = {"halfcheetah": 5_000.0}
-"""Returns whose time is told beside that of the baseline's own score."""
 RESAMPLES = 5_000
-
-_OF_2 = "learner.segments=32 learner.segment_length=2 learner.replay_ratio=64"
-_WIDE = "learner.std_min_final=null learner.entropy_target_final=null"
-_LARGE = "learner.replay_ratio=64 learner.lr=6e-4 learner.entropy_target=-1"
-VARIANTS = {
-    ("acer", "learner.deployed_alpha=null"): "acer, theta_avg deployed",
-    ("acer", "num_envs=4 learner.learning_starts=10000"): "acer, long start",
-    ("acer", _OF_2): "acer, 32 of 2",
-    ("acer", f"{_OF_2} learner.deployed_alpha=null"): "acer, 32 of 2, theta_avg deployed",
-    ("acer", f"{_OF_2} learner.deployed_alpha=null {_WIDE}"): "acer, 32 of 2, theta_avg deployed",
-    ("acer", "quiet_envs=4 quiet_noise=0.2"): "acer, quiet",
-    ("acer", "quiet_envs=4 quiet_noise=0.2 quiet_start=300000"): "acer, quiet late",
-    ("acer", _LARGE): "acer, lr 6e-4",
-    ("acer", f"{_LARGE} learner.deployed_alpha=null"): "acer, lr 6e-4, theta_avg deployed",
-}
-"""Learners with overrides whose rows the report has too, and what it calls them."""
 
 
 @dataclass(frozen=True)
@@ -62,30 +37,6 @@ class Family:
     title: str
     tasks: tuple[str, ...]
     scales: tuple[float, ...]
-
-
-def collect(rows: Sequence[Row], order: Sequence[str]) -> Found:
-    """Return the rows without overrides and of VARIANTS, the longest run of each seed, tasks in `order`.
-
-    Raises:
-        InputError: if there is none.
-    """
-    longest: dict[tuple[str, str, str], Row] = {}
-    for row in sorted(rows, key=lambda row: -int(row["steps"])):
-        name = VARIANTS.get((row["learner"], row["overrides"])) if row["overrides"] else row["learner"]
-        if name is not None:
-            longest.setdefault((row["task"], name, row["seed"]), row)
-    if not longest:
-        raise InputError("learning.csv has no run yet; do `run` first")
-    found: Found = {}
-    for task, learner, seed in sorted(longest, key=lambda key: (*order, key[0]).index(key[0])):
-        found.setdefault(task, {}).setdefault(learner, []).append(longest[task, learner, seed])
-    return found
-
-
-def scores(rows: Sequence[Row], steps: int) -> FloatArray:
-    """Return the score at `steps` of every run that was meant to go that far."""
-    return np.array([score(row, grid(steps, EVERY)) for row in rows if int(row["steps"]) >= steps])
 
 
 def interquartile_mean(values: FloatArray) -> tuple[float, float, float]:
@@ -154,20 +105,6 @@ def run_table(rows: Sequence[Row]) -> str:
     return markdown(header, lines)
 
 
-def seconds_to(row: Row, goal: float) -> float:
-    """Return the seconds of learning after which an evaluation first reached `goal`; infinity if none did."""
-    return next((point.seconds for point in decode_curve(row["curve"]) if point.value >= goal), math.inf)
-
-
-def time_shown(row: Row, goal: float) -> str:
-    """Return the seconds to `goal`, or for how many steps and seconds the run did not reach it."""
-    seconds = seconds_to(row, goal)
-    if math.isfinite(seconds):
-        return f"{seconds:.0f}"
-    last = max(decode_curve(row["curve"]), key=lambda point: point.step, default=Point(0, 0.0, 0.0))
-    return f"not in {last.seconds:.0f} ({steps_label(last.step)} steps)"
-
-
 def time_table(found: Found, names: Sequence[str]) -> str:
     """Return for every task with the baseline the seconds that each learner's runs took to its score."""
     lines = []
@@ -182,48 +119,18 @@ def time_table(found: Found, names: Sequence[str]) -> str:
     return markdown(("task", "return to reach", "learner", "seconds of learning, one a seed"), lines)
 
 
-def curve(rows: Sequence[Row], by_seconds: bool) -> tuple[FloatArray, FloatArray]:
-    """Return x and the returns [seeds, n] up to the shortest run; x are steps, or mean seconds at those steps."""
-    steps = grid(min(int(row["steps"]) for row in rows), EVERY)
-    values = np.array([returns_at(row, steps) for row in rows])
-    if not by_seconds:
-        return steps, values
-    ended = [row for row in rows if row["status"] == "ok"] or rows
-    seconds = np.array([seconds_at(row, steps) for row in ended]).mean(axis=0)
-    kept = np.isfinite(seconds)
-    return seconds[kept], values[:, kept]
-
-
-def picture(found: Found, names: Sequence[str], by_seconds: bool) -> Figure:
-    """Draw the learning curves, one panel a task."""
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
-    figure = Figure(figsize=(3.9 * columns + 0.4, 3.0 * rows + 0.7), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    colors = colors_of(names)
-    for axes, (task, learners) in zip(panels, found.items(), strict=False):
-        draw(axes, {name: curve(learners[name], by_seconds) for name in names if name in learners}, colors)
+def fall_table(found: Found, names: Sequence[str]) -> str:
+    """Return for the tasks of FALLS how many evaluations of every run are below the task's limit."""
+    lines = []
+    for task, learners in ((task, found[task]) for task in found if task in FALLS):
         for name in (name for name in names if name in learners):
-            for row in learners[name]:
-                points = decode_curve(row["curve"])
-                x = [point.seconds if by_seconds else point.step for point in points]
-                axes.plot(x, [point.value for point in points], color=colors[name], lw=0.6, alpha=0.5)
-        end = axes.dataLim.x1
-        public = {x: y for x, y in PUBLIC.get(task, {}).items() if x <= end and not by_seconds}
-        if public:
-            axes.plot(list(public), list(public.values()), "kx", ms=6, label="public SAC")
-        axes.set_title(task, fontsize=10, loc="left")
-        axes.set_xlim(left=0)
-        if not by_seconds:
-            axes.xaxis.set_major_formatter(lambda value, _: steps_label(value))
-    for axes in panels[len(found) :]:
-        axes.set_visible(False)
-    legend_above(figure)
-    figure.supxlabel(
-        "seconds of learning" if by_seconds else "environment steps (action repeat counted)", fontsize=9
-    )
-    figure.supylabel("return", fontsize=9)
-    return figure
+            for row in sorted(learners[name], key=lambda row: int(row["seed"])):
+                cells = [fallen(row, FALLS[task], first) for first in FALLS_FROM]
+                lines.append([task, f"{FALLS[task]:.0f}", name, row["seed"], *cells])
+    header = (
+        "task", "below", "learner", "seed", *(f"from {steps_label(first)} on" for first in FALLS_FROM)
+    )  # fmt: skip
+    return markdown(header, lines)
 
 
 def families(found: Found, gymnasium: tuple[str, ...], dm_control: tuple[str, ...]) -> list[Family]:
@@ -265,6 +172,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "## Seconds to a score\n\nUntil the first evaluation that reached it. Evaluation is not counted; what else ran "
         "on the machine is\n(see the load averages), so compare only runs that were made in turn.",
         time_table(found, names),
+        "## Falls\n\nEvaluations below a return that the run had reached before: how many of those from a step on.",
+        fall_table(found, names),
         "## Learning curves\n\nMean over seeds as far as all of them went, with a band of one standard error;\n"
         "thin: every run to its end.",
         "![by steps](learning_steps.png)\n\n![by seconds](learning_seconds.png)",

@@ -6,7 +6,9 @@ import math
 
 import curves
 import learning
+import learning_pictures
 import learning_report
+import learning_rows
 import numpy as np
 import paper
 import paper_report
@@ -167,31 +169,38 @@ def test_a_report_without_runs_says_so(tmp_path):
 def test_of_a_seeds_runs_the_longest_counts_and_shorter_budgets_are_read_off_it():
     short = row("halfcheetah", "acer", 0, 100_000, [1.0] * 10, every=10_000)
     long = row("halfcheetah", "acer", 0, 300_000, [float(i) for i in range(1, 31)], every=10_000)
-    found = learning_report.collect([short, long], learning.GYMNASIUM)
+    found = learning_rows.collect([short, long], learning.GYMNASIUM)
     assert found == {"halfcheetah": {"acer": [long]}}
     assert paper_report.collect([short, long], 100_000, UNTRAINED, paper.TASKS) == found
     tried = long | {"overrides": "learner.lr=1"}
     variant = long | {"overrides": "learner.deployed_alpha=null"}
     of_another = variant | {"learner": "acer_steady"}
-    found = learning_report.collect([of_another, short, long, tried, variant], learning.GYMNASIUM)
+    found = learning_rows.collect([of_another, short, long, tried, variant], learning.GYMNASIUM)
     assert found == {"halfcheetah": {"acer": [long], "acer, theta_avg deployed": [variant]}}
-    assert learning_report.scores([long], 100_000).tolist() == [9.5]
-    assert learning_report.scores([long], 300_000).tolist() == [28.5]
-    assert learning_report.scores([long], 500_000).tolist() == []
+    assert learning_rows.scores([long], 100_000).tolist() == [9.5]
+    assert learning_rows.scores([long], 300_000).tolist() == [28.5]
+    assert learning_rows.scores([long], 500_000).tolist() == []
 
 
 def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
     run = row("halfcheetah", "acer", 0, 50_000, [1.0, 5.0, 3.0, 6.0], every=10_000)
-    assert [learning_report.seconds_to(run, goal) for goal in (5.0, 5.5)] == [2.0, 4.0]
-    assert learning_report.seconds_to(run, 7.0) == math.inf
-    shown = [learning_report.time_shown(run, goal) for goal in (5.0, 7.0)]
+    assert [learning_rows.seconds_to(run, goal) for goal in (5.0, 5.5)] == [2.0, 4.0]
+    assert learning_rows.seconds_to(run, 7.0) == math.inf
+    shown = [learning_rows.time_shown(run, goal) for goal in (5.0, 7.0)]
     assert shown == ["2", "not in 4 (40k steps)"]
+
+
+def test_falls_are_the_evaluations_below_a_limit_from_a_step_on():
+    run = row("walker2d", "acer", 0, 50_000, [1.0, 5.0, 3.0, 4.0, 6.0], every=10_000)
+    assert learning_rows.fallen(run, 4.0, 10_000) == "1 of 4 (lowest 3)"  # it had yet to learn at 10,000
+    assert learning_rows.fallen(run, 4.0, 40_000) == "0 of 2 (lowest 4)"
+    assert learning_rows.fallen(run, 7.0, 10_000) == ""
 
 
 def test_a_picture_has_a_curve_of_every_learner_however_many_there_are():
     names = [f"learner {i}" for i in range(len(curves.COLORS) + 2)]
     found = {"halfcheetah": {name: [row("halfcheetah", name, 0, 60_000, [1.0, 2.0, 3.0])] for name in names}}
-    drawn = learning_report.picture(found, names, by_seconds=False).axes[0].get_legend_handles_labels()
+    drawn = learning_pictures.picture(found, names, by_seconds=False).axes[0].get_legend_handles_labels()
     assert set(names) <= set(drawn[1])
     assert len(set(curves.colors_of(names[:12]).values())) == 12
 
@@ -202,7 +211,7 @@ def test_a_command_that_lacks_its_rows_override_gets_it_and_no_other_twice():
     assert "```\npython train learner.c=2 learner.lr=1\n```" in text
 
 
-def test_the_learning_report_follows_from_the_rows(tmp_path):
+def test_the_learning_report_follows_from_the_rows(tmp_path, monkeypatch):
     pytest.importorskip("rliable", reason="in the extra `benchmarks`")
     speeds = {"acer": 30.0, "sb3_sac": 10.0}
     made = [
@@ -214,12 +223,14 @@ def test_the_learning_report_follows_from_the_rows(tmp_path):
     made.append(
         row("walker2d", "acer", 7, 100_000, [4.0] * 8 + [6.0, 8.0], overrides="learner.lr=1", every=10_000)
     )
+    monkeypatch.setitem(learning_report.FALLS, "walker2d", 30.0)
     paths = learning_report.report(made, learning.LEARNERS, learning.GYMNASIUM, learning.DM_CONTROL, tmp_path)
     text = paths[0].read_text()
     assert "| acer | 286 [285, 287] (3) | 571 [570, 572] (3) | 856 [855, 857] (3) |" in text
     assert "| acer | 1.00 [" in text  # 286 of SAC's 286 at 300k
     assert "| walker2d | acer | lr=1 | 7 | 100k | 7 |  |  |  |  |" in text  # and is in no mean above
     assert "| halfcheetah | 286 (sb3_sac at 300k) | acer | 10, 10, 10 |" in text
+    assert "| walker2d | 30 | acer | 2 | 0 of 21 (lowest 302) |  |" in text
     for path in paths[1:]:
         assert path.read_bytes().startswith(b"\x89PNG")
 
