@@ -122,11 +122,12 @@ def time_table(found: Found, names: Sequence[str]) -> str:
 def fall_table(found: Found, names: Sequence[str]) -> str:
     """Return for the tasks of FALLS how many evaluations of every run are below the task's limit."""
     lines = []
-    for task, learners in ((task, found[task]) for task in found if task in FALLS):
+    for task, limit in FALLS.items():
+        learners = found.get(task, {})
         for name in (name for name in names if name in learners):
             for row in sorted(learners[name], key=lambda row: int(row["seed"])):
-                cells = [fallen(row, FALLS[task], first) for first in FALLS_FROM]
-                lines.append([task, f"{FALLS[task]:.0f}", name, row["seed"], *cells])
+                cells = [fallen(row, limit, first) for first in FALLS_FROM]
+                lines.append([task, f"{limit:.0f}", name, row["seed"], *cells])
     header = (
         "task", "below", "learner", "seed", *(f"from {steps_label(first)} on" for first in FALLS_FROM)
     )  # fmt: skip
@@ -173,7 +174,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "## Seconds to a score\n\nUntil the first evaluation that reached it. Evaluation is not counted; what else ran "
         "on the machine is\n(see the load averages), so compare only runs that were made in turn.",
         time_table(found, names),
-        "## Falls\n\nEvaluations below a return that the run had reached before: how many of those from a step on.",
+        "## Falls\n\nEvaluations below a return that the run had reached before: how many of those from a step on,\n"
+        "and nothing where it had not reached it.",
         fall_table(found, names),
         "## Learning curves\n\nMean over seeds as far as all of them went, with a band of one standard error;\n"
         "thin: every run to its end.",
