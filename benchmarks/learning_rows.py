@@ -27,17 +27,22 @@ FALLS_FROM = (100_000, 400_000)
 _OF_2 = "learner.segments=32 learner.segment_length=2 learner.replay_ratio=64"
 _WIDE = "learner.std_min_final=null learner.entropy_target_final=null"
 _LARGE = "learner.replay_ratio=64 learner.lr=6e-4 learner.entropy_target=-1"
+_NAMES = {
+    "learner.deployed_alpha=null": "acer, theta_avg deployed",
+    "num_envs=4 learner.learning_starts=10000": "acer, long start",
+    _OF_2: "acer, 32 of 2",
+    f"{_OF_2} learner.deployed_alpha=null": "acer, 32 of 2, theta_avg deployed",
+    f"{_OF_2} learner.deployed_alpha=null {_WIDE}": "acer, 32 of 2, theta_avg deployed",
+    "quiet_envs=4 quiet_noise=0.2": "acer, quiet",
+    "quiet_envs=4 quiet_noise=0.2 quiet_start=300000": "acer, quiet late",
+    _LARGE: "acer, lr 6e-4",
+    f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg deployed",
+}
 VARIANTS = {
-    ("acer", "learner.deployed_alpha=null"): "acer, theta_avg deployed",
-    ("acer", "num_envs=4 learner.learning_starts=10000"): "acer, long start",
-    ("acer", _OF_2): "acer, 32 of 2",
-    ("acer", f"{_OF_2} learner.deployed_alpha=null"): "acer, 32 of 2, theta_avg deployed",
-    ("acer", f"{_OF_2} learner.deployed_alpha=null {_WIDE}"): "acer, 32 of 2, theta_avg deployed",
-    ("acer", "quiet_envs=4 quiet_noise=0.2"): "acer, quiet",
-    ("acer", "quiet_envs=4 quiet_noise=0.2 quiet_start=300000"): "acer, quiet late",
     ("acer", "learner.delta=0.1"): "acer, delta 0.1",
-    ("acer", _LARGE): "acer, lr 6e-4",
-    ("acer", f"{_LARGE} learner.deployed_alpha=null"): "acer, lr 6e-4, theta_avg deployed",
+    ("acer", "learner.delta=1"): "acer, delta 1",
+    **{("acer", options): name for options, name in _NAMES.items()},
+    **{("acer", f"{options} learner.delta=1"): name for options, name in _NAMES.items()},  # Walker2d-v5's
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
 

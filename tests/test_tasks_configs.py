@@ -45,6 +45,10 @@ def test_a_familys_settings_yield_to_the_papers_and_to_the_command_line():
     assert segments_of("task=dmc/walker-walk", "learner=paper") == (1, 50, 4)
     assert composed_train("task=dmc/walker-walk", "learner.critics=3").learner.critics == 3
     assert composed_train("task=dmc/walker-walk", "learner=paper").learner.pathwise == 0.0
+    deltas = {name: composed_train(f"task={name}").learner.delta for name in TASKS}
+    assert {name for name, delta in deltas.items() if delta != 1.0} == {"walker2d"}
+    assert deltas["walker2d"] == 0.1
+    assert composed_train("task=walker2d", "learner.delta=0.5").learner.delta == 0.5
 
 
 def test_the_dm_control_suite_is_complete():
