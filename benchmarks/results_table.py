@@ -46,6 +46,11 @@ def key_of(row: Row) -> Key:
     return tuple(row[name] for name in KEY)
 
 
+def has_run(rows: Iterable[Row], key: Key) -> bool:
+    """Return whether a row is of that run, or of the same one to more steps, whose curve begins with it."""
+    return any(key_of(row)[:-1] == key[:-1] and int(row["steps"]) >= int(key[-1]) for row in rows)
+
+
 def read_rows(path: Path) -> list[Row]:
     """Return the rows, without those of a run that an earlier row is of; none where there is no file."""
     if not path.exists():

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from omegaconf import OmegaConf
-from results_table import Key, Point, Row, append_row, encode_curve, key_of, read_rows, take_claim
+from results_table import Key, Point, Row, append_row, encode_curve, has_run, read_rows, take_claim
 
 from acer_robot.errors import InputError
 from acer_robot.messages import unknown_choice
@@ -239,12 +239,12 @@ class Training:
 
 
 def start(run: Run, table: Path) -> Training | None:
-    """Start a run; None where `table` has its row or another process is at it."""
+    """Start a run; None where `table` has its row, or a longer one, or another process is at it."""
     claim = take_claim(table.parent / ".claims" / table.stem / f"{run.name}.log")
     if claim is None:
         print(f"{run.name}: another process is at it", flush=True)
         return None
-    if run.key in {key_of(row) for row in read_rows(table)}:
+    if has_run(read_rows(table), run.key):
         claim.close()
         return None
     print(f"{run.name}: started", flush=True)
@@ -266,7 +266,7 @@ def run_all(plan: Sequence[Run], table: Path, workers: int = 1) -> int:
                 active.remove(training)
                 status = training.finish()
                 print(f"{training.run.name}: {status}", flush=True)
-                failed += training.run.key not in {key_of(row) for row in read_rows(table)}
+                failed += not has_run(read_rows(table), training.run.key)
             time.sleep(POLL_SECONDS if active else 0.0)
     finally:
         for training in active:
@@ -283,8 +283,9 @@ def run_plan(plan: Sequence[Run], table: Path, workers: int) -> None:
     """
     check_names([run.task for run in plan], [run.learner for run in plan])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    done = {key_of(row) for row in read_rows(table)}
-    print(f"{len(plan)} runs, of which {sum(run.key in done for run in plan)} have their row", flush=True)
+    rows = read_rows(table)
+    done = sum(has_run(rows, run.key) for run in plan)
+    print(f"{len(plan)} runs, of which {done} have their row", flush=True)
     if failed := run_all(plan, table, workers):
         print(f"{failed} runs were left without a row", file=sys.stderr)
         raise SystemExit(1)

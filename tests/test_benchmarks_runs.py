@@ -16,7 +16,7 @@ import learning
 import paper
 import pytest
 import runs
-from results_table import COLUMNS, KEY, Point, append_row, decode_curve, encode_curve, read_rows, take_claim
+from results_table import COLUMNS, Point, decode_curve, read_rows, take_claim
 from runs import Run
 
 from acer_robot.errors import InputError
@@ -119,21 +119,6 @@ def test_a_run_leaves_one_row_and_is_not_done_again(tmp_path):
     assert (tmp_path / "table.csv").read_bytes().startswith(before)
 
 
-def test_runs_are_told_apart_by_every_part_of_the_key():
-    one = Run("a", "b", 0, 10, ("c=1",))
-    others = [
-        Run("x", "b", 0, 10, ("c=1",)),
-        Run("a", "x", 0, 10, ("c=1",)),
-        Run("a", "b", 1, 10, ("c=1",)),
-        Run("a", "b", 0, 20, ("c=1",)),
-        Run("a", "b", 0, 10, ("c=2",)),
-    ]
-    assert len(KEY) == len(one.key) == len(others)
-    for other in others:
-        assert other.key != one.key
-        assert other.name != one.name
-
-
 def test_two_processes_do_each_run_once(tmp_path):
     both = [worker(tmp_path, "slow", 5) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
@@ -196,16 +181,6 @@ def test_stopping_a_worker_ends_its_run(tmp_path):
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
     wait_for(lambda: not alive(started(tmp_path)[0]))
     assert read_rows(tmp_path / "table.csv") == []
-
-
-def test_rows_survive_a_missing_last_newline_and_count_once(tmp_path):
-    table = tmp_path / "new" / "table.csv"
-    row = dict.fromkeys(COLUMNS, "x") | {"curve": encode_curve([Point(1, 2.0, 3.0)]), "machine": 'a, "b"'}
-    append_row(table, row)
-    table.write_text(table.read_text().removesuffix("\n"))
-    append_row(table, row | {"seed": "1"})
-    append_row(table, row | {"status": "computed on another machine"})
-    assert read_rows(table) == [row, row | {"seed": "1"}]
 
 
 def test_a_tiny_training_leaves_a_row(tmp_path):
