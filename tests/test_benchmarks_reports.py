@@ -202,7 +202,11 @@ def test_a_picture_has_a_curve_of_every_learner_however_many_there_are():
     found = {"halfcheetah": {name: [row("halfcheetah", name, 0, 60_000, [1.0, 2.0, 3.0])] for name in names}}
     drawn = learning_pictures.picture(found, names, by_seconds=False).axes[0].get_legend_handles_labels()
     assert set(names) <= set(drawn[1])
-    assert len(set(curves.colors_of(names[:12]).values())) == 12
+
+
+def test_every_learner_of_the_report_has_a_colour_of_its_own():
+    names = {"acer", "sb3_sac", "sb3_ppo", "acer_exploring", "acer_steady", *learning_rows.VARIANTS.values()}
+    assert len(set(curves.colors_of(sorted(names)).values())) == len(names)
 
 
 def test_a_command_that_lacks_its_rows_override_gets_it_and_no_other_twice():
