@@ -18,7 +18,7 @@ setup: ## make .venv with everything that training needs (instant when nothing h
 	@scripts/setup.sh test
 
 train: setup ## train a policy; leaves policy file, video and report in runs/
-	@$(PY) -m acer_robot.train $(ARGS)
+	@$(PY) -m acer_robot.commands.train $(ARGS)
 
 test: setup ## run the tests
 	@$(PY) -m pytest $(ARGS)

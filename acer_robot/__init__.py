@@ -1,3 +1,3 @@
 """Continuous ACER (Wang et al. 2017) for robots in MuJoCo, from training to one verified policy file."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

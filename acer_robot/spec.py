@@ -231,3 +231,14 @@ class TaskSpec:
             slew_rate=tuple(data.get("slew_rate", ())),
             low_pass_hz=data.get("low_pass_hz"),
         )
+
+
+def check_same_robot(policy: TaskSpec, task: TaskSpec) -> None:
+    """Raise InputError unless observations, joints, bounds and control rate of file and task are the same."""
+    for name in ("observation", "bounds", "control_dt"):
+        theirs, ours = getattr(policy, name), getattr(task, name)
+        if theirs != ours:
+            raise InputError(
+                f"the task here differs from the one in the file in its {name}: {ours}, not {theirs}; "
+                f"install the simulator that the file names, or export again"
+            )

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from acer_robot.checkpoint import TrainedRun
-from acer_robot.config import LearnerConfig, TaskConfig, TrainConfig
-from acer_robot.deploy import describe
-from acer_robot.networks import build_actor
-from acer_robot.policies.deployed import save_deployed
-from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.deployment.export import describe
+from acer_robot.policies.build import build_actor
+from acer_robot.policies.exported.file import save_deployed
+from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
+from acer_robot.provenance import package_versions
+from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.spec import ActionBounds, ObservationField, TaskSpec
-from acer_robot.versions import package_versions
 
 OBSERVATIONS = 17
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from fresh_policy import export, fresh_run, machine
 
-from acer_robot.config import LearnerConfig
-from acer_robot.policies.deployed import LoadedPolicy, load_deployed
+from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
+from acer_robot.schema import LearnerConfig
 from acer_robot.spec import representable_limits
 
 BATCH = 10_000

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from fresh_policy import OBSERVATIONS, export, fresh_run, machine
 
-from acer_robot.checkpoint import TrainedRun
-from acer_robot.policies.deployed import load_deployed
-from acer_robot.policies.deployed_module import Affine, DeployedPolicy
+from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.module import Affine, DeployedPolicy
+from acer_robot.run_folder.checkpoints import TrainedRun
 
 CONTROLLER = Path(__file__).parents[1] / "build" / "controller" / "controller"
 LINE = re.compile(r"p50 ([\d.]+) us, p99 ([\d.]+) us, max ([\d.]+) us")
@@ -86,7 +86,7 @@ def in_python(run: TrainedRun, file: Path, calls: int) -> dict[str, Round]:
 def other_formats(run: TrainedRun, folder: Path, calls: int) -> dict[str, Round | str]:
     """Return ONNX Runtime and torch.export, or why they are not there."""
     try:
-        from acer_robot.policies.other_formats import save_format
+        from acer_robot.policies.exported.formats import save_format
     except ImportError:
         return {"ONNX Runtime": "not installed", "torch.export (.pt2)": "not installed"}
     module, metadata = DeployedPolicy(run.policy, run.spec).eval(), {"schema_version": 1}

@@ -18,10 +18,10 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from acer_robot.config import LearnerConfig
-from acer_robot.learner import Learner
-from acer_robot.replay import Replay
-from acer_robot.trajectory import Trajectory
+from acer_robot.experience.replay import Replay
+from acer_robot.learner.batch import Trajectory
+from acer_robot.learner.learner import Learner
+from acer_robot.schema import LearnerConfig
 
 OBSERVATIONS, JOINTS, ENVIRONMENTS, STEPS = 17, 6, 16, 1000
 """The sizes of HalfCheetah-v5."""

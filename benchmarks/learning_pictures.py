@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from public_scores import PUBLIC
 from results_table import Row, decode_curve
 
-from acer_robot.charts import steps_label
+from acer_robot.reporting.charts import steps_label
 
 
 def curve(rows: Sequence[Row], by_seconds: bool) -> tuple[FloatArray, FloatArray]:

@@ -25,7 +25,7 @@ from learning_rows import (
 from public_scores import PUBLIC, PUBLIC_SOURCE
 from results_table import Row
 
-from acer_robot.charts import steps_label
+from acer_robot.reporting.charts import steps_label
 
 RESAMPLES = 5_000
 

@@ -9,8 +9,8 @@ import numpy as np
 from curves import FloatArray, grid, score
 from results_table import Point, Row, decode_curve
 
-from acer_robot.charts import steps_label
 from acer_robot.errors import InputError
+from acer_robot.reporting.charts import steps_label
 
 Found = dict[str, dict[str, list[Row]]]
 """Task -> learner -> rows, the longest of each seed."""

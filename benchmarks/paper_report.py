@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from paper_claims import ABLATIONS, RULE, UNTRAINED, Samples, claims_table, scales
 from results_table import Row
 
-from acer_robot.charts import steps_label
 from acer_robot.errors import InputError
+from acer_robot.reporting.charts import steps_label
 
 Found = dict[str, dict[str, list[Row]]]
 """Task -> learner -> rows, one a seed."""

@@ -21,13 +21,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
-from acer_robot.config import TaskConfig
-from acer_robot.evaluate import run_episodes
-from acer_robot.loggers import CsvTable
-from acer_robot.schedule import Every, Stopwatch
+from acer_robot.experience.episodes import run_episodes
+from acer_robot.run_folder.tables import CsvTable
+from acer_robot.schema import TaskConfig
 from acer_robot.spec import FloatArray
 from acer_robot.tasks import VectorTask, make_task
-from acer_robot.train import EVALUATION_SEED_OFFSET
+from acer_robot.training.run import EVALUATION_SEED_OFFSET
+from acer_robot.training.timing import Every, Stopwatch
 
 # The settings of rl-baselines3-zoo (github.com/DLR-RM/rl-baselines3-zoo), hyperparams/sac.yml and hyperparams/ppo.yml,
 # which name the v3 and v4 versions of the same tasks. What is not named there is Stable-Baselines3's default.

@@ -26,12 +26,13 @@ from omegaconf import OmegaConf
 from pfrl_report import OURS, PFRL, TABLE, write_report
 from runs import Run, need_extra, run_all
 
-from acer_robot.checks import check_train, create_run_dir
-from acer_robot.config import TrainConfig, WandbConfig
 from acer_robot.errors import InputError
-from acer_robot.loggers import RunLogger
-from acer_robot.schedule import Stopwatch
-from acer_robot.train import learn, prepare
+from acer_robot.reporting.run_logger import RunLogger
+from acer_robot.run_folder.layout import create_run_dir
+from acer_robot.schema import TrainConfig, WandbConfig
+from acer_robot.training.run import learn, prepare
+from acer_robot.training.timing import Stopwatch
+from acer_robot.training.validate import check_train
 
 
 @dataclass(frozen=True)

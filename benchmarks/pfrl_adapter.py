@@ -22,16 +22,16 @@ from pfrl.policies import GaussianHeadWithFixedCovariance
 from pfrl.replay_buffers import EpisodicReplayBuffer
 from torch import Tensor, nn
 
-from acer_robot.checks import create_run_dir
-from acer_robot.config import LearnerConfig, TrainConfig
 from acer_robot.errors import InputError
-from acer_robot.evaluate import Episodes, run_episodes
-from acer_robot.loggers import CsvTable
+from acer_robot.experience.episodes import Episodes, run_episodes
 from acer_robot.policies.layers import trunk
-from acer_robot.schedule import Every, Stopwatch
+from acer_robot.run_folder.layout import create_run_dir
+from acer_robot.run_folder.tables import CsvTable
+from acer_robot.schema import LearnerConfig, TrainConfig
 from acer_robot.spec import ActionBounds, FloatArray
 from acer_robot.tasks import VectorTask, make_task
-from acer_robot.train import EVALUATION_SEED_OFFSET
+from acer_robot.training.run import EVALUATION_SEED_OFFSET
+from acer_robot.training.timing import Every, Stopwatch
 
 Parts = tuple[Tensor, Tensor, Tensor]
 """Observations [1, n], features of the critic's trunk [1, h], the advantage head's state part [1, w]."""

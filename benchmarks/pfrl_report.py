@@ -19,7 +19,7 @@ COMMON = ("learner.poisson", "learner.replay_size")
 SLACK = 15
 """Sixteen environments are evaluated at the first multiple of 16 steps that is due."""
 REPLAY_RATIO, LEARNING_STARTS = 4.0, 1_000
-"""Of `learner=paper`. Both replay `ratio * (steps - 1000)` transitions, as tests/test_pfrl.py counts."""
+"""Of `learner=paper`. Both replay `ratio * (steps - 1000)` transitions, as benchmarks/tests/test_pfrl.py counts."""
 
 
 class Case(NamedTuple):
@@ -61,7 +61,7 @@ SETTINGS = """\
 | evaluation | average policy, mean action, 10 episodes | the same code |
 """
 DIFFERENCES = """\
-From equal networks and one off-policy segment the two compute the same gradients: tests/test_pfrl.py, which needs the
+From equal networks and one off-policy segment the two compute the same gradients: benchmarks/tests/test_pfrl.py, which needs the
 extra. What sets them apart is how: PFRL steps through a segment state by state, ours takes it in one batch, so that the
 ratio of their speeds grows with the transitions in an update: k here; ours can also take several segments, PFRL cannot.
 

@@ -26,10 +26,10 @@ from typing import IO
 from omegaconf import OmegaConf
 from results_table import Key, Point, Row, append_row, encode_curve, has_run, read_rows, take_claim
 
+from acer_robot.commands.error_lines import unknown_choice
+from acer_robot.commands.option_docs import group_choices
 from acer_robot.errors import InputError
-from acer_robot.messages import unknown_choice
-from acer_robot.options import group_choices
-from acer_robot.versions import cpu_model
+from acer_robot.provenance import cpu_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = ("acer_robot", "tasks", "policies", "configs", "benchmarks/peers.py", "benchmarks/pfrl_adapter.py")
@@ -85,7 +85,7 @@ class Run:
         options |= {"eval_every": self.eval_every, "threads": self.threads, "wandb.mode": "disabled"}
         options |= {"video": "false", "hand_over": "false"}
         options |= {"learner.compile": "true"} if self.compiled else {}
-        return ["-m", "acer_robot.train", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
+        return ["-m", "acer_robot.training.run", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
 
     def set_twice(self) -> list[str]:
         """Return the names of options that the command has more than once."""

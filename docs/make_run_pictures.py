@@ -12,8 +12,8 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 
-from acer_robot.charts import learning_curve
-from acer_robot.report import read_table
+from acer_robot.reporting.charts import learning_curve
+from acer_robot.run_folder.tables import read_table
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 FRAMES, FIRST_SECOND, EVERY_SECONDS = 6, 2.0, 0.12

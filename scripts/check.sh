@@ -23,7 +23,7 @@ step "install the wheel in a fresh environment"
 fresh=$work/venv/bin
 pip=("$fresh/python" -m pip --disable-pip-version-check install --quiet --constraint "$checkout/constraints.txt")
 "${pip[@]}" "$(grep '^torch==' "$checkout/constraints.txt")"
-"${pip[@]}" "$work"/dist/*.whl types-tqdm pytest
+"${pip[@]}" "$work"/dist/*.whl types-tqdm types-PyYAML pytest
 cd "$work"
 
 step "the commands of the installed wheel"
@@ -31,7 +31,7 @@ for command in train eval export deploy render report doctor; do
     "$fresh/acer-$command" --help > /dev/null
 done
 "$fresh/python" - <<'PY'
-from acer_robot.config import TaskConfig
+from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 
 task = make_task(TaskConfig(suite="gymnasium", id="HalfCheetah-v5"), 2, 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 def expected() -> set[str]:
     """Return the path inside the wheel of every file that belongs into it."""
     settings = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    wanted = {"acer_robot/py.typed"}
+    wanted = {"acer_robot/py.typed", "acer_robot/reporting/report.css"}
     for package, folder in settings["package-dir"].items():
         wanted |= {f"{package.replace('.', '/')}/{path.name}" for path in Path(folder).glob("*.py")}
     configs = Path("configs")

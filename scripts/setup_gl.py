@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 from acer_robot.errors import InputError
-from acer_robot.render import GL_PACKAGES, install_command, probe_gl
+from acer_robot.reporting.gl import GL_PACKAGES, install_command, probe_gl
 
 
 def install(packages: str) -> bool:

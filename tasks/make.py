@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from acer_robot.config import TaskConfig, check_choice, check_range
 from acer_robot.errors import InputError
-from acer_robot.tasks import from_dm_control, from_gymnasium
-from acer_robot.tasks.vector_task import VectorTask
+from acer_robot.schema import TaskConfig, check_choice, check_range
+from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
+from acer_robot.tasks.cpu.vector_task import VectorTask
 
 
 def make_task(

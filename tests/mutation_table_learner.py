@@ -1,6 +1,6 @@
 """More edits of `tests/mutations.py`: the traps of a whole update; rows as in `mutation_table.py`."""
 
-LOOPS = "test_learner_reference.py -k algorithm_3"
+LOOPS = "learner/test_learner_reference.py -k algorithm_3"
 
 LEARNER: tuple[tuple[str, str, str, str], ...] = (
     ("3 z summed over the batch", "* z).sum(-1).mean()", "* z).sum()", LOOPS),
@@ -14,7 +14,7 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "3 delta spread over the batch",
         "acer.trust_region_projection(g, k, config.delta)",
         "acer.trust_region_projection(g, k, config.delta / v.numel())",
-        "test_learner_reference.py -k trap_3",
+        "learner/test_learner_reference.py -k trap_3",
     ),
     (
         "5 average and current policy exchanged in k",
@@ -26,50 +26,50 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "6 the average policy never updated",
         "self.flat_average.average_towards(self.flat_actor, config.alpha)",
         "pass",
-        "test_learner_reference.py -k trap_6",
+        "learner/test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy moves by alpha, not 1 - alpha",
         "average_towards(self.flat_actor, config.alpha)",
         "average_towards(self.flat_actor, 1.0 - config.alpha)",
-        "test_learner_reference.py -k trap_6",
+        "learner/test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy not initialised from the actor",
         "self.average_actor = copy.deepcopy(self.actor)",
         "self.average_actor = build_actor(config, observation_size, action_size)",
-        "test_learner_reference.py -k trap_6",
+        "learner/test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy gets gradients",
         "self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)",
         "self.average_actor = copy.deepcopy(self.actor)",
-        "test_learner_reference.py -k trap_6",
+        "learner/test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy lost in a checkpoint",
         'self.load_state_dict(state["modules"])',
         'kept = {k: v for k, v in state["modules"].items() if "average" not in k}\n'
         "        self.load_state_dict(kept, strict=False)",
-        "test_learner_reference.py -k trap_6",
+        "learner/test_learner_reference.py -k trap_6",
     ),
     (
         "6 the average policy keeps the std's first limit",
         "for actor in (self.actor, self.average_actor, self.deployed_actor):",
         "for actor in (self.actor, self.deployed_actor):",
-        "test_schedules.py",
+        "learner/test_schedules.py",
     ),
     (
         "6 the deployed policy is the trust region's average",
         "self.flat_actor, deployed_alpha_after(config, self.updates))",
         "self.flat_actor, config.alpha)",
-        "test_schedules.py",
+        "learner/test_schedules.py",
     ),
     (
         "6 the std's limit begins anew after a checkpoint",
         'self._count(state["updates"])',
         "self._count(0)",
-        "test_schedules.py",
+        "learner/test_schedules.py",
     ),
     (
         "7 the critic's target carries gradient",
@@ -81,7 +81,7 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "7 the critic trains the actor",
         "phi: Phi = (mean.detach(), log_std.detach())",
         "phi: Phi = (mean, log_std)",
-        "test_learner_reference.py",
+        "learner/test_learner_reference.py",
     ),
     (
         "9 a time limit discounts like a terminal",
@@ -99,7 +99,7 @@ LEARNER: tuple[tuple[str, str, str, str], ...] = (
         "10 ratio of the squashed action",
         "log_ratios(drawn[:2], phi, batch)",
         "log_ratios(actions[:2], phi, batch)",
-        "test_learner_reference.py -k trap_10",
+        "learner/test_learner_reference.py -k trap_10",
     ),
     (
         "13 the sampled action among the dueling samples",
@@ -128,25 +128,25 @@ PATHWISE: tuple[tuple[str, str, str, str], ...] = (
         "the correction along the path: the log ratio's slope reversed",
         "return of_mu - of_pi",
         "return of_pi - of_mu",
-        "test_pathwise.py -k along_the_path",
+        "learner/test_pathwise.py -k along_the_path",
     ),
     (
         "pathwise: the squash's slope forgotten",
         "return in_action * squash_slopes(u, actor.squash_kind)[0]",
         "return in_action",
-        "test_pathwise.py",
+        "learner/test_pathwise.py",
     ),
     (
         "pathwise: the log std moves like the mean",
         "in_u * std * noise + entropy_weight",
         "in_u * noise + entropy_weight",
-        "test_pathwise.py",
+        "learner/test_pathwise.py",
     ),
     (
         "pathwise: the greater critic in place of the smaller",
         "share - pessimism",
         "share + pessimism",
-        "test_pathwise.py",
+        "learner/test_pathwise.py",
     ),
 )
 
@@ -155,7 +155,7 @@ CRITIC: tuple[tuple[str, str, str, str], ...] = (
         "pathwise: inactive units count",
         "actions.unsqueeze(0)).squeeze(1) > 0.0",
         "actions.unsqueeze(0)).squeeze(1) > -1e9",
-        "test_pathwise.py",
+        "learner/test_pathwise.py",
     ),
 )
 
@@ -164,6 +164,6 @@ CHECKPOINT: tuple[tuple[str, str, str, str], ...] = (
         "6 the deployed policy lost in a checkpoint",
         '_under(modules, "deployed_actor.")',
         '_under(modules, "actor.")',
-        "test_train.py -k checkpoint_holds",
+        "training/test_train.py -k checkpoint_holds",
     ),
 )

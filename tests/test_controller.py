@@ -9,13 +9,13 @@ import pytest
 import torch
 from exported import make_policy
 
-from acer_robot.checkpoint import TrainedRun
-from acer_robot.config import TaskConfig, TrainConfig
-from acer_robot.deploy import describe
-from acer_robot.policies.deployed import load_deployed, save_deployed
-from acer_robot.policies.deployed_module import DeployedPolicy
+from acer_robot.deployment.export import describe
+from acer_robot.policies.exported.file import load_deployed, save_deployed
+from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
+from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
 ROOT = Path(__file__).parent.parent

@@ -118,14 +118,18 @@ def test_every_named_module_exists():
         ("acer_robot.tasks.make", "from acer_robot import policies", None),
         ("acer_robot.tasks.make", "from ..policies import actor", None),
         ("acer_robot.policies.actor", "import acer_robot.tasks.make", None),
-        ("acer_robot.policies.actor", "from acer_robot.learner import Learner", None),
-        ("acer_robot.learner", "from acer_robot.collector import Collector", None),
-        ("acer_robot.learner", "from gymnasium import Env", "gymnasium.Env"),
-        ("acer_robot.replay", "from omegaconf import OmegaConf", "omegaconf.OmegaConf"),
-        ("acer_robot.collector", "class A:\n    def f(self):\n        from wandb import init", "wandb.init"),
-        ("acer_robot.acer.returns", "from acer_robot.trajectory import Trajectory", None),
+        ("acer_robot.policies.actor", "from acer_robot.learner.learner import Learner", None),
+        ("acer_robot.learner.learner", "from acer_robot.experience.collector import Collector", None),
+        ("acer_robot.learner.learner", "from gymnasium import Env", "gymnasium.Env"),
+        ("acer_robot.experience.replay", "from omegaconf import OmegaConf", "omegaconf.OmegaConf"),
+        (
+            "acer_robot.experience.collector",
+            "class A:\n    def f(self):\n        from wandb import init",
+            "wandb.init",
+        ),
+        ("acer_robot.acer.returns", "from acer_robot.learner.batch import Trajectory", None),
         ("acer_robot.spec", "import torch", "torch"),
-        ("acer_robot.errors", "from acer_robot.train import train", None),
+        ("acer_robot.errors", "from acer_robot.training.run import train", None),
     ],
 )
 def test_an_import_against_the_direction_is_seen(name, source, offence):
@@ -140,11 +144,11 @@ def test_an_import_against_the_direction_is_seen(name, source, offence):
         ("acer_robot.tasks.make", "from acer_robot.spec import TaskSpec\nimport mujoco"),
         ("acer_robot.tasks.make", "from .spaces import check_spaces"),
         (
-            "acer_robot.learner",
+            "acer_robot.learner.learner",
             "from acer_robot.acer import returns\nfrom acer_robot.policies.actor import X",
         ),
-        ("acer_robot.collector", "from acer_robot.tasks import VectorTask"),
-        ("acer_robot.train", "import hydra, wandb\nfrom acer_robot.learner import Learner"),
+        ("acer_robot.experience.collector", "from acer_robot.tasks import VectorTask"),
+        ("acer_robot.training.run", "import hydra, wandb\nfrom acer_robot.learner.learner import Learner"),
     ],
 )
 def test_an_import_along_the_direction_is_allowed(name, source):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import acer_robot
-from acer_robot.versions import PACKAGES
+from acer_robot.provenance import PACKAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

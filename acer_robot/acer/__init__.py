@@ -5,6 +5,7 @@ ICLR 2017, arXiv:1611.01224v2, section 5 and Algorithm 3.
 """
 
 from acer_robot.acer.dueling import stochastic_dueling_q
+from acer_robot.acer.ensemble import combine, combine_gradient
 from acer_robot.acer.gaussian import (
     gaussian_kl,
     gaussian_kl_gradient,
@@ -19,16 +20,22 @@ from acer_robot.acer.returns import (
     truncated_segment_weights,
     value_target,
 )
+from acer_robot.acer.squash import gaussian_entropy, log_squash_slope, squash_slopes
 from acer_robot.acer.trust_region import trust_region_projection
 
 __all__ = [
+    "combine",
+    "combine_gradient",
     "correction_slope",
+    "gaussian_entropy",
     "gaussian_kl",
     "gaussian_kl_gradient",
     "gaussian_log_prob",
     "gaussian_log_prob_gradient",
     "importance_log_ratio",
+    "log_squash_slope",
     "off_policy_returns",
+    "squash_slopes",
     "stochastic_dueling_q",
     "trace_coefficients",
     "truncated_policy_gradient",

@@ -1,0 +1,108 @@
+"""`acer-deploy`: run an exported policy at its control rate, as a robot would, with statistics of deadlines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acer_robot.commands.compose import run_command
+from acer_robot.deployment.control_loop import Controller, LoopOptions
+from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
+from acer_robot.policies.exported.file import load_deployed
+from acer_robot.schema import MISSING, check_range
+from acer_robot.spec import check_same_robot
+from acer_robot.tasks import make_task
+
+
+@dataclass
+class DeployConfig:
+    """Options of `acer-deploy`."""
+
+    policy: str = MISSING
+    """An exported policy.pt."""
+    episodes: int = 1
+    """Episodes to run, one after the other."""
+    seed: int = 0
+    """Seed of the first episode, and of the noise."""
+    rate: float = 1.0
+    """Speed as a multiple of real time; 0: as fast as possible, without deadlines."""
+    max_steps: int | None = None
+    """Commands after which an episode is left; null: at its end."""
+    observation_noise: float = 0.0
+    """Standard deviation of Gaussian noise that is added to every entry of the observation, in its own unit."""
+    action_delay: int = 0
+    """Commands by which each is late at the simulator, which gets the command at rest until the first arrives."""
+
+
+def deploy(config: DeployConfig) -> dict[str, Any]:
+    """Run an exported policy in its task, paced; return what `acer-deploy` prints as JSON.
+
+    It reads nothing but the file (and policy.json beside it, for the hash) and the task.
+
+    Raises:
+        InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
+    """
+    _check(config)
+    policy = load_deployed(Path(config.policy))
+    task = make_task(policy.task_config, 1, config.seed)
+    try:
+        check_same_robot(policy.spec, task.spec)
+        torch.set_num_threads(1)
+        pacer = Pacer(task.spec.control_dt / config.rate if config.rate > 0.0 else 0.0)
+        options = LoopOptions(
+            config.episodes, config.seed, config.max_steps, config.observation_noise, config.action_delay
+        )
+        controller = Controller(policy, task, options)
+        with stop_key() as stop:
+            outcome = controller.run(pacer, stop)
+    finally:
+        task.close()
+    return {
+        "returns": outcome.returns,
+        "lengths": outcome.lengths,
+        "stopped": outcome.stopped,
+        "control_dt": task.spec.control_dt,
+        "rate": config.rate,
+        "commands": len(outcome.latencies),
+        "deadline_misses": pacer.misses if config.rate > 0.0 else None,
+        "jitter_us": percentiles(pacer.lateness),
+        "latency_us": percentiles(outcome.latencies),
+    }
+
+
+def _check(config: DeployConfig) -> None:
+    check_range("episodes", config.episodes, 1)
+    check_range("action_delay", config.action_delay, 0)
+    largest = float(np.finfo(np.float32).max)
+    check_range("rate", config.rate, 0.0, largest)
+    check_range("observation_noise", config.observation_noise, 0.0, largest)
+    if config.max_steps is not None:
+        check_range("max_steps", config.max_steps, 1)
+
+
+def _deploy(config: DeployConfig) -> None:
+    summary = deploy(config)
+    for index, (value, length) in enumerate(zip(summary["returns"], summary["lengths"], strict=True)):
+        print(f"episode {index}: return {value:.1f}, {length} commands")
+    if summary["stopped"]:
+        print(f"stopped by {summary['stopped']}")
+    if summary["deadline_misses"] is not None:
+        print(f"missed {summary['deadline_misses']} of {summary['commands']} deadlines")
+    for name in ("jitter_us", "latency_us"):
+        if summary[name]:
+            print(name, ", ".join(f"{key} {value}" for key, value in summary[name].items()))
+    print(json.dumps(summary))
+
+
+def main() -> None:
+    """Run `acer-deploy`."""
+    run_command("deploy", DeployConfig, _deploy)
+
+
+if __name__ == "__main__":
+    main()

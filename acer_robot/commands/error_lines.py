@@ -1,0 +1,71 @@
+"""One clear line for everything that Hydra and OmegaConf can find wrong with a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from acer_robot.commands.option_docs import did_you_mean, group_choices, options
+from acer_robot.errors import InputError
+
+
+def one_line(error: Exception) -> str:
+    """Return what is wrong, what was expected and what to do, without line breaks."""
+    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        return unknown_choice(group, name, error.options or ())
+    cause = error.__cause__ if isinstance(error, HydraException) else error
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return _about_option(cause)
+    if isinstance(error, OverrideParseException):
+        reason = error.message.splitlines()[0]
+        return (
+            f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'"
+        )
+    # An InputError tells the whole story; Hydra's errors leave the reason to their cause.
+    parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
+    return " ".join(
+        line.strip() for part in dict.fromkeys(parts) for line in part.splitlines() if line.strip()
+    )
+
+
+def unknown_option(name: str, schema: type[Any]) -> str:
+    """Say that `name`, a dotted name whose parent is a `schema`, is no option, and which ones there are."""
+    parent = name.rpartition(".")[0]
+    known = [option.name for option in options(schema, f"{parent}." if parent else "")]
+    groups = [] if parent else sorted({other.partition(".")[0] for other in known if "." in other})
+    hint = did_you_mean(name, groups + known) or f"there are {', '.join(known)}"
+    return f"{name} is not an option; {hint}"
+
+
+def unknown_choice(group: str, name: str, known: Sequence[str] = ()) -> str:
+    """Say that `group=name` does not exist, and which names do: those of the package and `known`."""
+    names = group_choices(group)
+    names += [other for other in known if other not in names]
+    hint = did_you_mean(name, names)
+    return f"{group}={name} does not exist; {hint + ' ' if hint else ''}{group} takes {', '.join(names)}"
+
+
+def _about_option(error: OmegaConfBaseException) -> str:
+    name, schema = str(error.full_key), error.object_type
+    typed = schema if isinstance(schema, type) and is_dataclass(schema) else None
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and typed is not None:
+        return unknown_option(name, typed)
+    if isinstance(error, MissingMandatoryValue) and typed is not None:
+        parent = name.rpartition(".")[0]
+        docs = {option.name: option.doc for option in options(typed, f"{parent}." if parent else "")}
+        return f"{name}=... must be given: {docs[name]}"
+    first = (error.msg or str(error)).splitlines()[0]
+    if first.endswith("is not Optional"):
+        first = "null is not allowed here"
+    return f"{name}: {first}" if isinstance(error, ValidationError) else first

@@ -1,0 +1,54 @@
+"""`acer-eval`: the return of a run's exported policy or of an exported policy file, over whole episodes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from acer_robot.commands.compose import run_command
+from acer_robot.deployment.score import evaluate_file, evaluate_run
+from acer_robot.errors import InputError
+from acer_robot.schema import check_range
+
+
+@dataclass
+class EvaluateConfig:
+    """Options of `acer-eval`."""
+
+    policy: str | None = None
+    """An exported policy.pt."""
+    run: str | None = None
+    """A run folder, the average policy of whose checkpoint is evaluated."""
+    checkpoint: str = "latest"
+    """Which of the run's: latest, or best, where its evaluation was highest."""
+    episodes: int = 10
+    """Episodes to run."""
+    seed: int = 0
+    """Seed of the episodes."""
+
+
+def _evaluate(config: EvaluateConfig) -> None:
+    check_range("episodes", config.episodes, 1)
+    if (config.policy is None) == (config.run is None):
+        raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
+    if config.policy is not None:
+        if config.checkpoint != "latest":
+            raise InputError(
+                f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already"
+            )
+        episodes = evaluate_file(Path(config.policy), config.episodes, config.seed)
+    else:
+        episodes = evaluate_run(Path(str(config.run)), config.checkpoint, config.episodes, config.seed)
+    for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
+        print(f"episode {index}: return {value:.1f}, {length} environment steps")
+    print(json.dumps(episodes.summary()))
+
+
+def main() -> None:
+    """Run `acer-eval`."""
+    run_command("evaluate", EvaluateConfig, _evaluate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""`acer-train`: collect, replay, evaluate; then leave an exported policy, a video and a report."""
+
+from __future__ import annotations
+
+import sys
+
+from acer_robot.commands.compose import run_command
+from acer_robot.errors import NonFiniteError
+from acer_robot.schema import TrainConfig
+from acer_robot.training.run import train
+
+
+def _command(config: TrainConfig) -> None:
+    try:
+        train(config)
+    except KeyboardInterrupt:
+        print(f"interrupted; export what was learnt with: acer-export run={config.run_dir}", file=sys.stderr)
+        raise SystemExit(130) from None
+    except NonFiniteError as error:
+        print(f"acer-robot: error: training stopped: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def main() -> None:
+    """Run `acer-train`."""
+    run_command("train", TrainConfig, _command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""From a run to one policy file that a robot can trust, checked before it is put in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acer_robot.deployment import verify_formats, verify_policy
+from acer_robot.deployment.closed_loop import compare
+from acer_robot.deployment.policy_card import render_card
+from acer_robot.deployment.vectors import VECTORS, plausible_observations, vectors
+from acer_robot.errors import InputError
+from acer_robot.policies.exported.file import SCHEMA_VERSION, save_deployed
+from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, save_format
+from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.provenance import git_revision, package_versions
+from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.schema import check_choice
+from acer_robot.spec import fallback_command
+
+VERIFICATION_SECONDS = 300
+
+
+def export_policy(
+    run: TrainedRun,
+    out: Path,
+    episodes: int = 0,
+    seed: int = 0,
+    fallback: Mapping[str, float] | None = None,
+    formats: Sequence[str] = ("torchscript",),
+) -> Path:
+    """Export the average policy of a run into `out`, if every check passes.
+
+    Args:
+        run: the trained run.
+        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md and evaluation.json; what
+            an earlier export left there is replaced at the end, or stays where a check fails.
+        episodes: whole episodes in which the file is scored and compared with the training-side policy; 0:
+            none, and no evaluation.json.
+        seed: seed of those episodes.
+        fallback: `{joint name: command}` in place of the default command for unusable observations.
+        formats: "torchscript", and of "onnx" and "pt2" those to write and check beside it.
+
+    Returns:
+        The path of policy.pt.
+
+    Raises:
+        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, a format cannot be had, or
+            a check fails; the message names the check.
+    """
+    unusable = fallback_command(run.spec.bounds, fallback)
+    others = check_formats(formats)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out={out} is a file; give a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
+        scratch = Path(folder)
+        file = scratch / "policy.pt"
+        module = DeployedPolicy(run.policy, run.spec, unusable)
+        metadata = {**describe(run), "fallback": unusable.tolist()}
+        complete = save_deployed(module, metadata, file)
+        observations = sequence = plausible_observations(run)
+        if episodes > 0:
+            loop = compare(run, file, episodes, seed)
+            observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
+            sequence = loop.sequence
+            complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
+            (scratch / "evaluation.json").write_text(json.dumps(loop.evaluation, indent=2) + "\n")
+        arrays = vectors(run, observations, sequence, unusable)
+        np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
+        files = [save_format(name, module, complete, scratch) for name in others]
+        _verify_and_describe(file, complete, files)
+        for name in ("evaluation.json", *OTHER_FORMATS.values()):
+            (out / name).unlink(missing_ok=True)  # it would be an earlier export's
+        for finished in sorted(scratch.iterdir()):
+            os.replace(finished, out / finished.name)
+    return out / "policy.pt"
+
+
+def describe(run: TrainedRun) -> dict[str, Any]:
+    """Return what policy.json records about a run, all but the hashes of weights and file."""
+    normalizer = run.policy.normalizer
+    config = _json_ready(dataclasses.asdict(run.config))
+    versions = package_versions()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": run.spec.to_dict(),
+        "task_config": config["task"],
+        "fallback": fallback_command(run.spec.bounds).tolist(),
+        "rest": fallback_command(run.spec.bounds).tolist(),
+        "normalizer": {
+            "enabled": normalizer.enabled,
+            "limit": normalizer.limit,
+            "mean": normalizer.mean.tolist(),
+            "std": normalizer.variance.sqrt().tolist(),
+            "count": float(normalizer.count),
+        },
+        "algorithm": "ACER for continuous actions (arXiv:1611.01224), average policy, deterministic",
+        "learner": config["learner"],
+        "training": {
+            "steps": run.steps,
+            "seed": run.config.seed,
+            "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        },
+        "evaluation": None,
+        "versions": {name: versions[name] for name in ("acer-robot", "torch", "numpy")}
+        | dict(run.spec.versions),
+        "git_revision": git_revision(),
+    }
+
+
+def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
+    """Return `value` with infinities as the strings "inf" and "-inf", which JSON has no numbers for."""
+    if isinstance(value, dict):
+        return {name: _json_ready(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_json_ready(item) for item in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def check_formats(formats: Sequence[str]) -> list[str]:
+    """Return the formats beside TorchScript, once each.
+
+    Raises:
+        InputError: for an unknown format, one whose packages are missing, or a list without torchscript.
+    """
+    for name in formats:
+        check_choice("formats", name, ("torchscript", *OTHER_FORMATS))
+        check_format(name)
+    if "torchscript" not in formats:
+        raise InputError(f"formats={list(formats)} lacks torchscript, beside which the others are checked")
+    return sorted(set(formats) - {"torchscript"})
+
+
+def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path]) -> None:
+    """Check a policy.pt and its other formats in fresh processes; write policy.json and the card beside."""
+    beside, companion = dict(metadata), file.with_suffix(".json")
+    beside["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    companion.write_text(json.dumps(beside, indent=2) + "\n")
+    beside["verification"] = verify(file)
+    beside["other_formats"] = {
+        other.name: {
+            "sha256": hashlib.sha256(other.read_bytes()).hexdigest(),
+            "verification": verify(other, Path(verify_formats.__file__)),
+        }
+        for other in others
+    }
+    companion.write_text(json.dumps(beside, indent=2) + "\n")
+    (file.parent / "POLICY_CARD.md").write_text(render_card(beside))
+
+
+def verify(file: Path, script: Path = Path(verify_policy.__file__)) -> dict[str, Any]:
+    """Check a file with its companions in a process that cannot import acer_robot; return the report.
+
+    Raises:
+        InputError: naming the check that failed.
+    """
+    command = [sys.executable, "-I", str(script.resolve()), str(file.resolve())]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=VERIFICATION_SECONDS,
+            check=False,
+            cwd=file.parent,
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(f"export refused: the checks took longer than {VERIFICATION_SECONDS} s") from None
+    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
+    if done.returncode not in (0, 1) or not lines[-1].startswith("{"):
+        raise InputError(f"export refused: the process that checks the file failed: {lines[-1]}")
+    report: dict[str, Any] = json.loads(lines[-1])
+    if "failed" in report:
+        which = "" if file.suffix == ".pt" else f" of {file.name}"
+        raise InputError(f"export refused: check '{report['failed']}'{which} failed: {report['detail']}")
+    return report

@@ -1,0 +1,36 @@
+"""The return of a run's average policy or of an exported file, over whole episodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from acer_robot.experience.episodes import Episodes, deterministic, run_episodes
+from acer_robot.policies.exported.file import load_deployed
+from acer_robot.run_folder.checkpoints import load_run
+from acer_robot.tasks import make_task
+
+
+def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
+    """Run an exported policy in the task that its metadata names, as a controller would.
+
+    The file itself limits how fast its commands change, so the task only clips them.
+    """
+    policy = load_deployed(path)
+    task = make_task(policy.task_config, episodes, seed)
+    policy.reset()
+    try:
+        return run_episodes(policy.act, task)
+    finally:
+        task.close()
+
+
+def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Episodes:
+    """Run the average policy of a run's checkpoint."""
+    run = load_run(run_dir, checkpoint)
+    task = make_task(run.config.task, episodes, seed)
+    try:
+        return run_episodes(deterministic(run.policy, task.spec.bounds, torch.device("cpu")), task)
+    finally:
+        task.close()

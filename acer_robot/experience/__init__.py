@@ -1,0 +1,1 @@
+"""From a policy to batches: collector, replay, update counter, episodes, seeds."""

@@ -1,0 +1,62 @@
+"""Whole episodes with a policy: their returns and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from acer_robot.policies.policy import Policy
+from acer_robot.spec import ActionBounds, FloatArray
+from acer_robot.tasks import VectorTask
+
+Act = Callable[[FloatArray], FloatArray]
+"""From raw observations [B, n] to commands [B, d] in actuator units."""
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Whole episodes, one per environment."""
+
+    returns: npt.NDArray[np.float64]
+    """[B] undiscounted sums of rewards."""
+    lengths: npt.NDArray[np.int64]
+    """[B] environment steps, action repeat counted."""
+
+    def summary(self) -> dict[str, object]:
+        """Return what `acer-eval` prints: mean and standard deviation over episodes, and every return."""
+        return {
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "returns": [float(value) for value in self.returns],
+            "length_mean": float(self.lengths.mean()),
+        }
+
+
+def run_episodes(act: Act, task: VectorTask) -> Episodes:
+    """Run one whole episode in each of the task's environments, starting from a reset."""
+    observations = task.reset()
+    returns = np.zeros(task.num_envs)
+    lengths = np.zeros(task.num_envs, dtype=np.int64)
+    running = np.ones(task.num_envs, dtype=bool)
+    while running.any():
+        result = task.step(act(observations))
+        returns += result.rewards * running
+        lengths += result.env_steps * running
+        running &= ~(result.terminated | result.truncated)
+        observations = result.observations
+    return Episodes(returns, lengths)
+
+
+def deterministic(policy: Policy, bounds: ActionBounds, device: torch.device) -> Act:
+    """Return the policy's deterministic action in actuator units, with its statistics as they are."""
+
+    def act(observations: FloatArray) -> FloatArray:
+        with torch.no_grad():
+            canonical = policy.act(torch.from_numpy(observations).to(device))
+        return bounds.to_command(canonical.cpu().numpy())
+
+    return act

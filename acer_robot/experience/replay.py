@@ -1,0 +1,138 @@
+"""On-device replay: a preallocated ring of transitions with the behaviour policy's statistics."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from acer_robot.errors import InputError
+from acer_robot.learner.batch import Trajectory
+
+_FIELDS = ("observations", "next_observations", "actions", "behaviour_mean", "behaviour_log_std")
+_SCALARS = ("rewards", "terminated", "truncated")
+
+
+class Replay:
+    """A ring of `capacity` vector steps of `num_envs` environments, on one device.
+
+    Row i of column b is environment b's i-th step, so that consecutive rows of a column are consecutive in time and a
+    segment is a plain slice of it. All fields of a step lie side by side in one tensor [capacity, num_envs, width]: a
+    batch is a single gather.
+
+    Raises:
+        InputError: if a segment does not fit, or the ring does not fit into the device's free memory.
+    """
+
+    def __init__(
+        self,
+        transitions: int,
+        num_envs: int,
+        observation_size: int,
+        action_size: int,
+        segment_length: int,
+        device: torch.device,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.capacity = transitions // num_envs
+        if segment_length > self.capacity:
+            raise InputError(
+                f"learner.segment_length={segment_length} does not fit into the replay: learner.replay_size="
+                f"{transitions} over {num_envs} environments holds {self.capacity} steps of each"
+            )
+        self._widths = [observation_size, observation_size, action_size, action_size, action_size, 1, 1, 1]
+        shape = (self.capacity, num_envs, sum(self._widths))
+        _check_memory(shape[0] * shape[1] * shape[2] * dtype.itemsize, device, transitions)
+        self.segment_length, self.num_envs = segment_length, num_envs
+        self.size = 0
+        """Vector steps stored."""
+        self._head = 0
+        self._data = torch.zeros(shape, device=device, dtype=dtype)
+        self._offsets = torch.arange(segment_length, device=device).unsqueeze(1)
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    @property
+    def transitions(self) -> int:
+        """Transitions stored, over all environments."""
+        return self.size * self.num_envs
+
+    def add(self, step: Trajectory) -> None:
+        """Store one step of every environment; the fields of `step` are [num_envs, ..], without the time axis."""
+        columns = [getattr(step, name) for name in _FIELDS]
+        columns += [getattr(step, name).to(self._data.dtype).unsqueeze(-1) for name in _SCALARS]
+        torch.cat(columns, dim=-1, out=self._data[self._head])
+        self._head = (self._head + 1) % self.capacity
+        self.size = min(self.size + 1, self.capacity)
+
+    def sample(self, segments: int) -> Trajectory:
+        """Return `segments` segments, uniform over environments and over all starts that do not cross the ring's head.
+
+        Raises:
+            InputError: if fewer steps than one segment are stored.
+        """
+        self._require_segment()
+        starts = self.size - self.segment_length + 1
+        device = self._data.device
+        oldest = self._head if self.size == self.capacity else 0
+        start = torch.randint(starts, (segments,), generator=self._generator, device=device) + oldest
+        column = torch.randint(self.num_envs, (segments,), generator=self._generator, device=device)
+        return self._segments(start, column)
+
+    def latest(self, first: int, segments: int) -> Trajectory:
+        """Return the last segment of each of the environments `first`, `first` + 1, .., at most `segments` of them.
+
+        Raises:
+            InputError: if fewer steps than one segment are stored.
+        """
+        self._require_segment()
+        column = torch.arange(first, min(first + segments, self.num_envs), device=self._data.device)
+        return self._segments(torch.full_like(column, self._head - self.segment_length), column)
+
+    def _require_segment(self) -> None:
+        if self.size < self.segment_length:
+            raise InputError(
+                f"the replay holds {self.size} steps, fewer than one segment of {self.segment_length}"
+            )
+
+    def _segments(self, start: Tensor, column: Tensor) -> Trajectory:
+        """Return the segments that begin at rows `start` [B] of the environments `column` [B]."""
+        rows = (start + self._offsets) % self.capacity
+        flat = self._data.view(-1, self._data.shape[-1])
+        batch = flat.index_select(0, (rows * self.num_envs + column).view(-1))
+        return self._unpack(batch.view(self.segment_length, len(start), -1))
+
+    def _unpack(self, batch: Tensor) -> Trajectory:
+        parts: tuple[Tensor, ...] = batch.split(self._widths, dim=-1)  # type: ignore[no-untyped-call]
+        rewards, terminated, truncated = (part.squeeze(-1) for part in parts[len(_FIELDS) :])
+        return Trajectory(
+            **dict(zip(_FIELDS, parts, strict=False)),
+            rewards=rewards,
+            terminated=terminated > 0.5,
+            truncated=truncated > 0.5,
+        )
+
+
+def _check_memory(needed: int, device: torch.device, transitions: int) -> None:
+    """Raise InputError if `needed` bytes exceed what is free on the device."""
+    free = _free_memory(device)
+    if free is not None and needed > free:
+        raise InputError(
+            f"learner.replay_size={transitions} needs {needed / 2**30:.1f} GiB, but only {free / 2**30:.1f} GiB "
+            f"are free on {device}; lower it to {int(transitions * free / needed * 0.8)} or less"
+        )
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Return free bytes on the device, or None where the platform does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if device.type == "cpu" and meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    if device.type == "cpu" and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,64 @@
+"""Which updates are due: batches by the replay ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from acer_robot.experience.replay import Replay
+from acer_robot.learner.batch import Trajectory
+from acer_robot.schema import LearnerConfig
+
+
+def updates_per_transition(options: LearnerConfig) -> float:
+    """Return how many updates a collected transition asks for, so that it is replayed `replay_ratio` times."""
+    return options.replay_ratio / (options.segment_length * options.segments)
+
+
+class UpdateSchedule:
+    """Counts updates so that each collected transition is replayed `replay_ratio` times on average.
+
+    A paper's setting of 4 means four replayed segments for each collected one. Until `learning_starts` transitions are
+    there, none are due, and none are made up for later.
+    """
+
+    def __init__(self, options: LearnerConfig, seed: int) -> None:
+        self._options = options
+        self._random = np.random.default_rng(seed)
+        self._seen = 0
+        self._owed = 0.0
+
+    def updates(self, transitions: int) -> int:
+        """Return how many updates are due now that `transitions` have been collected in all."""
+        options = self._options
+        new, self._seen = transitions - self._seen, transitions
+        if transitions < options.learning_starts:
+            return 0
+        due = new * updates_per_transition(options)
+        if options.poisson:
+            return int(self._random.poisson(due))
+        self._owed += due
+        count = int(self._owed)
+        self._owed -= count
+        return count
+
+
+class Batches:
+    """The batches that are due: segments drawn from the replay, or, on policy, each new segment once."""
+
+    def __init__(self, replay: Replay, options: LearnerConfig, seed: int) -> None:
+        self._replay, self._options = replay, options
+        self._schedule = UpdateSchedule(options, seed)
+
+    def due(self, transitions: int) -> Iterator[Trajectory]:
+        """Yield the batches that are due now that `transitions` have been collected, each drawn when asked for."""
+        replay, options = self._replay, self._options
+        if not options.on_policy:
+            due = self._schedule.updates(transitions)
+            # Before the replay holds a segment nothing can be drawn; those updates are not made up for later.
+            for _ in range(due if replay.size >= options.segment_length else 0):
+                yield replay.sample(options.segments)
+        elif transitions % (options.segment_length * replay.num_envs) == 0:
+            for first in range(0, replay.num_envs, options.segments):
+                yield replay.latest(first, options.segments)

@@ -1,0 +1,52 @@
+"""What is logged about an update: every number with its formula, and the check that all of them are finite."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from acer_robot.acer import gaussian_kl
+from acer_robot.errors import NonFiniteError
+from acer_robot.learner.gradients import Diagnostics
+from acer_robot.learner.learner import Learner
+
+
+@torch.no_grad()
+def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float]:
+    """Reduce the diagnostics of the last update, at environment step `step`, with one transfer from the device.
+
+    Raises:
+        NonFiniteError: naming the step and the first metric that is NaN or infinite.
+    """
+    config, ascent = learner.config, seen.ascent
+    moment = learner.advantage_moment
+    values = {
+        "loss/q": ascent.loss_q,
+        "loss/v": ascent.loss_v,
+        "acer/rho_median": ascent.log_rho.median().exp(),
+        "acer/trace_mean": ascent.traces.mean(),
+        "acer/correction_active": (ascent.log_rho_sampled > math.log(max(config.c, 1e-30))).float().mean(),
+        "acer/trust_region_active": (seen.z != ascent.g).any(-1).float().mean(),
+        "acer/kl_to_average": gaussian_kl(*seen.phi_average, *seen.phi).mean(),
+        "acer/std": seen.phi[1].exp().mean(),
+        "acer/entropy": ascent.entropy.mean() / learner.action_size,
+        "acer/temperature": learner.log_temperature.exp(),
+        "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt(),
+        "acer/v_mean": ascent.v.mean(),
+        "grad/norm_policy": _norm(learner.flat_actor.values.grad),
+        "grad/norm_critic": _norm(learner.flat_critic.values.grad),
+    }
+    numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise NonFiniteError(f"{name} is {number} at environment step {step}")
+    return numbers
+
+
+def _norm(gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        raise ValueError("no update was done yet, so there is no gradient to summarise")
+    norm: Tensor = gradient.norm()
+    return norm

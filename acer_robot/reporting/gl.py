@@ -1,0 +1,77 @@
+"""MuJoCo's OpenGL backends without a display: which one draws here, and programs that need one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from acer_robot.errors import InputError
+
+GL_PACKAGES = {"egl": "libegl1 libgl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
+"""Debian and Ubuntu packages with which each headless backend draws in software."""
+
+
+_PROBE = """
+import mujoco
+model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light/><geom size="1"/></worldbody></mujoco>')
+with mujoco.Renderer(model, 8, 8) as renderer:
+    renderer.update_scene(mujoco.MjData(model))
+    renderer.render()
+"""
+
+
+def probe_gl() -> str:
+    """Return the first MuJoCo GL backend that draws here: the one MUJOCO_GL asks for, else egl, then osmesa.
+
+    Each is tried in a process of its own, since a broken driver may end the process that tries it.
+
+    Raises:
+        InputError: if none draws, with the packages to install.
+    """
+    asked = os.environ.get("MUJOCO_GL")
+    reasons = []
+    for backend in [asked] if asked else list(GL_PACKAGES):
+        try:
+            run_python(_PROBE, [], backend, timeout=120.0)
+        except RuntimeError as error:
+            reasons.append(f"{backend}: {error}")
+        else:
+            return backend
+    remedy = install_command(asked or "egl")
+    raise InputError(
+        f"MuJoCo cannot draw here ({'; '.join(reasons)}); "
+        f"{'unset MUJOCO_GL, or ' if asked else ''}on Debian or Ubuntu: {remedy}"
+    )
+
+
+def install_command(backend: str) -> str:
+    """Return what to type on Debian or Ubuntu to install a backend (egl for one that needs a display)."""
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    packages = GL_PACKAGES.get(backend, GL_PACKAGES["egl"])
+    return f"{sudo}apt-get update && {sudo}apt-get install -y {packages}"
+
+
+def run_python(code: str, arguments: list[str], backend: str, timeout: float) -> None:
+    """Run `code` in a new interpreter with this GL backend.
+
+    Raises:
+        RuntimeError: with the last line of its complaint, if it fails or takes longer than `timeout` seconds.
+    """
+    command = [sys.executable, "-c", code, *arguments]
+    environment = {**os.environ, "MUJOCO_GL": backend}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"gave up after {timeout:.0f} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+        raise RuntimeError(lines[-1])

@@ -1,0 +1,228 @@
+"""report.html: everything worth knowing about a run in one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from acer_robot.errors import InputError
+from acer_robot.metrics import FORMULAS, OTHER_FORMULAS
+from acer_robot.reporting.charts import diagnostic, learning_curve
+from acer_robot.run_folder.tables import Table, best_evaluation, read_table
+
+STYLE = Path(__file__).with_name("report.css")
+
+
+def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
+    """Write run_dir/report.html from what the run left; a part that is missing is named in its place.
+
+    Args:
+        run_dir: a run folder.
+        no_video: why there is no video, if there is none.
+
+    Raises:
+        InputError: if `run_dir` is not a run folder.
+    """
+    if not (run_dir / "config.yaml").is_file():
+        raise InputError(
+            f"{run_dir} is not a run folder: it has no config.yaml; give the run_dir of acer-train"
+        )
+    metrics, evaluations = read_table(run_dir / "metrics.csv"), read_table(run_dir / "eval.csv")
+    policy, score = _read_json(run_dir / "export/policy.json"), _read_json(run_dir / "export/evaluation.json")
+    task = policy.get("task", {})
+    title = f"{task.get('id', run_dir.name)}, {_integer(_last(metrics, evaluations))} environment steps"
+    sections = [
+        f"<header><h1>{_text(title)}</h1><p>{_text(run_dir.name)}</p></header>",
+        _tiles(metrics, evaluations, score),
+        _section("Learning curve", _curve(metrics, evaluations)),
+        _section("Video of the exported policy", _video(run_dir, no_video)),
+        _section("Exported file", _score(score)),
+        _section("Evaluations during training", _evaluations(evaluations, run_dir)),
+        _section("Policy contract", _contract(task)),
+        _section("Diagnostics", _diagnostics(metrics)),
+        _section("Settings and versions", _details(run_dir)),
+    ]
+    page = (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head>\n<body><main>\n"
+        + "\n".join(sections)
+        + "\n</main></body>\n</html>\n"
+    )
+    path = run_dir / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> str:
+    """Show the few numbers that a reader looks for first."""
+    tiles = []
+    if score:
+        spread = f" ± {_rounded(score['return_std'])}"
+        tiles.append(
+            (
+                f"{_rounded(score['return_mean'])}{spread}",
+                f"return of the exported file, {score['episodes']} episodes",
+            )
+        )
+    elif evaluations.get("eval/return_mean"):
+        tiles.append(
+            (_rounded(evaluations["eval/return_mean"][-1]), "return of the average policy, last evaluation")
+        )
+    tiles.append((_integer(_last(metrics, evaluations)), "environment steps"))
+    if evaluations.get("seconds"):
+        tiles.append((_duration(evaluations["seconds"][-1]), "of training"))
+    if metrics.get("time/sps"):
+        tiles.append((_integer(metrics["time/sps"][-1]), "environment steps a second"))
+    cells = (
+        f"<div><strong>{_text(number)}</strong><span>{_text(name)}</span></div>" for number, name in tiles
+    )
+    return f'<div class="tiles">{"".join(cells)}</div>'
+
+
+def _curve(metrics: Table, evaluations: Table) -> str:
+    if not (metrics or evaluations):
+        return _missing("The run ended before its first row of metrics.csv.")
+    caption = (
+        "Average and online policy: deterministic, mean over the episodes of an evaluation, in environments "
+        "of their own; the band is one standard deviation over episodes. Training episodes: mean of the last "
+        "20, with exploration noise. Steps count the action repeat."
+    )
+    return _figure(learning_curve(evaluations, metrics), "Return over environment steps", caption)
+
+
+def _video(run_dir: Path, no_video: str) -> str:
+    videos = sorted((run_dir / "videos").glob("*.mp4"))
+    if not videos:
+        remedy = f"acer-render policy={run_dir / 'export/policy.pt'} out={run_dir / 'videos/episode.mp4'}"
+        return _missing(f"No video: {no_video}. To make one: {remedy}, then acer-report run={run_dir}")
+    data = base64.b64encode(videos[-1].read_bytes()).decode("ascii")
+    return f'<video controls loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
+
+
+def _score(score: dict[str, Any]) -> str:
+    if not score:
+        return _missing("The run has not exported a policy. To do so: acer-export run=DIR")
+    rows = [(str(i), f"{value:,.1f}") for i, value in enumerate(score["returns"])]
+    summary = (
+        f"Mean {score['return_mean']:,.1f}, standard deviation {score['return_std']:,.1f} over "
+        f"{score['episodes']} deterministic episodes of the file export/policy.pt (seed {score['seed']})."
+    )
+    return f"<p>{_text(summary)}</p>" + _table(("episode", "return"), rows)
+
+
+def _evaluations(evaluations: Table, run_dir: Path) -> str:
+    if not evaluations:
+        return _missing("The run ended before its first evaluation.")
+    names = ["time" if name == "seconds" else name for name in evaluations]
+    rows = [
+        [_number(name, values[i]) for name, values in evaluations.items()]
+        for i in range(len(evaluations["step"]))
+    ]
+    table = _table([name.removeprefix("eval/").replace("_", " ") for name in names], rows)
+    best = best_evaluation(evaluations)
+    if best is None or not (run_dir / "checkpoints/best.pt").is_file():
+        return table
+    sentence = (
+        f"The average policy's highest, {best[0]:,.1f} at step {best[1]:,}, is kept as checkpoints/best.pt; "
+        "to export that one: acer-export run=DIR checkpoint=best"
+    )
+    return f"<p>{_text(sentence)}</p>{table}"
+
+
+def _contract(task: dict[str, Any]) -> str:
+    """Show what a controller must know: rate, observation layout, and the commands' names and bounds."""
+    if not task:
+        return _missing("No policy has been exported yet.")
+    bounds = task["bounds"]
+    joints = zip(bounds["names"], bounds["low"], bounds["high"], strict=True)
+    fields = ((f["name"], f"{f['start']}:{f['stop']}", f["unit"]) for f in task["observation"])
+    rate = f"One command every {task['control_dt']:g} s ({1 / task['control_dt']:g} Hz)."
+    return (
+        f"<p>{_text(rate)} Raw float32 observation in, commands in actuator units out.</p>"
+        + '<div class="side"><div><h3>Commands</h3>'
+        + _table(("joint", "low", "high"), [(name, f"{low:g}", f"{high:g}") for name, low, high in joints])
+        + "</div><div><h3>Observation</h3>"
+        + _table(("field", "indices", "unit"), fields)
+        + "</div></div>"
+    )
+
+
+def _diagnostics(metrics: Table) -> str:
+    captions = {**OTHER_FORMULAS, **FORMULAS}
+    figures = [
+        _figure(diagnostic(name, metrics["step"], values), name, captions.get(name, ""))
+        for name, values in metrics.items()
+        if name != "step" and any(math.isfinite(value) for value in values)
+    ]
+    return f'<div class="grid">{"".join(figures)}</div>' if figures else _missing("No metrics were logged.")
+
+
+def _details(run_dir: Path) -> str:
+    parts = []
+    for name in ("config.yaml", "environment.txt"):
+        path = run_dir / name
+        content = path.read_text(encoding="utf-8") if path.is_file() else f"{name} is missing"
+        parts.append(f"<details><summary>{name}</summary><pre>{_text(content)}</pre></details>")
+    return "".join(parts)
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{_text(title)}</h2>{content}</section>"
+
+
+def _figure(svg: str, label: str, caption: str) -> str:
+    """Embed a chart as an image of its own, so that the ids inside the charts cannot clash."""
+    data = base64.b64encode(svg.encode()).decode("ascii")
+    image = f'<img alt="{_text(label)}" src="data:image/svg+xml;base64,{data}">'
+    return f"<figure>{image}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _missing(reason: str) -> str:
+    return f'<p class="missing">{_text(reason)}</p>'
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
+
+
+def _last(metrics: Table, evaluations: Table) -> float:
+    """Return the last environment step that either table knows."""
+    return max([0.0, *metrics.get("step", []), *evaluations.get("step", [])])
+
+
+def _number(name: str, value: float) -> str:
+    if name == "seconds":
+        return _duration(value)
+    return f"{value:,.0f}" if name == "step" or not math.isfinite(value) else f"{value:,.1f}"
+
+
+def _rounded(value: float) -> str:
+    """Show a return without digits that nobody reads."""
+    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:,.1f}"
+
+
+def _integer(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

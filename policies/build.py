@@ -1,0 +1,35 @@
+"""Freshly initialised networks, as the learner's options describe them."""
+
+from __future__ import annotations
+
+from acer_robot.policies.actor import GaussianActor
+from acer_robot.policies.critic import DuelingCritic
+from acer_robot.schema import LearnerConfig
+
+
+def build_actor(config: LearnerConfig, observation_size: int, action_size: int) -> GaussianActor:
+    """Return a freshly initialised actor as the options describe it."""
+    return GaussianActor(
+        observation_size,
+        action_size,
+        config.hidden,
+        config.layer_norm,
+        config.squash,
+        config.learned_std,
+        config.std_init,
+        config.std_min,
+        config.std_max,
+        config.mean_bound,
+    )
+
+
+def build_critic(config: LearnerConfig, observation_size: int, action_size: int) -> DuelingCritic:
+    """Return freshly initialised critics as the options describe them."""
+    return DuelingCritic(
+        observation_size,
+        action_size,
+        config.hidden,
+        config.advantage_hidden,
+        config.layer_norm,
+        config.critics,
+    )

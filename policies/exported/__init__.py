@@ -1,0 +1,1 @@
+"""The exported policy: the TorchScript module, its file, and other formats."""

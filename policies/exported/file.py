@@ -1,0 +1,138 @@
+"""The exported file: written, and read back only if it is what it says.
+
+This is the one place that touches TorchScript, which upstream has deprecated. A TorchScript archive is code:
+load one only from a source that you would run a program from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from acer_robot.errors import InputError
+from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.schema import TaskConfig
+from acer_robot.spec import FloatArray, TaskSpec
+
+SCHEMA_VERSION = 1
+"""Version of policy.json that this code writes and reads."""
+METADATA_FILE = "policy.json"
+
+
+def save_deployed(module: DeployedPolicy, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Script the module and write it with its metadata, in the archive both as a method and as policy.json.
+
+    Args:
+        module: the policy; its `metadata()` is set here.
+        metadata: JSON-ready and finite.
+        path: the file to write.
+
+    Returns:
+        The metadata as written, with `weights_sha256`.
+    """
+    complete = {**metadata, "weights_sha256": weights_sha256(module)}
+    module.metadata_json = json.dumps(complete, indent=2, allow_nan=False)
+    with _torchscript_is_deprecated():
+        scripted = torch.jit.script(module.eval())
+        torch.jit.save(scripted, str(path), _extra_files={METADATA_FILE: module.metadata_json})
+    return complete
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """An exported file, ready to act."""
+
+    module: torch.jit.ScriptModule
+    """Call it with raw float32 observations [n] or [B, n]; see `DeployedPolicy` for its methods."""
+    metadata: dict[str, Any]
+    """The contents of policy.json."""
+    spec: TaskSpec
+
+    @property
+    def task_config(self) -> TaskConfig:
+        """The task to run this file in: the file limits how fast commands change, so the task must not."""
+        recorded = TaskConfig(**self.metadata["task_config"])
+        return dataclasses.replace(recorded, slew_rate={}, low_pass_hz=None)
+
+    def reset(self) -> None:
+        """Start a new episode, or a batch of them."""
+        self.module.reset()
+
+    def act(self, observations: FloatArray) -> FloatArray:
+        """Return commands [B, m] in actuator units for raw observations [B, n]."""
+        with torch.inference_mode():
+            commands: FloatArray = self.module(torch.from_numpy(observations)).numpy()
+        return commands
+
+
+def load_deployed(path: Path) -> LoadedPolicy:
+    """Load an exported policy on the CPU, after comparing it with the sha256 in the .json beside it, if any.
+
+    A TorchScript archive is code: load one only from a source that you would run a program from.
+
+    Raises:
+        InputError: if the file is missing, corrupt, foreign, of another schema, or not what its hashes say.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give a policy.pt that acer-export wrote")
+    _check_file_hash(path)
+    extra = {METADATA_FILE: ""}
+    try:
+        with _torchscript_is_deprecated():
+            module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} cannot be read as a TorchScript file: {first_line}") from error
+    try:
+        metadata = json.loads(extra[METADATA_FILE])
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} holds no policy.json; it was not written by acer-export") from error
+    version = metadata.get("schema_version") if isinstance(metadata, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{path} has metadata of schema {version}; this version reads {SCHEMA_VERSION}")
+    if weights_sha256(module) != metadata["weights_sha256"]:
+        raise InputError(f"{path} has other weights than its metadata says; export it again")
+    return LoadedPolicy(module, metadata, TaskSpec.from_dict(metadata["task"]))
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Return the sha256 over name, shape and little-endian bytes of every tensor, in order of their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        array = tensor.detach().cpu().numpy()
+        digest.update(f"{name}{list(array.shape)}".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def _check_file_hash(path: Path) -> None:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return
+    try:
+        expected = json.loads(beside.read_text())["file_sha256"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{beside} is not the metadata of an exported policy; restore or remove it"
+        ) from error
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise InputError(f"{path} is not the file whose sha256 {beside.name} gives; copy both again")
+
+
+@contextmanager
+def _torchscript_is_deprecated() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # "`torch.jit.script` is deprecated": a DeprecationWarning, from torch 2.14 on a FutureWarning.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", message=".*torch.jit.*", category=category)
+        yield

@@ -1,0 +1,222 @@
+"""The module that is exported, plain enough for TorchScript, `torch.export` and ONNX.
+
+There is no `from __future__ import annotations` here: TorchScript reads the annotations.
+"""
+
+import copy
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from acer_robot.errors import InputError
+from acer_robot.policies.policy import Policy
+from acer_robot.rate_limit import largest_steps, smoothing
+from acer_robot.spec import ActionBounds, TaskSpec, fallback_command, representable_limits
+
+RAW_LIMIT = 1e9
+"""Limit of observations that are not normalised, so that no finite one can overflow the network."""
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Affine(nn.Module):
+    """W x + b for one vector [n], where addmv takes three quarters of F.linear's time, or a batch [B, n]."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().float().clone().contiguous())
+        self.register_buffer("bias", bias.detach().float().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [m] or [B, m]."""
+        if x.dim() == 1:
+            return torch.addmv(self.bias, self.weight, x)
+        return torch.addmm(self.bias, x, self.weight.t())
+
+
+class DeployedPolicy(nn.Module):
+    """The deterministic average policy with its normaliser, squash, rescaling and limits inside.
+
+    Three things make its promise hold for every float32 input. Finite observations are limited before the
+    network, whose weights are checked at construction so that it cannot overflow then. A non-finite entry
+    makes the whole row NaN (through `poison`, 0 * x), and NaN becomes the fallback command. The last
+    operation clips to bounds that were rounded inwards to float32.
+
+    Commands are computed as offsets from the fallback command, so that replacing NaN by zero yields it.
+
+    Where the task limits how fast commands may change, the module remembers the last ones (`CommandFilter`
+    has the equation); `reset()` makes it start from the command at rest again, as in training, which is the
+    fallback command unless another one was asked for.
+
+    Args:
+        policy: the average policy.
+        spec: the task.
+        fallback: [m] command for unusable observations, exact in float32; None: `fallback_command(bounds)`.
+
+    Raises:
+        InputError: if a weight is not finite, or so large that the network could overflow float32.
+    """
+
+    __constants__ = (
+        "clips",
+        "has_mean_bound",
+        "is_filtered",
+        "mean_bound",
+        "observation_size",
+        "rests_at_zero",
+        "smoothing",
+    )
+    mean: Tensor
+    lowest: Tensor
+    highest: Tensor
+    half_range: Tensor
+    fallback: Tensor
+    rest: Tensor
+    low: Tensor
+    high: Tensor
+    steps: Tensor
+
+    def __init__(
+        self, policy: Policy, spec: TaskSpec, fallback: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        super().__init__()
+        normalizer, actor = policy.normalizer, policy.actor
+        self.observation_size = int(normalizer.mean.numel())
+        self.has_mean_bound = math.isfinite(actor.mean_bound)
+        self.mean_bound = float(actor.mean_bound) if self.has_mean_bound else 1.0
+        self.clips = actor.squash_kind == "clip"
+        self.metadata_json = "{}"
+        size = self.observation_size
+        mean, scale, reach = torch.zeros(size), torch.ones(size), torch.full((size,), RAW_LIMIT)
+        if normalizer.enabled:
+            mean = normalizer.mean.detach().float().clone()
+            scale = torch.rsqrt(normalizer.variance.detach().double() + normalizer.eps)
+            reach = (normalizer.limit / scale).float()
+        self.register_buffer("mean", mean)
+        # Limits of the observation's distance from the mean, which the normaliser has in deviations.
+        self.register_buffer("lowest", -reach)
+        self.register_buffer("highest", reach)
+        self.network = _network(policy, scale, self.mean_bound)
+        self._register_bounds(spec.bounds, fallback_command(spec.bounds) if fallback is None else fallback)
+        self.register_buffer("steps", torch.from_numpy(largest_steps(spec)).float())
+        self.smoothing = smoothing(spec)
+        self.is_filtered = self.smoothing < 1.0 or bool(torch.isfinite(self.steps).any())
+        # Not buffers: they change, and the hash of the weights must not.
+        self.previous = self.rest.clone()
+        self.started = False
+        _check_weights(self.network, reach)
+
+    def _register_bounds(self, bounds: ActionBounds, fallback: npt.NDArray[np.float64]) -> None:
+        low, high = representable_limits(np.asarray(bounds.low), np.asarray(bounds.high), np.float32)
+        # Halved first: the difference of two numbers near the end of float32 does not fit into it.
+        half_range, middle = 0.5 * high - 0.5 * low, 0.5 * high + 0.5 * low
+        self.register_buffer("rest", torch.from_numpy(fallback_command(bounds)).float())
+        self.rests_at_zero = not fallback.any()
+        for name, value in (("low", low), ("high", high), ("half_range", half_range), ("fallback", fallback)):
+            self.register_buffer(name, torch.from_numpy(value).float())
+        offset = torch.from_numpy(middle - fallback)
+        self.poison = Affine(torch.zeros(bounds.size, self.observation_size), offset)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return commands [m] or [B, m] in actuator units for raw float32 observations [n] or [B, n]."""
+        return self._limited(self._command(self._offset(observation)))
+
+    @torch.jit.export
+    def act(self, observation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return commands and, as bool [] or [B], whether the observation was usable (else: the fallback)."""
+        offset = self._offset(observation)
+        total = offset.sum(-1)
+        usable = total == total  # false for NaN alone
+        return self._limited(self._command(offset)), usable
+
+    @torch.jit.export
+    def reset(self) -> None:
+        """Start a new episode, from the command at rest; controllers call it whether or not it matters."""
+        if self.is_filtered:
+            self.previous = self.rest.clone()
+            self.started = False
+
+    @torch.jit.export
+    def metadata(self) -> str:
+        """Return the contents of policy.json."""
+        return self.metadata_json
+
+    def _offset(self, observation: Tensor) -> Tensor:
+        """Return commands minus the fallback command; a row with a non-finite entry is NaN throughout."""
+        width = observation.size(-1) if observation.dim() > 0 else 0
+        if width != self.observation_size:
+            raise ValueError(
+                f"the observation has width {width}; this policy expects {self.observation_size}"
+            )
+        if observation.dim() > 2 or observation.dtype != torch.float32:
+            raise ValueError("this policy expects float32 observations of shape [n] or [B, n]")
+        centred = (observation - self.mean).clamp_(self.lowest, self.highest)
+        action = self.network(centred)
+        if self.has_mean_bound:
+            action = action.tanh_().mul_(self.mean_bound)
+        action = action.clamp_(-1.0, 1.0) if self.clips else action.tanh_()
+        return torch.addcmul(self.poison(observation), action, self.half_range)
+
+    def _command(self, offset: Tensor) -> Tensor:
+        command = offset.nan_to_num_(0.0)
+        if not self.rests_at_zero:
+            command = command.add_(self.fallback)
+        return command.clamp_(self.low, self.high)
+
+    def _limited(self, command: Tensor) -> Tensor:
+        """Apply low-pass and slew-rate limit, from the commands of the call before."""
+        if not self.is_filtered:
+            return command
+        previous = self.previous
+        if self.started and previous.size() != command.size():
+            raise ValueError(
+                f"this policy limits how fast commands change, and the last were {list(previous.size())}; "
+                f"call reset() before asking for {list(command.size())}"
+            )
+        if self.smoothing < 1.0:
+            command = previous + self.smoothing * (command - previous)
+        command = command.clamp(previous - self.steps, previous + self.steps).clamp_(self.low, self.high)
+        self.previous = command.clone()
+        self.started = True
+        return command
+
+
+def _network(policy: Policy, scale: Tensor, mean_bound: float) -> nn.Sequential:
+    """Copy trunk and mean head; the first weights take in the normaliser's scale, the last ones 1 / bound."""
+    actor = policy.actor
+    layers: list[nn.Module] = []
+    for layer in actor.trunk:
+        if isinstance(layer, nn.Linear):
+            weight = layer.weight.detach().double()
+            layers.append(Affine(weight * scale if not layers else weight, layer.bias))
+        elif isinstance(layer, nn.ReLU):
+            layers.append(nn.ReLU(inplace=True))
+        else:
+            layers.append(copy.deepcopy(layer).float().requires_grad_(False))
+    weight, bias = actor.head.weight[: actor.action_size], actor.head.bias[: actor.action_size]
+    layers.append(Affine(weight.detach().double() / mean_bound, bias.detach().double() / mean_bound))
+    return nn.Sequential(*layers)
+
+
+def _check_weights(network: nn.Sequential, reach: Tensor) -> None:
+    """Bound every intermediate value for inputs within +-reach, by the triangle inequality in float64."""
+    largest = reach.double()
+    for layer in network:
+        if isinstance(layer, Affine):
+            largest = layer.weight.double().abs() @ largest + layer.bias.double().abs()
+        elif isinstance(layer, nn.LayerNorm):
+            # It squares its input's distance from the mean; its output lies within sqrt(width) of each bias.
+            squares = (2.0 * largest).square().sum()
+            gain, shift = layer.weight.double().abs(), layer.bias.double().abs()
+            largest = gain * math.sqrt(largest.numel()) + shift
+            largest = torch.maximum(largest, squares * 0.0 if squares < FLOAT32_MAX else squares)
+        if not bool((largest < FLOAT32_MAX).all()):
+            raise InputError(
+                "the policy has weights that are not finite, or so large that float32 can overflow; "
+                "training has diverged: export an earlier run"
+            )

@@ -1,0 +1,1 @@
+"""Gymnasium and dm_control environments, stepped on the CPU."""

@@ -1,0 +1,186 @@
+"""Tasks registered with Gymnasium: its MuJoCo tasks, other ids with continuous actions, and a user's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.wrappers import OrderEnforcing, TimeLimit
+
+from acer_robot.errors import InputError
+from acer_robot.rate_limit import check_low_pass, slew_rates
+from acer_robot.schema import TaskConfig
+from acer_robot.spec import ObservationField, TaskSpec
+from acer_robot.tasks.cpu.spaces import check_spaces, command_bounds, one_line
+from acer_robot.tasks.model.layout import fields, model_layout
+from acer_robot.tasks.model.names import Entry
+from acer_robot.tasks.model.simulator import load_simulator, prepare_pictures, quiet_building
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+Env = gymnasium.Env[Any, Any]
+
+
+def find(task_id: str) -> EnvSpec:
+    """Return the registration of "EnvId", or of "module:EnvId" after importing the module that registers it.
+
+    Raises:
+        InputError: if there is no such module or id; names close ones.
+    """
+    module, _, name = task_id.rpartition(":")
+    if module:
+        _import(module, task_id)
+    found = gymnasium.registry.get(name)
+    if found is None:
+        close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all."
+        raise InputError(
+            f"task.id={task_id!r} is not registered with Gymnasium; {hint} "
+            f"An environment of your own is named module:EnvId, with its module on PYTHONPATH"
+        )
+    return found
+
+
+def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
+    """Make one environment, able to render if `render_size` (width, height) is given.
+
+    The size holds for MuJoCo tasks; others draw at a size of their own.
+
+    Raises:
+        InputError: for an unknown id, keyword arguments that do not fit, or a task that cannot draw.
+    """
+    registration = find(config.id)
+    load_simulator("mujoco", rendering=render_size is not None)
+    if "render_mode" in config.kwargs:
+        raise InputError("task.kwargs must not set render_mode; rendering is a command of its own")
+    kwargs = dict(config.kwargs)
+    if render_size is not None:
+        kwargs["render_mode"] = "rgb_array"
+    try:
+        if render_size is not None:
+            _check_drawable(registration)
+        with quiet_building():
+            env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
+    except InputError:
+        raise
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, OSError, AssertionError) as error:
+        # Where no arguments are given, these two are mistakes in the environment's code: show the traceback.
+        if isinstance(error, TypeError | AssertionError) and not kwargs:
+            raise
+        given = f" with task.kwargs={config.kwargs}" if config.kwargs else ""
+        # Gymnasium wraps a TypeError in one that repeats the arguments.
+        reason = one_line(error.__cause__ or error)
+        raise InputError(f"task.id={config.id!r} cannot be made{given}: {reason}") from error
+    if render_size is not None:
+        _set_up_pictures(env, render_size)
+        if not {"camera_id", "camera_name"} & kwargs.keys():
+            _follow_the_robot(env)
+    return env
+
+
+def describe(env: Env, config: TaskConfig) -> TaskSpec:
+    """Return what there is to know about `env`, which `build` made.
+
+    Raises:
+        InputError: if its spaces or action limits cannot be used, or it does not say how long a step takes.
+    """
+    import mujoco
+
+    check_spaces(config.id, env)
+    found = getattr(env.unwrapped, "model", None)
+    simulated = isinstance(found, mujoco.MjModel)
+    model = found if simulated and _passes_everything(env) else None
+    limit = env.spec.max_episode_steps if env.spec is not None else None
+    packages = ("gymnasium", "mujoco") if simulated else ("gymnasium",)
+    assert isinstance(env.action_space, gymnasium.spaces.Box)
+    check_low_pass(config.low_pass_hz)
+    bounds = command_bounds(env.action_space, model, config.bounds)
+    return TaskSpec(
+        id=f"gymnasium/{config.id}",
+        observation=_layout(env, config.id, model),
+        bounds=bounds,
+        control_dt=_step_seconds(env, config.id) * config.action_repeat,
+        frame_skip=int(getattr(env.unwrapped, "frame_skip", 1)),
+        action_repeat=config.action_repeat,
+        time_limit=int(limit or 0),
+        versions=tuple((package, version(package)) for package in packages),
+        slew_rate=slew_rates(bounds.names, config.slew_rate),
+        low_pass_hz=config.low_pass_hz,
+    )
+
+
+def _import(module: str, task_id: str) -> None:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(
+            f"task.id={task_id!r}: {module!r} is not the name of a Python module; expected module:EnvId"
+        )
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"task.id={task_id!r}: {one_line(error)}; put the folder that holds it on PYTHONPATH"
+        ) from error
+
+
+def _check_drawable(registration: EnvSpec) -> None:
+    """Raise InputError if the class of the environments says that it cannot return pictures."""
+    entry = registration.entry_point
+    creator = load_env_creator(entry) if isinstance(entry, str) else entry
+    modes = getattr(creator, "metadata", {"render_modes": ["rgb_array"]}).get("render_modes") or []
+    if "rgb_array" not in modes:
+        raise InputError(
+            f"task.id={registration.id!r} cannot be drawn: its render modes {list(modes)} lack rgb_array"
+        )
+
+
+def _set_up_pictures(env: Env, size: tuple[int, int]) -> None:
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None:
+        renderer.width, renderer.height = size
+        prepare_pictures(renderer.model, size)
+
+
+def _follow_the_robot(env: Env) -> None:
+    """Take the model's tracking camera, if it has one: Gymnasium's free one lets HalfCheetah run out of the picture."""
+    import mujoco
+
+    renderer = getattr(env.unwrapped, "mujoco_renderer", None)
+    if renderer is not None:
+        camera = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        renderer.camera_id = camera if camera >= 0 else renderer.camera_id
+
+
+def _passes_everything(env: Env) -> bool:
+    """Return whether no wrapper changes observations or actions, so that the model's names hold for them."""
+    while isinstance(env, gymnasium.Wrapper):
+        if type(env) not in (OrderEnforcing, TimeLimit):
+            return False
+        env = env.env
+    return True
+
+
+def _layout(env: Env, task_id: str, model: MjModel | None) -> tuple[ObservationField, ...]:
+    assert env.observation_space.shape is not None
+    size = env.observation_space.shape[0]
+    if model is None:
+        return fields([Entry("observation", size, "")])
+    structure = getattr(env.unwrapped, "observation_structure", None)
+    return fields(model_layout(task_id.rpartition(":")[2], model, structure, size))
+
+
+def _step_seconds(env: Env, task_id: str) -> float:
+    """Return the environment's `dt`, else the step that its frame rate implies."""
+    dt, frame_rate = getattr(env.unwrapped, "dt", None), env.metadata.get("render_fps")
+    if isinstance(dt, float | int) and dt > 0:
+        return float(dt)
+    if frame_rate:
+        return 1.0 / float(frame_rate)
+    raise InputError(
+        f"task.id={task_id!r} does not say how many seconds a step takes, which a controller must know; "
+        f"give the environment an attribute `dt` or metadata['render_fps']"
+    )

@@ -1,0 +1,1 @@
+"""What the entries of a MuJoCo model are called and bounded by."""

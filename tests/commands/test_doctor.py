@@ -1,0 +1,84 @@
+"""`acer-doctor`: says whether training can run, and what to type where it cannot."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from acer_robot.commands import doctor
+from acer_robot.commands.doctor import Finding, examine
+
+
+def run(monkeypatch, capsys, checks):
+    monkeypatch.setattr(sys, "argv", ["acer-doctor"])
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    with pytest.raises(SystemExit) as stopped:
+        doctor.main()
+    return stopped.value.code, capsys.readouterr().out
+
+
+def test_this_installation_can_train(tmp_path):
+    command = [sys.executable, "-m", "acer_robot.commands.doctor"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for line in ("torch: ", "mujoco: ", "cpu: ", "git revision: ", "gymnasium steps HalfCheetah-v5"):
+        assert line in done.stdout
+    assert "dm_control steps walker-walk" in done.stdout
+    assert done.stdout.endswith("training can run here\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_counts_and_has_a_remedy(monkeypatch, capsys):
+    def broken():
+        raise AttributeError("MjModel has no attribute 'flex_vertedge'")
+
+    status, out = run(monkeypatch, capsys, (lambda: Finding("ok", "fine"), broken))
+    assert status == 1
+    assert "error  broken: AttributeError: MjModel has no attribute 'flex_vertedge'" in out
+    assert "to mend it: make setup" in out
+    assert "ok     fine" in out
+    assert out.endswith("training cannot run here\n")
+
+
+def test_a_missing_gl_backend_costs_the_video_only(monkeypatch, capsys):
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    status, out = run(monkeypatch, capsys, (doctor.check_pictures,))
+    assert status == 0
+    assert "note   no video: MuJoCo cannot draw here (glfw: " in out
+    assert re.search(
+        "to mend it: unset MUJOCO_GL, or .*: (sudo )?apt-get update && .*install -y libegl1", out
+    )
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr("acer_robot.provenance.PACKAGES", ("torch", "no-such-package"))
+    finding = examine(doctor.check_packages)
+    assert (finding.level, finding.text) == ("error", "not installed: no-such-package")
+
+
+@pytest.mark.parametrize(
+    ("version", "level"), [((3, 10, 9), "error"), ((3, 11, 0), "ok"), ((3, 14, 0), "error")]
+)
+def test_the_python_version_is_checked(monkeypatch, version, level):
+    monkeypatch.setattr(sys, "version_info", version)
+    assert examine(doctor.check_python).level == level
+
+
+def test_the_mode_of_wandb_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    assert "wandb: offline" in examine(doctor.check_wandb).text
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    finding = examine(doctor.check_wandb)
+    assert "wandb: online at http" in finding.text
+    assert "0" * 40 not in finding.text
+
+
+def test_other_arguments_print_the_usage(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["acer-doctor", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        doctor.main()
+    assert stopped.value.code == 0
+    assert "usage: acer-doctor" in capsys.readouterr().out

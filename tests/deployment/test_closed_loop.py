@@ -1,0 +1,89 @@
+"""The file must earn in its task what the training-side policy earns there."""
+
+import dataclasses
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+from exported import make_policy, make_run
+from gymnasium.spaces import Box
+
+from acer_robot.deployment import export as deploy
+from acer_robot.deployment.closed_loop import compare
+from acer_robot.deployment.export import describe, export_policy
+from acer_robot.errors import InputError
+from acer_robot.policies.exported.file import load_deployed, save_deployed
+from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.schema import TaskConfig
+from acer_robot.tasks import make_task
+
+
+class PaidByCommand(gymnasium.Env):
+    """Random observations; the reward is the sum of the commands."""
+
+    metadata = {"render_modes": [], "render_fps": 50}  # noqa: RUF012
+
+    def __init__(self):
+        self.observation_space = Box(-np.inf, np.inf, (3,), np.float64)
+        self.action_space = Box(np.array([0.0, 1.0], np.float32), np.array([2.0, 3.0], np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.standard_normal(3), {}
+
+    def step(self, action):
+        return self.np_random.standard_normal(3), float(action.sum()), False, False, {}
+
+
+gymnasium.register("PaidByCommand-v0", entry_point=PaidByCommand, max_episode_steps=120)
+
+
+class Timid(DeployedPolicy):
+    """Goes only nine tenths of the way to where it should."""
+
+    def _command(self, offset):
+        return offset.nan_to_num_(0.0).mul_(0.9).add_(self.fallback * 0.9).clamp_(self.low, self.high)
+
+
+@pytest.fixture(scope="module")
+def run():
+    task = TaskConfig("gymnasium", "PaidByCommand-v0", slew_rate={"action_0": 30.0})
+    made = make_task(task, 1, 0)
+    run = make_run(make_policy(3, 2))
+    run = dataclasses.replace(run, spec=made.spec, config=dataclasses.replace(run.config, task=task))
+    made.close()
+    return run
+
+
+def test_an_honest_file_is_scored_and_the_states_it_met_are_returned_in_order(run, tmp_path):
+    file = tmp_path / "policy.pt"
+    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), file)
+    loop = compare(run, file, episodes=3, seed=7)
+    assert len(loop.evaluation["returns"]) == 3
+    np.testing.assert_allclose(
+        loop.evaluation["return_mean"], loop.evaluation["policy_return_mean"], rtol=1e-5
+    )
+    assert loop.observations.shape == (3 * 120, 3)
+    assert loop.sequence.shape == (100, 3)
+    np.testing.assert_array_equal(loop.sequence, loop.observations[: 3 * 100 : 3])
+    # Replaying the sequence in the simulator's first environment gives the same states.
+    task = make_task(load_deployed(file).task_config, 3, 7)
+    np.testing.assert_array_equal(task.reset()[0], loop.sequence[0])
+    task.close()
+
+
+def test_a_file_that_earns_less_is_refused_by_name_and_leaves_nothing(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(deploy, "DeployedPolicy", Timid)
+    with pytest.raises(InputError, match="check 'closed loop' failed: the file returns"):
+        export_policy(run, tmp_path / "export", episodes=3)
+    assert list((tmp_path / "export").iterdir()) == []
+
+
+def test_an_export_with_episodes_keeps_real_states_as_vectors_and_the_score(run, tmp_path):
+    export_policy(run, tmp_path, episodes=3, seed=4)
+    score = json.loads((tmp_path / "evaluation.json").read_text())
+    assert score == json.loads((tmp_path / "policy.json").read_text())["evaluation"]
+    assert (score["episodes"], score["seed"]) == (3, 4)
+    with np.load(tmp_path / "test_vectors.npz") as arrays:
+        assert len(np.unique(arrays["observations"], axis=0)) == 256, "the states are not from the episodes"

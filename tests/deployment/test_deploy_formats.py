@@ -1,0 +1,112 @@
+"""ONNX and torch.export beside TorchScript: the same commands, the same checks."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from exported import make_policy, make_run, ordinary_observations
+
+from acer_robot.deployment import export as deploy
+from acer_robot.deployment.export import export_policy
+from acer_robot.errors import InputError
+from acer_robot.policies import other_formats
+from acer_robot.policies.exported.formats import check_format, save_format
+from acer_robot.policies.exported.module import DeployedPolicy
+
+ALL = ("torchscript", "onnx", "pt2")
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    for package in other_formats.ONNX_PACKAGES:
+        pytest.importorskip(package)
+    out = tmp_path_factory.mktemp("formats") / "export"
+    export_policy(make_run(make_policy()), out, formats=ALL)
+    return out
+
+
+def run_onnx(path, rows):
+    session = sys.modules["onnxruntime"].InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["command"], {"observation": rows})[0], session
+
+
+def test_all_formats_give_the_training_sides_commands(export):
+    run = make_run(make_policy())
+    program = torch.export.load(export / "policy.pt2").module()
+    for size in (1, 8, 64):
+        rows = ordinary_observations(run.policy, size)
+        expected = run.spec.bounds.to_command(run.policy.act(torch.from_numpy(rows)).double().numpy())
+        np.testing.assert_allclose(run_onnx(export / "policy.onnx", rows)[0], expected, atol=1e-5)
+        np.testing.assert_allclose(program(torch.from_numpy(rows)).numpy(), expected, atol=1e-5)
+
+
+def test_unusable_observations_and_any_bits_in_onnx(export):
+    bits = np.random.default_rng(0).integers(0, 2**32, (5000, 5), dtype=np.uint32).view(np.float32)
+    bits[0] = np.nan
+    commands, _ = run_onnx(export / "policy.onnx", bits)
+    np.testing.assert_array_equal(commands[0], [0.0, 0.0, 0.0, -2.0])
+    low, high = np.array(make_run().spec.bounds.low), np.array(make_run().spec.bounds.high)
+    assert ((commands >= low) & (commands <= high)).all()
+
+
+def test_the_metadata_travels_with_each_file_and_the_card_tells_of_the_checks(export):
+    beside = json.loads((export / "policy.json").read_text())
+    _, session = run_onnx(export / "policy.onnx", np.zeros((1, 5), np.float32))
+    extra = {"policy.json": ""}
+    torch.export.load(export / "policy.pt2", extra_files=extra)
+    for text in (session.get_modelmeta().custom_metadata_map["policy.json"], extra["policy.json"]):
+        inside = json.loads(text)
+        assert inside["task"] == beside["task"]
+        assert inside["weights_sha256"] == beside["weights_sha256"]
+    card = (export / "POLICY_CARD.md").read_text()
+    for file in ("policy.onnx", "policy.pt2"):
+        assert beside["other_formats"][file]["verification"]["latency_us"]["p50"] > 0
+        assert f"- {file}, parity: largest difference" in card
+
+
+def test_a_later_export_without_them_leaves_no_stale_formats(export, tmp_path):
+    for name in ("policy.onnx", "policy.pt2"):
+        (tmp_path / name).write_bytes((export / name).read_bytes())
+    export_policy(make_run(make_policy(seed=3)), tmp_path)
+    assert not list(tmp_path.glob("policy.onnx")) + list(tmp_path.glob("policy.pt2"))
+
+
+def test_a_format_that_acts_otherwise_is_refused_by_name(tmp_path, monkeypatch):
+    def wrong(name, module, metadata, folder):
+        other = DeployedPolicy(make_policy(seed=9), make_run().spec)
+        return save_format(name, other, metadata, folder)
+
+    monkeypatch.setattr(deploy, "save_format", wrong)
+    with pytest.raises(InputError, match=r"check 'parity' of policy\.pt2 failed"):
+        export_policy(make_run(make_policy()), tmp_path, formats=("torchscript", "pt2"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("formats", "message"),
+    [
+        (("torchscript", "tflite"), "'tflite' is not known; choose one of torchscript, onnx, pt2"),
+        (("pt2",), "lacks torchscript"),
+        ((), "lacks torchscript"),
+    ],
+)
+def test_formats_that_cannot_be_had(formats, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        export_policy(make_run(make_policy()), tmp_path / "export", formats=formats)
+    assert not (tmp_path / "export").exists()
+
+
+def test_an_absent_extra_is_named(monkeypatch):
+    monkeypatch.setattr(other_formats, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'pip install "acer-robot\[formats\]"'):
+        check_format("onnx")
+    check_format("pt2")
+
+
+def test_a_policy_with_a_state_stays_with_torchscript(tmp_path):
+    run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
+    with pytest.raises(InputError, match="cannot remember the last command"):
+        export_policy(run, tmp_path, formats=("torchscript", "pt2"))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,179 @@
+"""What the collector stores is what happened: pre-squash samples, mu's statistics, true successors."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from learner_cases import small_learner
+from test_tasks_configs import composed_train
+
+from acer_robot.acer import gaussian_log_prob
+from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.experience.collector import Collector
+from acer_robot.experience.replay import Replay
+from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.spec import ActionBounds
+from acer_robot.training.run import prepare
+from acer_robot.training.validate import check_train
+
+CPU = torch.device("cpu")
+BOUNDS = ActionBounds(("a", "b"), (-1.0, 2.0), (3.0, 6.0))
+
+
+class CountingTask:
+    """Two environments whose observation counts steps; episodes last 3 steps, the reset observation is -100."""
+
+    num_envs = 2
+    spec = SimpleNamespace(id="counting", bounds=BOUNDS)
+
+    def __init__(self, poison=None):
+        self.commands, self.count, self.poison = [], 0, poison
+
+    def reset(self):
+        return np.zeros((2, 3), np.float32)
+
+    def step(self, commands):
+        self.commands.append(commands)
+        self.count += 1
+        ends = self.count % 3 == 0
+        successor = np.full((2, 3), self.count, np.float32)
+        rewards = np.array([1.0, 10.0])
+        if self.poison == "reward":
+            rewards[1] = np.nan
+        if self.poison == "observation":
+            successor[1, 2] = np.inf
+        return SimpleNamespace(
+            observations=np.full((2, 3), -100.0, np.float32) if ends else successor,
+            next_observations=successor,
+            rewards=rewards,
+            terminated=np.array([ends, False]),
+            truncated=np.array([False, ends]),
+            env_steps=np.array([2, 2]),
+        )
+
+
+def collector_for(task, **options):
+    learner = small_learner(dtype=torch.float32, **options)
+    replay = Replay(40, 2, 3, 2, 4, CPU)
+    return Collector(task, learner.policy, replay, CPU, seed=3), learner, replay
+
+
+def test_true_successors_ends_and_returns_are_kept_apart():
+    task = CountingTask()
+    collector, _, replay = collector_for(task)
+    finished = [collector.step() for _ in range(4)]
+    batch = replay.sample(1)  # the one segment that is there
+    finished += [collector.step() for _ in range(2)]
+    assert batch.observations[:, 0, 0].tolist() == [0.0, 1.0, 2.0, -100.0]
+    assert batch.next_observations[:, 0, 0].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert (batch.terminated | batch.truncated)[:, 0].tolist() == [False, False, True, False]
+    assert finished == 2 * [[], [], [3.0, 30.0]]
+    assert collector.env_steps == 24
+    assert collector.transitions == 12
+
+
+@pytest.mark.parametrize("squash", ["tanh", "clip"])
+def test_trap_10_the_sample_before_the_squash_is_stored_with_the_density_it_was_drawn_from(squash):
+    task = CountingTask()
+    collector, learner, replay = collector_for(task, squash=squash, std_init=0.99)
+    for _ in range(4):
+        collector.step()
+    batch = replay.sample(32)
+    squashed = torch.tanh(batch.actions) if squash == "tanh" else batch.actions.clamp(-1, 1)
+    sent = np.stack(task.commands)[np.newaxis]
+    expected = BOUNDS.to_command(squashed.numpy())
+    assert batch.actions.abs().max() > 1.0, "samples beyond the squash's range must stay as they were drawn"
+    for command in expected.reshape(-1, 2):
+        assert np.isclose(sent.reshape(-1, 2), command, atol=1e-6).all(-1).any()
+    # One step of a fresh collector: mu is the policy before any statistics changed.
+    mean, log_std = learner.policy(batch.observations[-1])
+    rho = gaussian_log_prob(batch.actions[-1], mean, log_std) - gaussian_log_prob(
+        batch.actions[-1], batch.behaviour_mean[-1], batch.behaviour_log_std[-1]
+    )
+    torch.testing.assert_close(rho, torch.zeros_like(rho), atol=1e-4, rtol=0.0)
+
+
+def test_the_statistics_learn_each_observation_that_is_acted_on():
+    collector, learner, _ = collector_for(CountingTask())
+    for _ in range(3):
+        collector.step()
+    # Acted on: 0, 1, 2 in both environments.
+    torch.testing.assert_close(learner.normalizer.mean, torch.full((3,), 1.0))
+    torch.testing.assert_close(learner.normalizer.variance, torch.full((3,), 2.0 / 3.0))
+
+
+@pytest.mark.parametrize("poison", ["reward", "observation"])
+def test_a_value_that_is_not_finite_stops_with_its_name_and_is_not_stored(poison):
+    collector, _, replay = collector_for(CountingTask(poison))
+    with pytest.raises(
+        NonFiniteError, match=rf"{poison} of counting .* environment\(s\) \[1\] at environment step 0"
+    ):
+        collector.step()
+    assert replay.size == 0
+
+
+def test_a_staggered_run_has_episodes_of_every_age(tmp_path):
+    """Pendulum-v1's episodes last 200 steps; with four environments one ends every 50."""
+    task = TaskConfig("gymnasium", "Pendulum-v1")
+    config = TrainConfig(task, LearnerConfig(), run_dir=str(tmp_path / "run"), num_envs=4, stagger=True)
+    run = prepare(config)
+    ended = [len(run.collector.step()) for _ in range(300)]
+    assert [step for step, count in enumerate(ended, start=1) if count] == [50, 100, 150, 200, 250, 300]
+    run.task.close()
+    run.evaluation_task.close()
+
+
+def first_steps(folder, steps=1, **options):
+    """Return what replay holds [1, 4, ..] of each of the first steps of four environments, always of the same draws."""
+    task, learner = TaskConfig("gymnasium", "Pendulum-v1"), LearnerConfig(segment_length=1)
+    run = prepare(TrainConfig(task, learner, run_dir=str(folder / "run"), num_envs=4, **options))
+    held = []
+    for _ in range(steps):
+        run.collector.step()
+        held.append(run.replay.latest(0, 4))
+    run.task.close()
+    run.evaluation_task.close()
+    return held
+
+
+def test_quiet_environments_act_with_less_noise_and_replay_holds_the_density_they_acted_with(tmp_path):
+    (usual,), (quiet,) = first_steps(tmp_path), first_steps(tmp_path, quiet_envs=1, quiet_noise=0.25)
+    scale = torch.tensor([1.0, 1.0, 1.0, 0.25]).reshape(1, 4, 1)
+    torch.testing.assert_close(quiet.behaviour_mean, usual.behaviour_mean)
+    torch.testing.assert_close(quiet.behaviour_log_std.exp(), scale * usual.behaviour_log_std.exp())
+    noise = usual.actions - usual.behaviour_mean
+    assert noise.abs().min() > 1e-3
+    torch.testing.assert_close(quiet.actions - quiet.behaviour_mean, scale * noise)
+
+
+def test_quiet_environments_explore_as_all_others_up_to_their_start(tmp_path):
+    usual = first_steps(tmp_path, steps=3)
+    quiet = first_steps(tmp_path, steps=3, quiet_envs=1, quiet_noise=0.25, quiet_start=8)
+    for step in range(2):
+        torch.testing.assert_close(quiet[step].actions, usual[step].actions)
+    scale = torch.tensor([1.0, 1.0, 1.0, 0.25]).reshape(1, 4, 1)
+    torch.testing.assert_close(quiet[2].behaviour_log_std.exp(), scale * usual[2].behaviour_log_std.exp())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "quiet_start=-1",
+        "quiet_envs=-1",
+        "quiet_envs=17",
+        "quiet_noise=0",
+        "quiet_noise=1.5",
+        "quiet_noise=nan",
+    ],
+)
+def test_a_number_of_quiet_environments_or_their_noise_that_cannot_be_is_refused_by_name(option):
+    with pytest.raises(InputError, match=rf"{option.split('=')[0]}=.* out of range"):
+        check_train(composed_train(option, "run_dir=new"))
+
+
+def test_a_learner_without_ratios_refuses_quiet_environments():
+    with pytest.raises(InputError, match=r"quiet_envs=2 .* set quiet_envs=0"):
+        check_train(composed_train("learner=a3c", "quiet_envs=2", "run_dir=new"))

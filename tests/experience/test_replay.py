@@ -1,0 +1,117 @@
+"""The ring: what goes in comes out, in order, never across the head, and seeded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_tasks_configs import composed_train
+
+from acer_robot.errors import InputError
+from acer_robot.experience.replay import Replay
+from acer_robot.learner.batch import Trajectory
+from acer_robot.training.run import prepare
+
+CPU = torch.device("cpu")
+
+
+def numbered_step(number, num_envs=3):
+    """A step whose every field tells which step and which environment it is."""
+    value = number + 0.25 * torch.arange(num_envs)
+
+    def vector(offset, width):
+        return (value + offset).unsqueeze(-1).expand(num_envs, width).clone()
+
+    return Trajectory(
+        observations=vector(0.0, 2),
+        next_observations=vector(1.0, 2),
+        actions=vector(2000.0, 1),
+        rewards=value + 3000.0,
+        terminated=torch.full((num_envs,), number % 5 == 0),
+        truncated=torch.full((num_envs,), number % 7 == 0),
+        behaviour_mean=vector(4000.0, 1),
+        behaviour_log_std=vector(5000.0, 1),
+    )
+
+
+def filled(steps, transitions=30, segment_length=4, seed=0):
+    replay = Replay(transitions, 3, 2, 1, segment_length, CPU, seed)
+    for number in range(steps):
+        replay.add(numbered_step(number))
+    return replay
+
+
+def test_every_field_comes_back_where_it_was_put():
+    batch = filled(8).sample(64)
+    number = batch.observations[..., 0]
+    assert batch.observations.shape == (4, 64, 2)
+    assert batch.actions.shape == (4, 64, 1)
+    torch.testing.assert_close(batch.next_observations[..., 1], number + 1.0)
+    torch.testing.assert_close(batch.actions[..., 0], number + 2000.0)
+    torch.testing.assert_close(batch.rewards, number + 3000.0)
+    torch.testing.assert_close(batch.behaviour_mean[..., 0], number + 4000.0)
+    torch.testing.assert_close(batch.behaviour_log_std[..., 0], number + 5000.0)
+    assert torch.equal(batch.terminated, number.floor() % 5 == 0)
+    assert torch.equal(batch.truncated, number.floor() % 7 == 0)
+
+
+@pytest.mark.parametrize("steps", [4, 9, 10, 13, 24])
+def test_segments_are_consecutive_and_cover_all_that_is_stored(steps):
+    """24 steps into a ring of 10 wrap twice: the oldest step left is 14, and no segment crosses from 23 to 14."""
+    first = filled(steps).sample(2000).observations[..., 0]
+    assert torch.equal(first[1:] - first[:-1], torch.ones_like(first[1:]))
+    oldest = max(0, steps - 10)
+    environment = (first[0] % 1.0 / 0.25).long()
+    assert set(first[0].floor().long().tolist()) == set(range(oldest, steps - 3))
+    assert set(environment.tolist()) == {0, 1, 2}
+
+
+def test_the_same_seed_samples_the_same_segments_and_another_does_not():
+    draws = [filled(10, seed=seed).sample(50).observations for seed in (4, 4, 5)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_a_segment_longer_than_the_ring_is_refused():
+    with pytest.raises(InputError, match=r"segment_length=11 does not fit.*replay_size=30 over 3.*holds 10"):
+        Replay(30, 3, 2, 1, 11, CPU)
+
+
+def test_a_ring_larger_than_the_memory_is_refused_before_it_is_allocated():
+    with pytest.raises(InputError, match=r"replay_size=1000000000000 needs .* GiB, but only .* GiB"):
+        Replay(10**12, 1, 100, 10, 4, CPU)
+
+
+def test_sampling_before_one_segment_is_stored_is_refused():
+    with pytest.raises(InputError, match="holds 3 steps, fewer than one segment of 4"):
+        filled(3).sample(1)
+
+
+def test_episodes_end_inside_a_segment_and_at_its_last_step():
+    batch = filled(8).sample(64)
+    ends = batch.terminated | batch.truncated
+    assert ends[:-1].any()
+    assert torch.equal(batch.episode_continues[:-1], ~ends[:-1])
+    assert not batch.episode_continues[-1].any()
+
+
+@pytest.mark.parametrize("steps", [4, 9, 10, 13, 24])
+def test_the_latest_segments_end_with_the_last_step_of_each_environment_in_turn(steps):
+    replay = filled(steps)
+    last = torch.arange(steps - 4.0, steps).unsqueeze(1)
+    torch.testing.assert_close(replay.latest(0, 2).observations[..., 0], last + torch.tensor([0.0, 0.25]))
+    torch.testing.assert_close(replay.latest(2, 2).observations[..., 0], last + torch.tensor([0.5]))
+
+
+def test_a_latest_segment_that_is_not_there_yet_is_refused():
+    with pytest.raises(InputError, match="holds 3 steps, fewer than one segment of 4"):
+        filled(3).latest(0, 1)
+
+
+@pytest.mark.parametrize(("asked", "rows"), [("1000000", 70), ("400", 25)])
+def test_a_runs_ring_is_no_larger_than_it_was_asked_for_or_than_the_run_can_fill(asked, rows):
+    """1,000 steps and a segment of 8 in each of 16 environments: 70 whole vector steps."""
+    options = (f"learner.replay_size={asked}", "learner.segment_length=8", "steps=1000", "run_dir=new")
+    run = prepare(composed_train(*options))
+    assert run.replay.capacity == rows
+    run.task.close()
+    run.evaluation_task.close()

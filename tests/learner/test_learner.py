@@ -1,0 +1,193 @@
+"""The batched update as a whole: averages, constants, device discipline, restoring, and the traps of Algorithm 3."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from learner_cases import moved_to, paper_config, random_batch, small_learner
+from torch import nn
+from torch._dynamo.utils import counters
+
+from acer_robot.acer.ensemble import combine
+from acer_robot.errors import NonFiniteError
+from acer_robot.learner.diagnostics import summarise
+from acer_robot.metrics import FORMULAS
+
+PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
+BASELINES = [
+    {**PAPER, "estimator": "a3c"},
+    {**PAPER, "estimator": "tis", "learned_std": True, "std_init": 0.5},
+]
+
+
+def batch_for(learner, seed=0):
+    """Segments whose behaviour policy is near that of a learner like this one, on the CPU."""
+    near = small_learner(**dataclasses.asdict(learner.config))
+    return random_batch(near, 5, 4, seed)
+
+
+def parameters(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}, *BASELINES]
+)
+def test_the_update_never_asks_the_device_for_a_number(options):
+    """A meta tensor has no value: whatever would synchronise with the host raises."""
+    learner = small_learner("meta", **options)
+    before = learner.flat_actor.values
+    seen = learner.update(moved_to(batch_for(learner), "meta"))
+    assert seen.z.device.type == "meta"
+    assert learner.flat_actor.values is before
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"trust_region": False}, *BASELINES]
+)
+def test_policy_and_critic_move_and_stay_finite(options):
+    learner = small_learner(**options)
+    actor, critic = parameters(learner.actor), parameters(learner.critic)
+    for seed in range(5):
+        seen = learner.update(batch_for(learner, seed))
+    assert not torch.equal(actor, parameters(learner.actor))
+    assert not torch.equal(critic, parameters(learner.critic))
+    assert set(summarise(seen, learner, 0)) == set(FORMULAS)
+
+
+def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():
+    first, second = small_learner(), small_learner()
+    for seed in range(3):
+        first.update(batch_for(first, seed))
+    second.restore(copy.deepcopy(first.checkpoint_state()))
+    for learner in (first, second):
+        for seed in range(3, 6):
+            learner.update(batch_for(learner, seed))
+    assert torch.equal(parameters(first), parameters(second))
+    assert torch.equal(first.advantage_moment, second.advantage_moment)
+
+
+def test_a_checkpoint_is_a_copy_that_later_updates_leave_alone():
+    learner = small_learner()
+    state = learner.checkpoint_state()
+    before = copy.deepcopy(state["modules"])
+    learner.update(batch_for(learner))
+    assert all(torch.equal(before[name], state["modules"][name]) for name in before)
+
+
+def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
+    """The critics' gradient is the same whatever the policy's share is."""
+    gradients = []
+    for pathwise in (0.0, 5.0):
+        learner = small_learner(pathwise=pathwise)
+        learner.update(batch_for(learner))
+        gradients.append(learner.flat_critic.values.grad.clone())
+    assert gradients[0].abs().max() > 0
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_terminal_takes_none():
+    batch = batch_for(small_learner())
+    none = torch.zeros_like(batch.terminated)
+    batch = dataclasses.replace(batch, terminated=none, truncated=none)
+    end = torch.zeros_like(batch.terminated)
+    end[2] = True
+    elsewhere = batch.next_observations + 3.0 * end.unsqueeze(-1)
+    losses = {}
+    for kind in ("truncated", "terminated"):
+        for name, successors in (("same", batch.next_observations), ("other", elsewhere)):
+            data = dataclasses.replace(batch, **{kind: end}, next_observations=successors)
+            losses[kind, name] = small_learner().update(data).ascent.loss_q.item()
+    assert losses["truncated", "same"] != losses["truncated", "other"]
+    assert losses["terminated", "same"] == losses["terminated", "other"]
+
+
+def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
+    learner = small_learner(**PAPER)
+    seen = learner.update(batch_for(learner))
+    assert seen.z.shape[-1] == 2
+    assert torch.equal(learner.actor.log_std, torch.full((2,), 0.3).log())
+
+
+def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
+    """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
+    learner = small_learner(
+        sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, pathwise=0.0, entropy_target=None
+    )
+    seen = learner.update(batch_for(learner))
+    assert (seen.ascent.g.abs().amax(-1) > 1e-6).all()
+
+
+def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
+    """The same g for rewards a thousand times as large, once values have been scaled with them."""
+    seen = {}
+    for factor in (1.0, 1000.0):
+        learner = small_learner(entropy_target=None)
+        with torch.no_grad():
+            for critic in (learner.critic, learner.target_critic):
+                for head in (critic.value_head, critic.advantage_head):
+                    head.weight.mul_(factor)
+                    head.bias.mul_(factor)
+        batch = batch_for(learner)
+        seen[factor] = learner.update(dataclasses.replace(batch, rewards=batch.rewards * factor))
+    torch.testing.assert_close(seen[1.0].ascent.g, seen[1000.0].ascent.g, rtol=1e-4, atol=1e-5)
+
+
+def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it():
+    for target, sign in ((-10.0, -1.0), (10.0, 1.0)):
+        learner = small_learner(entropy_target=target)
+        before = learner.log_temperature.item()
+        learner.update(batch_for(learner))
+        assert (learner.log_temperature.item() - before) * sign > 0
+
+
+def test_a_limit_of_the_gradient_norm_holds():
+    learner = small_learner(max_grad_norm=0.01)
+    learner.update(batch_for(learner))
+    assert learner.flat_actor.values.grad.norm() <= 0.01 * 1.0001
+    assert learner.flat_critic.values.grad.norm() <= 0.01 * 1.0001
+
+
+def test_pessimism_takes_the_mean_at_0_and_the_minimum_at_1():
+
+    values = torch.tensor([[1.0, 5.0], [3.0, -1.0]])
+    assert combine(values, 0.0).tolist() == [2.0, 2.0]
+    assert combine(values, 1.0).tolist() == [1.0, -1.0]
+    assert combine(values[:1], 1.0).tolist() == [1.0, 5.0]
+
+
+def test_a_nan_in_a_loss_is_named():
+    learner = small_learner()
+    batch = batch_for(learner)
+    batch.rewards[2, 1] = float("nan")
+    seen = learner.update(batch)
+    with pytest.raises(NonFiniteError, match="loss/q is nan at environment step 7"):
+        summarise(seen, learner, 7)
+
+
+def test_the_same_seed_gives_the_same_update():
+    results = []
+    for _ in range(2):
+        learner = small_learner()
+        learner.update(batch_for(learner))
+        results.append(parameters(learner))
+    assert torch.equal(*results)
+
+
+def test_the_compiled_update_is_the_update():
+    """Whole updates, one after the other, against the same without a compiler; both draw the same noise."""
+    falling = {"std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}
+    falling |= {"annealing_start": 0, "annealing_updates": 3}  # which the graph must not take for constants
+    eager, fast = (small_learner(critics=2, compile=choice, **falling) for choice in (False, True))
+    counters.clear()
+    for seed in (1, 2, 3):
+        batch = random_batch(eager, 6, 3, seed)
+        seen, seen_fast = eager.update(batch), fast.update(batch)
+        torch.testing.assert_close(seen_fast.z, seen.z, rtol=0.0, atol=1e-9)
+    moved, expected = dict(fast.named_parameters()), dict(eager.named_parameters())
+    torch.testing.assert_close(moved, expected, rtol=0.0, atol=1e-9)
+    assert torch.equal(fast.advantage_moment[1], eager.advantage_moment[1])
+    assert counters["stats"]["unique_graphs"] == 1  # forward and backward pass are one graph, compiled once

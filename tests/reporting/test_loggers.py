@@ -1,0 +1,264 @@
+"""What a run tells while it learns; wandb can neither stop nor hang it, and nothing private leaves."""
+
+import csv
+import os
+import pty
+import socket
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+from wandb_server import Server
+
+from acer_robot.errors import InputError
+from acer_robot.reporting.progress import Progress
+from acer_robot.reporting.run_logger import RunLogger
+from acer_robot.reporting.wandb import wandb_mode
+from acer_robot.run_folder.layout import write_environment
+from acer_robot.schema import WandbConfig
+
+KEY = "5ecret0123456789abcdef0123456789abcdef01"
+PASSWORD = "correct-horse-battery-staple"
+
+RUN = """
+import sys
+from pathlib import Path
+from acer_robot import wandb_run
+from acer_robot.config import WandbConfig
+from acer_robot.loggers import RunLogger, write_environment
+
+wandb_run.REACH_SECONDS, wandb_run.FINISH_SECONDS = 1.0, 2.0
+run_dir = Path(sys.argv[1])
+with RunLogger(run_dir, WandbConfig(mode=sys.argv[2]), {"learner": {"lr": 0.25}}, 20) as log:
+    for step in (10, 20):
+        log.log_metrics(step, {"loss/q": step / 4})
+    log.log_evaluation(20, {"seconds": 1.0, "eval/return_mean": 1234.5})
+    print("logged", flush=True)
+    sys.stdin.readline()
+    log.close([write_environment(run_dir)])
+"""
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.stop()
+
+
+def disabled(tmp_path, total=100):
+    return RunLogger(tmp_path, WandbConfig(mode="disabled"), {}, total)
+
+
+def start_run(tmp_path, mode, url, key=KEY):
+    """Start RUN in a process of its own; wandb keeps its settings for the life of a process."""
+    home, run_dir = tmp_path / "home", tmp_path / "run"
+    home.mkdir()
+    run_dir.mkdir()
+    environment = {name: value for name, value in os.environ.items() if "WANDB" not in name}
+    environment |= {"HOME": str(home), "WANDB_BASE_URL": url, "ROBOT_PASSWORD": PASSWORD}
+    if key:
+        environment["WANDB_API_KEY"] = key
+    command = [sys.executable, "-c", RUN, str(run_dir), mode]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return run_dir, subprocess.Popen(command, env=environment, cwd=home, text=True, **pipes)
+
+
+def finish(process):
+    """Let RUN close its logger; return what it printed."""
+    output, _ = process.communicate("\n", timeout=60)
+    assert process.returncode == 0, output
+    return output
+
+
+def everything_below(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_rows_are_on_disk_before_the_run_ends(tmp_path):
+    log = disabled(tmp_path)
+    log.log_metrics(10, {"loss/q": 0.1, "rollout/ep_return": float("nan")})
+    log.log_metrics(20, {"rollout/ep_return": -3})
+    log.log_evaluation(20, {"seconds": 2.5, "eval/return_mean": 7})
+    with (tmp_path / "metrics.csv").open() as file:
+        assert list(csv.reader(file)) == [
+            ["step", "loss/q", "rollout/ep_return"],
+            ["10", "0.1", "nan"],
+            ["20", "", "-3.0"],
+        ]
+    with (tmp_path / "eval.csv").open() as file:
+        assert list(csv.reader(file)) == [["step", "seconds", "eval/return_mean"], ["20", "2.5", "7.0"]]
+    log.close()
+
+
+def test_a_column_that_turns_up_late_is_an_error(tmp_path):
+    with disabled(tmp_path) as log:
+        log.log_metrics(10, {"loss/q": 0.1})
+        with pytest.raises(ValueError, match=r"metrics\.csv has no column loss/v"):
+            log.log_metrics(20, {"loss/q": 0.1, "loss/v": 0.2})
+
+
+def test_closing_twice_is_harmless(tmp_path):
+    with disabled(tmp_path) as log:
+        log.log_metrics(10, {"loss/q": 0.1})
+        log.close()
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,loss/q", "10,0.1"]
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.01, 4), (0.1, 34), (10.0, 50)])
+def test_without_a_terminal_a_run_prints_few_lines(capsys, monkeypatch, seconds, lines):
+    clock = iter(range(10**9))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) * seconds)
+    progress = Progress(10_000)
+    for step in range(1, 10_001):
+        progress.update(step, {"return": "12"})
+    progress.close()
+    captured = capsys.readouterr()
+    printed = captured.out.splitlines()
+    assert len(printed) == lines  # one every 30 s, and not more than 50
+    assert printed[-1] == f"step 10,000 of 10,000, {1 / seconds:,.0f} steps/s, 00:00 left, return 12"
+    assert captured.err == ""
+
+
+def test_on_a_terminal_the_bar_shows_speed_and_an_evaluation_keeps_its_line(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from acer_robot.reporting.run_logger import RunLogger\n"
+        "from acer_robot.schema import WandbConfig\n"
+        "log = RunLogger(Path(sys.argv[1]), WandbConfig(mode='disabled'), {}, 40)\n"
+        "for step in range(1, 41):\n"
+        "    log.progress(step, {'return': '77'}); time.sleep(0.05)\n"
+        "    if step == 20: log.log_evaluation(step, {'eval/return_mean': 1234.5})\n"
+        "log.close()\n"
+    )
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 100))
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=slave, stderr=slave)
+    os.close(slave)
+    output = b""
+    while chunk := _read(master):
+        output += chunk
+    assert process.wait(30) == 0
+    rows = output.decode().replace("\r\n", "\n").split("\n")
+    assert any(row.endswith("\revaluation at step 20: return_mean 1234.5") for row in rows)
+    last = rows[-2].split("\r")[-1] if rows[-1] == "" else rows[-1].split("\r")[-1]
+    assert "40/40" in last
+    assert "step/s" in last
+    assert "return 77" in last
+
+
+def _read(master):
+    try:
+        return os.read(master, 65536)
+    except OSError:  # Linux: the other end is closed
+        return b""
+
+
+def test_environment_names_versions_processor_and_revision(tmp_path):
+    lines = dict(line.split(": ", 1) for line in write_environment(tmp_path).read_text().splitlines())
+    assert lines["python"] == ".".join(map(str, sys.version_info[:3]))
+    for name in ("torch", "mujoco", "gymnasium", "dm-control", "cpu", "git revision"):
+        assert lines[name] not in ("", "not installed")
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "netrc", "expected"),
+    [
+        ("auto", None, None, "offline"),
+        ("auto", KEY, None, "online"),
+        ("auto", None, f"machine wandb.example login user password {KEY}", "online"),
+        ("auto", None, f"machine another.example login user password {KEY}", "offline"),
+        ("auto", None, "this is not a netrc file", "offline"),
+        ("online", KEY, None, "online"),
+        ("offline", KEY, None, "offline"),
+        ("disabled", KEY, None, "disabled"),
+    ],
+)
+def test_the_mode_follows_the_key(tmp_path, monkeypatch, mode, key, netrc, expected):
+    monkeypatch.setattr("acer_robot.reporting.wandb.base_url", lambda: "https://wandb.example")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    if netrc:
+        (tmp_path / "netrc").write_text(netrc)
+    assert wandb_mode(WandbConfig(mode=mode)) == expected
+
+
+def test_online_without_a_key_and_unknown_modes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("acer_robot.reporting.wandb.base_url", lambda: "https://wandb.example")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(InputError, match=r"no API key is configured for https://wandb\.example"):
+        wandb_mode(WandbConfig(mode="online"))
+    with pytest.raises(InputError, match="auto, online, offline, disabled"):
+        wandb_mode(WandbConfig(mode="on"))
+
+
+def test_a_server_that_refuses_turns_the_run_offline(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    run_dir, process = start_run(tmp_path, "auto", url)
+    output = finish(process)
+    assert f"wandb: offline ({url} cannot be reached: " in output
+    assert len(list(run_dir.glob("wandb/offline-run-*/*.wandb"))) == 1
+    assert not any(KEY.encode() in content for content in everything_below(tmp_path).values())
+
+
+def test_a_server_that_never_answers_delays_the_start_by_its_time_limit_only(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        _, process = start_run(tmp_path, "online", url)
+        output = finish(process)
+        assert time.monotonic() - started < 30
+    assert "timed out" in output
+
+
+def test_a_key_that_wandb_rejects_turns_the_run_offline(tmp_path, server):
+    _, process = start_run(tmp_path, "auto", server.url, key="short")
+    assert "did not accept the run" in finish(process)
+
+
+def test_numbers_and_files_reach_the_server_and_nothing_private_does(tmp_path, server):
+    run_dir, process = start_run(tmp_path, "auto", server.url)
+    output = finish(process)
+    assert f"wandb: {server.url}/me/x/runs/" in output
+    sent = b"\n".join(body for _, body in server.bodies)
+    assert rb"\"step\":20" in sent
+    assert rb"\"eval/return_mean\":1234.5" in sent
+    assert b"0.25" in sent  # the config
+    assert (run_dir / "environment.txt").read_bytes() in sent
+    for private in (KEY, PASSWORD, socket.gethostname(), str(tmp_path), "def ", "import "):
+        assert private.encode() not in sent, private
+    for path, content in everything_below(tmp_path).items():
+        assert KEY.encode() not in content, path
+        assert PASSWORD.encode() not in content, path
+
+
+def test_offline_sends_nothing_and_keeps_nothing_private_for_a_later_upload(tmp_path, server):
+    run_dir, process = start_run(tmp_path, "offline", server.url)
+    finish(process)
+    assert server.bodies == []
+    (kept,) = (path.read_bytes() for path in run_dir.glob("wandb/*/*.wandb"))
+    assert b"eval/return_mean" in kept
+    for private in (KEY, PASSWORD):
+        assert private.encode() not in kept, private
+    # A short host name turns up by chance in the random names of the file: look for it as a whole field, which
+    # Protocol Buffers write behind its length, and as a string of JSON.
+    host = socket.gethostname().encode()
+    for field in (bytes([len(host)]) + host, b'"%s"' % host):
+        assert field not in kept, field
+
+
+def test_a_server_that_dies_in_mid_run_costs_no_more_than_the_time_limit(tmp_path, server):
+    run_dir, process = start_run(tmp_path, "auto", server.url)
+    while process.stdout.readline() not in ("logged\n", ""):
+        pass
+    server.silent.set()
+    started = time.monotonic()
+    output = finish(process)
+    assert time.monotonic() - started < 20
+    assert "`wandb sync " in output
+    assert len(list(run_dir.glob("wandb/run-*/*.wandb"))) == 1

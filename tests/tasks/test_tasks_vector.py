@@ -1,0 +1,230 @@
+"""What a vector task hands to the simulator, and what it makes of the answers."""
+
+import functools
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv
+from scripted_envs import ScriptedEnv
+
+from acer_robot.errors import NonFiniteError
+from acer_robot.schema import TaskConfig
+from acer_robot.tasks import make_task, vector_task
+from acer_robot.tasks.model.simulator import quiet_building
+
+
+@pytest.fixture
+def scripted(request):
+    """Make a vector task of ScriptedEnv; the environments are ScriptedEnv.made, in order."""
+    tasks = []
+
+    def make(num_envs=2, action_repeat=1, bounds=None, **kwargs):
+        ScriptedEnv.made.clear()
+        config = TaskConfig("gymnasium", "Scripted-v0", kwargs, action_repeat, bounds or {})
+        tasks.append(make_task(config, num_envs, seed=0))
+        return tasks[-1]
+
+    yield make
+    for task in tasks:
+        task.close()
+
+
+COMMANDS = np.zeros((2, 2))
+
+
+def test_the_successor_is_the_end_of_the_episode_and_not_the_reset(scripted):
+    task = scripted(length=2, longer_by=1)
+    np.testing.assert_array_equal(task.reset(), [[0, 0], [0, 0]])
+    first = task.step(COMMANDS)
+    np.testing.assert_array_equal(first.observations, [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(first.next_observations, [[0, 1], [0, 1]])
+    second = task.step(COMMANDS)
+    np.testing.assert_array_equal(second.next_observations, [[0, 2], [0, 2]])
+    np.testing.assert_array_equal(second.observations, [[1, 0], [0, 2]])
+    np.testing.assert_array_equal(second.terminated, [True, False])
+    third = task.step(COMMANDS)
+    np.testing.assert_array_equal(third.next_observations, [[1, 1], [0, 3]])
+    np.testing.assert_array_equal(third.observations, [[1, 1], [1, 0]])
+    np.testing.assert_array_equal(third.terminated, [False, True])
+    # No step was spent on a reset.
+    assert [len(env.received) for env in ScriptedEnv.made] == [3, 3]
+
+
+def test_results_have_the_promised_types_and_later_steps_leave_them_alone(scripted):
+    task = scripted(length=9)
+    start = task.reset()
+    result = task.step(COMMANDS)
+    assert {start.dtype, result.observations.dtype, result.next_observations.dtype} == {np.dtype(np.float32)}
+    assert (result.rewards.dtype, result.env_steps.dtype) == (np.float64, np.int64)
+    assert (result.terminated.dtype, result.truncated.dtype) == (np.bool_, np.bool_)
+    result.observations[:] = 100.0
+    np.testing.assert_array_equal(result.next_observations, [[0, 1], [0, 1]])
+    task.step(COMMANDS)
+    np.testing.assert_array_equal(start, np.zeros((2, 2)))
+    np.testing.assert_array_equal(result.next_observations, [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(result.rewards, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "terminated", "truncated"),
+    [
+        ({"length": 2}, True, False),
+        ({"length": 2, "terminates": False}, False, True),
+        ({"length": 9, "max_episode_steps": 2}, False, True),
+        ({"length": 2, "max_episode_steps": 2}, True, True),
+    ],
+    ids=["the task ends", "the task cuts off", "a time limit", "an end on the time limit"],
+)
+def test_gymnasiums_two_kinds_of_end(scripted, kwargs, terminated, truncated):
+    task = scripted(**kwargs)
+    task.reset()
+    before, last = task.step(COMMANDS), task.step(COMMANDS)
+    assert not before.terminated.any()
+    assert not before.truncated.any()
+    np.testing.assert_array_equal(last.terminated, [terminated] * 2)
+    np.testing.assert_array_equal(last.truncated, [truncated] * 2)
+    np.testing.assert_array_equal(last.next_observations, [[0, 2], [0, 2]])
+    np.testing.assert_array_equal(last.observations, [[1, 0], [1, 0]])
+
+
+def test_action_repeat_sums_rewards_and_stops_at_the_end_of_the_episode(scripted):
+    task = scripted(length=5, longer_by=2, action_repeat=4)
+    task.reset()
+    command = np.array([[0.25, 0.5], [-0.5, 1.0]])
+    first, second = task.step(command), task.step(command)
+    np.testing.assert_array_equal(first.rewards, [1 + 2 + 3 + 4] * 2)
+    np.testing.assert_array_equal(first.env_steps, [4, 4])
+    np.testing.assert_array_equal(second.rewards, [5, 5 + 6 + 7])
+    np.testing.assert_array_equal(second.env_steps, [1, 3])
+    np.testing.assert_array_equal(second.next_observations, [[0, 5], [0, 7]])
+    np.testing.assert_array_equal(second.observations, [[1, 0], [1, 0]])
+    np.testing.assert_array_equal(ScriptedEnv.made[0].received, [command[0]] * 5)
+    np.testing.assert_array_equal(ScriptedEnv.made[1].received, [command[1]] * 7)
+    assert task.spec.control_dt == pytest.approx(4 / 50)
+    assert task.spec.action_repeat == 4
+
+
+@pytest.mark.parametrize(("repeat", "half", "whole"), [(1, 4, 8), (3, 2, 3)])
+def test_staggered_environments_end_their_episodes_in_turn(scripted, repeat, half, whole):
+    """Of two environments with a limit of 8 steps the first is cut off half-way; its next episode is a whole one."""
+    task = scripted(length=99, max_episode_steps=8, action_repeat=repeat)
+    task.reset()
+    task.stagger()
+    results = [task.step(COMMANDS) for _ in range(half + 2 * whole)]
+    assert not any(result.terminated.any() for result in results)
+    cuts = [[i for i, r in enumerate(results, start=1) if r.truncated[env]] for env in (0, 1)]
+    assert cuts == [[half, half + whole, half + 2 * whole], [whole, 2 * whole]]
+    np.testing.assert_array_equal(results[half - 1].next_observations[0], [0, repeat * half])
+    np.testing.assert_array_equal(results[half - 1].observations[0], [1, 0])
+
+
+def test_without_a_time_limit_nothing_is_staggered(scripted):
+    task = scripted(length=5)
+    task.reset()
+    task.stagger()
+    assert [bool(task.step(COMMANDS).truncated.any()) for _ in range(4)] == [False] * 4
+
+
+BOUNDS = {
+    "the model's own": ({}, [-1.0, 1.0], [-2.0, 3.0]),
+    "asymmetric": ({"action_0": [-0.3, 0.7], "action_1": [-0.1, 2.9]}, [-0.3, 0.7], [-0.1, 2.9]),
+    "one side of zero": ({"action_0": [0.1, 0.3], "action_1": [-1.7, -0.2]}, [0.1, 0.3], [-1.7, -0.2]),
+    "one joint": ({"action_1": [-0.6, 0.6]}, [-1.0, 1.0], [-0.6, 0.6]),
+    "tiny": (
+        {"action_0": [0.1, 0.1 + 1e-7], "action_1": [1.3, 1.3 + 2e-7]},
+        [0.1, 0.1 + 1e-7],
+        [1.3, 1.3 + 2e-7],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_simulator_never_receives_more_than_the_bounds_and_receives_all_of_them(scripted, name):
+    overrides, first, second = BOUNDS[name]
+    task = scripted(length=1000, bounds=overrides)
+    task.reset()
+    rng = np.random.default_rng(0)
+    commands = [10.0 ** rng.integers(-8, 9) * rng.standard_normal((2, 2)) for _ in range(200)]
+    commands += [task.spec.bounds.to_command(rng.uniform(-1.0, 1.0, (2, 2))) for _ in range(200)]
+    extremes = [np.full((2, 2), value) for value in (-np.inf, np.inf, -1e300, 1e300)]
+    for command in [*commands, *extremes]:
+        task.step(command)
+    received = np.concatenate([env.received for env in ScriptedEnv.made]).astype(np.float64)
+    low, high = np.array([first[0], second[0]]), np.array([first[1], second[1]])
+    assert np.all(low <= received), (received.min(0), low)
+    assert np.all(received <= high), (received.max(0), high)
+    np.testing.assert_allclose(received.min(0), low, rtol=2e-7)
+    np.testing.assert_allclose(received.max(0), high, rtol=2e-7)
+
+
+def test_commands_inside_the_bounds_arrive_as_they_are(scripted):
+    task = scripted(length=1000, bounds={"action_0": [-0.5, 0.5]})
+    task.reset()
+    commands = np.random.default_rng(1).uniform([-0.5, -2.0], [0.5, 3.0], (50, 2, 2))
+    for command in commands:
+        task.step(command)
+    for i, env in enumerate(ScriptedEnv.made):
+        np.testing.assert_array_equal(env.received, commands[:, i].astype(np.float32))
+
+
+@pytest.mark.parametrize("value", [0.1, -0.7, 0.0])
+def test_a_joint_with_equal_bounds_gets_that_constant(scripted, value):
+    task = scripted(length=1000, bounds={"action_0": [value, value]})
+    task.reset()
+    for canonical in (-1.0, 0.3, 1.0):
+        task.step(task.spec.bounds.to_command(np.full((2, 2), canonical)))
+    task.step(np.full((2, 2), -np.inf))
+    received = np.array(ScriptedEnv.made[1].received)
+    np.testing.assert_array_equal(received[:, 0], np.full(4, value, np.float32))
+
+
+def test_a_nan_command_is_refused_before_the_simulator_sees_it(scripted):
+    task = scripted(length=1000)
+    task.reset()
+    with pytest.raises(NonFiniteError, match="joint 'action_1' in environment 0 is NaN"):
+        task.step(np.array([[0.0, np.nan], [0.0, 0.0]]))
+    assert all(not env.received for env in ScriptedEnv.made)
+
+
+def test_commands_of_another_shape_are_refused(scripted):
+    task = scripted()
+    task.reset()
+    with pytest.raises(ValueError, match=r"shape \(2,\); expected \(2, 2\)"):
+        task.step(np.zeros(2))
+
+
+def test_another_autoreset_mode_is_refused_at_construction(monkeypatch, scripted):
+    def forgetful(makers, copy, autoreset_mode):
+        return SyncVectorEnv(makers, copy=copy)
+
+    monkeypatch.setattr(vector_task, "SyncVectorEnv", functools.partial(forgetful))
+    with pytest.raises(RuntimeError, match="reset in the same step"):
+        scripted()
+
+
+@pytest.mark.parametrize("task_id", ["InvertedPendulum-v5", "HalfCheetah-v5"])
+def test_the_numbers_are_those_of_the_bare_environments(task_id):
+    task = make_task(TaskConfig("gymnasium", task_id), num_envs=2, seed=3)
+    with quiet_building():
+        bare = [gymnasium.make(task_id) for _ in range(2)]
+    seeds = np.random.SeedSequence(3).generate_state(2).tolist()
+    expected = [env.reset(seed=seed)[0] for env, seed in zip(bare, seeds, strict=True)]
+    np.testing.assert_array_equal(task.reset(), np.array(expected, np.float32))
+    rng = np.random.default_rng(0)
+    ends = 0
+    for _ in range(60):
+        commands = task.spec.bounds.to_command(rng.uniform(-1, 1, (2, task.spec.action_size)))
+        result = task.step(commands)
+        for i, env in enumerate(bare):
+            successor, reward, terminated, truncated, _ = env.step(commands[i].astype(np.float32))
+            np.testing.assert_array_equal(result.next_observations[i], successor.astype(np.float32))
+            assert result.rewards[i] == reward
+            assert (result.terminated[i], result.truncated[i]) == (terminated, truncated)
+            if terminated:
+                ends += 1
+                np.testing.assert_array_equal(result.observations[i], env.reset()[0].astype(np.float32))
+    assert (ends > 0) == (task_id == "InvertedPendulum-v5")
+    task.close()
+    for env in bare:
+        env.close()
