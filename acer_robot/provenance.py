@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = (
-    "acer-robot", "torch", "numpy", "mujoco", "dm-control", "gymnasium", "hydra-core", "omegaconf", "wandb",
+    "acer-robot", "torch", "numpy", "mujoco", "dm-control", "gymnasium", "hydra-core", "omegaconf", "pyyaml", "wandb",
     "matplotlib", "imageio", "imageio-ffmpeg", "tqdm",
 )  # fmt: skip
 """Distributions whose versions decide what a run computes or leaves behind."""

@@ -43,7 +43,7 @@ def test_functions_are_where_the_page_says():
 
 
 def test_tests_are_where_the_page_says():
-    named = re.findall(r"\[`(trap_\d+|three_steps)`\]\(\.\./(tests/\w+\.py)\)", TEXT)
+    named = re.findall(r"\[`(trap_\d+|three_steps)`\]\(\.\./(tests/[\w/]+\.py)\)", TEXT)
     assert len(named) > 12
     for name, path in named:
         assert re.search(rf"^def test_{name}_", (DOCS.parent / path).read_text(), re.MULTILINE), (name, path)

@@ -138,7 +138,7 @@ def test_help_shows_every_option_with_its_value_and_meaning(train, flag):
     for option in options(TrainConfig):
         assert f" {option.name}=" in text
         assert " ".join(option.doc.split()) in text
-    for shown in ("learner.delta=0.5", "task.id=Walker2d-v5", "learner.max_grad_norm=null", "video=true"):
+    for shown in ("learner.delta=0.5", "task.id=Walker2d-v5", "learner.deployed_alpha=0.9998", "video=true"):
         assert shown in text
     for symbol in ("gamma", "[1 - c/rho']_+", "KL[average || current]", "eq. 12", "theta_avg"):
         assert symbol in text
@@ -201,7 +201,7 @@ def test_group_choices_are_sorted_with_suites_last():
 )
 def test_the_real_commands_refuse_in_one_line_and_create_nothing(tmp_path, module, arguments, message):
     (tmp_path / "here").touch()
-    command = [sys.executable, "-m", f"acer_robot.{module}", *arguments]
+    command = [sys.executable, "-m", f"acer_robot.commands.{module}", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr

@@ -15,8 +15,8 @@ import pytest
 from exported import make_policy, make_run
 from scripted_envs import ScriptedEnv
 
-from acer_robot.commands.deploy import DeployConfig
-from acer_robot.deployment.control_loop import Controller, deploy
+from acer_robot.commands.deploy import DeployConfig, deploy
+from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.pacing import Pacer, percentiles
 from acer_robot.errors import InputError
@@ -159,7 +159,7 @@ def test_noise_changes_commands_and_follows_its_seed(scripted):
 def controlled(path, stop=lambda: False, **options):
     file = load_deployed(Path(path))
     task = make_task(file.task_config, 1, 0)
-    outcome = Controller(file, task, DeployConfig(path, rate=0.0, **options)).run(Pacer(0.0), stop)
+    outcome = Controller(file, task, LoopOptions(**options)).run(Pacer(0.0), stop)
     task.close()
     return outcome
 

@@ -11,7 +11,7 @@ from exported import make_policy, make_run, ordinary_observations
 from acer_robot.deployment import export as deploy
 from acer_robot.deployment.export import export_policy
 from acer_robot.errors import InputError
-from acer_robot.policies import other_formats
+from acer_robot.policies.exported import formats as other_formats
 from acer_robot.policies.exported.formats import check_format, save_format
 from acer_robot.policies.exported.module import DeployedPolicy
 

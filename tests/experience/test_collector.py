@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 import torch
 from learner_cases import small_learner
-from test_tasks_configs import composed_train
 
 from acer_robot.acer import gaussian_log_prob
-from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.errors import NonFiniteError
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.replay import Replay
-from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.spec import ActionBounds
-from acer_robot.training.run import prepare
-from acer_robot.training.validate import check_train
 
 CPU = torch.device("cpu")
 BOUNDS = ActionBounds(("a", "b"), (-1.0, 2.0), (3.0, 6.0))
@@ -113,67 +109,3 @@ def test_a_value_that_is_not_finite_stops_with_its_name_and_is_not_stored(poison
     ):
         collector.step()
     assert replay.size == 0
-
-
-def test_a_staggered_run_has_episodes_of_every_age(tmp_path):
-    """Pendulum-v1's episodes last 200 steps; with four environments one ends every 50."""
-    task = TaskConfig("gymnasium", "Pendulum-v1")
-    config = TrainConfig(task, LearnerConfig(), run_dir=str(tmp_path / "run"), num_envs=4, stagger=True)
-    run = prepare(config)
-    ended = [len(run.collector.step()) for _ in range(300)]
-    assert [step for step, count in enumerate(ended, start=1) if count] == [50, 100, 150, 200, 250, 300]
-    run.task.close()
-    run.evaluation_task.close()
-
-
-def first_steps(folder, steps=1, **options):
-    """Return what replay holds [1, 4, ..] of each of the first steps of four environments, always of the same draws."""
-    task, learner = TaskConfig("gymnasium", "Pendulum-v1"), LearnerConfig(segment_length=1)
-    run = prepare(TrainConfig(task, learner, run_dir=str(folder / "run"), num_envs=4, **options))
-    held = []
-    for _ in range(steps):
-        run.collector.step()
-        held.append(run.replay.latest(0, 4))
-    run.task.close()
-    run.evaluation_task.close()
-    return held
-
-
-def test_quiet_environments_act_with_less_noise_and_replay_holds_the_density_they_acted_with(tmp_path):
-    (usual,), (quiet,) = first_steps(tmp_path), first_steps(tmp_path, quiet_envs=1, quiet_noise=0.25)
-    scale = torch.tensor([1.0, 1.0, 1.0, 0.25]).reshape(1, 4, 1)
-    torch.testing.assert_close(quiet.behaviour_mean, usual.behaviour_mean)
-    torch.testing.assert_close(quiet.behaviour_log_std.exp(), scale * usual.behaviour_log_std.exp())
-    noise = usual.actions - usual.behaviour_mean
-    assert noise.abs().min() > 1e-3
-    torch.testing.assert_close(quiet.actions - quiet.behaviour_mean, scale * noise)
-
-
-def test_quiet_environments_explore_as_all_others_up_to_their_start(tmp_path):
-    usual = first_steps(tmp_path, steps=3)
-    quiet = first_steps(tmp_path, steps=3, quiet_envs=1, quiet_noise=0.25, quiet_start=8)
-    for step in range(2):
-        torch.testing.assert_close(quiet[step].actions, usual[step].actions)
-    scale = torch.tensor([1.0, 1.0, 1.0, 0.25]).reshape(1, 4, 1)
-    torch.testing.assert_close(quiet[2].behaviour_log_std.exp(), scale * usual[2].behaviour_log_std.exp())
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        "quiet_start=-1",
-        "quiet_envs=-1",
-        "quiet_envs=17",
-        "quiet_noise=0",
-        "quiet_noise=1.5",
-        "quiet_noise=nan",
-    ],
-)
-def test_a_number_of_quiet_environments_or_their_noise_that_cannot_be_is_refused_by_name(option):
-    with pytest.raises(InputError, match=rf"{option.split('=')[0]}=.* out of range"):
-        check_train(composed_train(option, "run_dir=new"))
-
-
-def test_a_learner_without_ratios_refuses_quiet_environments():
-    with pytest.raises(InputError, match=r"quiet_envs=2 .* set quiet_envs=0"):
-        check_train(composed_train("learner=a3c", "quiet_envs=2", "run_dir=new"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_tasks_configs import composed_train
+from composed import composed_train
 
 from acer_robot.errors import InputError
 from acer_robot.experience.replay import Replay

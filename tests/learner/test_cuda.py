@@ -21,8 +21,7 @@ FALLING = {"std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final":
 OPTIONS = [
     {},
     {"critics": 2, "correction": "pathwise"},
-    {**FALLING, "annealing_updates": 3, "lr_final": 1e-4, "lr_annealing_start": 0, "lr_annealing_updates": 3},
-    {"advantage_return": "qret", "max_grad_norm": 0.01},
+    {**FALLING, "annealing_updates": 3},
     PAPER,
     {**PAPER, "estimator": "tis", "learned_std": True, "std_init": 0.5},
 ]

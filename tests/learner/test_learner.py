@@ -33,9 +33,7 @@ def parameters(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"advantage_return": "qret"}, *BASELINES]
-)
+@pytest.mark.parametrize("options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, *BASELINES])
 def test_the_update_never_asks_the_device_for_a_number(options):
     """A meta tensor has no value: whatever would synchronise with the host raises."""
     learner = small_learner("meta", **options)
@@ -81,8 +79,8 @@ def test_a_checkpoint_is_a_copy_that_later_updates_leave_alone():
 def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
     """The critics' gradient is the same whatever the policy's share is."""
     gradients = []
-    for pathwise in (0.0, 5.0):
-        learner = small_learner(pathwise=pathwise)
+    for correction in ("none", "pathwise"):
+        learner = small_learner(correction=correction)
         learner.update(batch_for(learner))
         gradients.append(learner.flat_critic.values.grad.clone())
     assert gradients[0].abs().max() > 0
@@ -115,7 +113,7 @@ def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
 def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
     """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
     learner = small_learner(
-        sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, pathwise=0.0, entropy_target=None
+        sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, entropy_target=None
     )
     seen = learner.update(batch_for(learner))
     assert (seen.ascent.g.abs().amax(-1) > 1e-6).all()
@@ -142,13 +140,6 @@ def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it(
         before = learner.log_temperature.item()
         learner.update(batch_for(learner))
         assert (learner.log_temperature.item() - before) * sign > 0
-
-
-def test_a_limit_of_the_gradient_norm_holds():
-    learner = small_learner(max_grad_norm=0.01)
-    learner.update(batch_for(learner))
-    assert learner.flat_actor.values.grad.norm() <= 0.01 * 1.0001
-    assert learner.flat_critic.values.grad.norm() <= 0.01 * 1.0001
 
 
 def test_pessimism_takes_the_mean_at_0_and_the_minimum_at_1():

@@ -7,11 +7,11 @@ import math
 
 import pytest
 import torch
+from composed import composed_train
 from learner_cases import STATE_SIZE, random_batch, small_learner
-from test_tasks_configs import composed_train
 
 from acer_robot.errors import InputError
-from acer_robot.learner.anneal import deployed_alpha_after, entropy_target_after, lr_after, std_min_after
+from acer_robot.learner.anneal import deployed_alpha_after, entropy_target_after, std_min_after
 from acer_robot.schema import LearnerConfig
 from acer_robot.training.validate import check_train
 
@@ -78,24 +78,6 @@ def test_the_temperature_is_tuned_towards_the_annealed_target_and_in_a_restored_
     assert other.entropy_target.item() == -2.0
 
 
-SLOWING = {"lr": 1e-3, "lr_final": 1e-4, "lr_annealing_start": 1, "lr_annealing_updates": 2}
-
-
-@pytest.mark.parametrize(
-    ("updates", "expected"), [(0, 1e-3), (1, 1e-3), (2, 5.5e-4), (3, 1e-4), (1_000, 1e-4)]
-)
-def test_the_learning_rate_falls_at_a_steady_rate_and_steps_are_as_long(updates, expected):
-    """Adam's first step moves every parameter that has a gradient by the learning rate."""
-    assert lr_after(LearnerConfig(**SLOWING), updates) == pytest.approx(expected, rel=1e-12)
-    assert lr_after(LearnerConfig(lr=1e-3, lr_final=None), updates) == 1e-3
-    learner = small_learner(**SLOWING)
-    learner.restore(learner.checkpoint_state() | {"updates": updates})
-    before = [flat.values.clone() for flat in (learner.flat_actor, learner.flat_critic)]
-    learner.update(random_batch(learner, length=3, segments=2, seed=0))
-    for old, flat in zip(before, (learner.flat_actor, learner.flat_critic), strict=True):
-        assert (flat.values - old).abs().max().item() == pytest.approx(expected, rel=1e-3)
-
-
 def test_a_final_entropy_target_without_a_first_is_refused():
     with pytest.raises(InputError, match=r"learner\.entropy_target_final=-2\.0 has nothing to begin from"):
         check_train(composed_train("learner=paper", "learner.entropy_target_final=-2", "run_dir=new"))
@@ -112,12 +94,9 @@ def test_the_limit_stays_where_no_other_is_asked_for():
     [
         "deployed_alpha=1.1",
         "std_min_final=0",
-        "lr_final=0",
         "std_min_final=0.4",
         "annealing_updates=0",
         "annealing_start=-1",
-        "lr_annealing_updates=0",
-        "lr_annealing_start=-1",
     ],
 )
 def test_what_cannot_be_is_refused_by_name(option):

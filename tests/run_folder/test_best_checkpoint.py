@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 
-from acer_robot.deployment import export as deploy
+from acer_robot.commands import evaluate as evaluate_command
+from acer_robot.commands import export as export_command
+from acer_robot.commands import train as train_command
 from acer_robot.errors import InputError
-from acer_robot.experience import episodes as evaluate
 from acer_robot.reporting.report import write_report
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.run_folder.tables import best_evaluation
@@ -33,7 +34,7 @@ def falling_run(tmp_path, monkeypatch, capsys):
     said = iter((10.0, 30.0, 30.0, 5.0))
     real = train.evaluate
     monkeypatch.setattr(train, "evaluate", lambda run: {**real(run), "eval/return_mean": next(said)})
-    call(monkeypatch, train.main, f"run_dir={tmp_path / 'run'}", *TINY)
+    call(monkeypatch, train_command.main, f"run_dir={tmp_path / 'run'}", *TINY)
     return tmp_path / "run", capsys.readouterr().out
 
 
@@ -51,13 +52,13 @@ def test_the_best_evaluation_of_equals_the_later_is_kept_and_exported(falling_ru
     assert not torch.equal(weights["best"], weights["latest"])
     steps = []
     for more in ([], ["checkpoint=best"]):
-        call(monkeypatch, deploy.main, f"run={folder}", "episodes=0", *more)
+        call(monkeypatch, export_command.main, f"run={folder}", "episodes=0", *more)
         card = json.loads((folder / "export/policy.json").read_text())
         steps.append(card["training"]["steps"])
     assert steps == [400, 300]
     returns = []
     for more in ([], ["checkpoint=best"]):
-        call(monkeypatch, evaluate.main, f"run={folder}", "episodes=2", *more)
+        call(monkeypatch, evaluate_command.main, f"run={folder}", "episodes=2", *more)
         returns.append(json.loads(capsys.readouterr().out.splitlines()[-1])["returns"])
     assert returns[0] != returns[1]
 
@@ -72,7 +73,7 @@ def test_a_run_that_is_killed_is_left_with_the_state_of_its_last_evaluation(tmp_
         return real(run)
 
     monkeypatch.setattr(train, "evaluate", noting)
-    call(monkeypatch, train.main, f"run_dir={folder}", *TINY, "log_every=50", "hand_over=false")
+    call(monkeypatch, train_command.main, f"run_dir={folder}", *TINY, "log_every=50", "hand_over=false")
     assert found == [None, 100, 200, 300]
     assert read_checkpoint(folder)["steps"] == 400
 
@@ -99,7 +100,7 @@ def test_an_unknown_checkpoint_one_that_is_missing_and_one_of_a_file_are_refused
         ):
             load_run(folder.parent, name)
     with pytest.raises(SystemExit):
-        call(monkeypatch, evaluate.main, f"policy={tmp_path / 'policy.pt'}", "checkpoint=best")
+        call(monkeypatch, evaluate_command.main, f"policy={tmp_path / 'policy.pt'}", "checkpoint=best")
     assert "checkpoint=best goes with run=DIR" in capsys.readouterr().err
 
 

@@ -8,24 +8,16 @@ import gymnasium
 import numpy as np
 import pytest
 import yaml
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from composed import composed_train
 
 import acer_robot.configs
-from acer_robot.schema import TaskConfig, TrainConfig
+from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 from acer_robot.tasks.model.simulator import load_simulator
 
 FOLDER = Path(acer_robot.configs.__path__[0]) / "task"
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
 TASKS = [name for name in NAMES if name != "gym"]
-
-
-def composed_train(*overrides):
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
-    with initialize_config_module("acer_robot.configs", version_base="1.3"):
-        return OmegaConf.to_object(compose("train", overrides=list(overrides)))
 
 
 def composed(*overrides):
@@ -44,7 +36,6 @@ def test_a_familys_settings_yield_to_the_papers_and_to_the_command_line():
     assert segments_of("task=dmc/walker-walk") == (32, 2, 128)
     assert segments_of("task=dmc/walker-walk", "learner=paper") == (1, 50, 4)
     assert composed_train("task=dmc/walker-walk", "learner.critics=3").learner.critics == 3
-    assert composed_train("task=dmc/walker-walk", "learner=paper").learner.pathwise == 0.0
     deltas = {name: composed_train(f"task={name}").learner.delta for name in TASKS}
     assert {name for name, delta in deltas.items() if delta != 1.0} == {"walker2d"}
     assert deltas["walker2d"] == 0.1
@@ -109,8 +100,8 @@ bounds:
 """
 
 SCRIPT = """
-from acer_robot.command import run_command
-from acer_robot.config import TaskConfig, TrainConfig
+from acer_robot.commands.compose import run_command
+from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
 def body(config):

@@ -29,7 +29,7 @@ print([name for name in heavy if name in sys.modules])
 STEPPING = """
 import os, sys
 import numpy as np
-from acer_robot.config import TaskConfig
+from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 for config in (TaskConfig("gymnasium", "HalfCheetah-v5"), TaskConfig("dm_control", "quadruped-escape")):
     task = make_task(config, 2, 0)
@@ -53,7 +53,7 @@ def test_what_mujoco_says_of_a_users_model_is_shown_once(tmp_path):
     script = """
 import warnings
 import mujoco
-from acer_robot.tasks.simulator import quiet_building
+from acer_robot.tasks.model.simulator import quiet_building
 
 for _ in range(2):
     with quiet_building():
@@ -82,7 +82,7 @@ def backend():
 
 PICTURES = """
 import numpy as np
-from acer_robot.config import TaskConfig
+from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 lqr = TaskConfig("dm_control", "lqr-lqr_2_1", bounds={"joint_0": [-1.0, 1.0]})
 for config in (TaskConfig("gymnasium", "HalfCheetah-v5"), TaskConfig("dm_control", "walker-walk"), lqr):
@@ -113,7 +113,7 @@ def test_pictures_of_both_suites_have_the_size_asked_for_and_leave_the_physics_a
 
 FOLLOWING = """
 import numpy as np
-from acer_robot.config import TaskConfig
+from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 for name in ("HalfCheetah-v5", "Walker2d-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"):
     task = make_task(TaskConfig("gymnasium", name), 1, 0, render_size=(160, 160))

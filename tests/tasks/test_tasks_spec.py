@@ -8,7 +8,8 @@ from gymnasium.wrappers import RescaleAction
 
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
-from acer_robot.tasks import from_gymnasium, make_task
+from acer_robot.tasks import make_task
+from acer_robot.tasks.cpu import from_gymnasium
 from acer_robot.tasks.model.names import actuator_names, position_entries, velocity_entries
 
 ROBOT = """

@@ -10,7 +10,8 @@ from scripted_envs import ScriptedEnv
 
 from acer_robot.errors import NonFiniteError
 from acer_robot.schema import TaskConfig
-from acer_robot.tasks import make_task, vector_task
+from acer_robot.tasks import make_task
+from acer_robot.tasks.cpu import vector_task
 from acer_robot.tasks.model.simulator import quiet_building
 
 
@@ -103,27 +104,6 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end_of_the_episode(scripted
     np.testing.assert_array_equal(ScriptedEnv.made[1].received, [command[1]] * 7)
     assert task.spec.control_dt == pytest.approx(4 / 50)
     assert task.spec.action_repeat == 4
-
-
-@pytest.mark.parametrize(("repeat", "half", "whole"), [(1, 4, 8), (3, 2, 3)])
-def test_staggered_environments_end_their_episodes_in_turn(scripted, repeat, half, whole):
-    """Of two environments with a limit of 8 steps the first is cut off half-way; its next episode is a whole one."""
-    task = scripted(length=99, max_episode_steps=8, action_repeat=repeat)
-    task.reset()
-    task.stagger()
-    results = [task.step(COMMANDS) for _ in range(half + 2 * whole)]
-    assert not any(result.terminated.any() for result in results)
-    cuts = [[i for i, r in enumerate(results, start=1) if r.truncated[env]] for env in (0, 1)]
-    assert cuts == [[half, half + whole, half + 2 * whole], [whole, 2 * whole]]
-    np.testing.assert_array_equal(results[half - 1].next_observations[0], [0, repeat * half])
-    np.testing.assert_array_equal(results[half - 1].observations[0], [1, 0])
-
-
-def test_without_a_time_limit_nothing_is_staggered(scripted):
-    task = scripted(length=5)
-    task.reset()
-    task.stagger()
-    assert [bool(task.step(COMMANDS).truncated.any()) for _ in range(4)] == [False] * 4
 
 
 BOUNDS = {

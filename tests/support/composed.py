@@ -1,0 +1,13 @@
+"""Options as the command line composes them."""
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from acer_robot.schema import TrainConfig
+
+
+def composed_train(*overrides):
+    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    with initialize_config_module("acer_robot.configs", version_base="1.3"):
+        return OmegaConf.to_object(compose("train", overrides=list(overrides)))
