@@ -21,7 +21,7 @@ train: setup ## train a policy; leaves policy file, video and report in runs/
 	@$(PY) -m acer_robot.commands.train $(ARGS)
 
 test: setup ## run the tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
 	@scripts/setup.sh dev

@@ -85,7 +85,7 @@ class Run:
         options |= {"eval_every": self.eval_every, "threads": self.threads, "wandb.mode": "disabled"}
         options |= {"video": "false", "hand_over": "false"}
         options |= {"learner.compile": "true"} if self.compiled else {}
-        return ["-m", "acer_robot.training.run", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
+        return ["-m", "acer_robot.commands.train", *(f"{n}={v}" for n, v in options.items()), *self.overrides]
 
     def set_twice(self) -> list[str]:
         """Return the names of options that the command has more than once."""

@@ -120,7 +120,7 @@ def describe(run: TrainedRun) -> dict[str, Any]:
 
 
 def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
-    """Return `value` with infinities as the strings "inf" and "-inf", which JSON has no numbers for."""
+    """Return `value` with infinities as "inf" and "-inf", which JSON has no numbers for; `task_options` undoes it."""
     if isinstance(value, dict):
         return {name: _json_ready(item) for name, item in value.items()}
     if isinstance(value, list):

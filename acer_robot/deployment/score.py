@@ -9,6 +9,7 @@ import torch
 from acer_robot.experience.episodes import Episodes, deterministic, run_episodes
 from acer_robot.policies.exported.file import load_deployed
 from acer_robot.run_folder.checkpoints import load_run
+from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
 
 
@@ -16,11 +17,15 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
     """Run an exported policy in the task that its metadata names, as a controller would.
 
     The file itself limits how fast its commands change, so the task only clips them.
+
+    Raises:
+        InputError: if the task here is not the one that the file was made for.
     """
     policy = load_deployed(path)
     task = make_task(policy.task_config, episodes, seed)
     policy.reset()
     try:
+        check_same_robot(policy.spec, task.spec)
         return run_episodes(policy.act, task)
     finally:
         task.close()

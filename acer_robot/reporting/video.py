@@ -16,6 +16,7 @@ import numpy.typing as npt
 from acer_robot.errors import InputError
 from acer_robot.reporting.gl import probe_gl, run_python
 from acer_robot.schema import check_range
+from acer_robot.spec import check_same_robot
 
 if TYPE_CHECKING:
     from acer_robot.policies.exported.file import LoadedPolicy
@@ -83,6 +84,7 @@ def render_policy(policy: Path, out: Path, options: VideoOptions) -> Video:
     loaded = load_deployed(policy)
     task = make_task(loaded.task_config, 1, options.seed, (options.width, options.height))
     try:
+        check_same_robot(loaded.spec, task.spec)
         rollout = Rollout(loaded, task, options)
         frames = write_video(out, rollout.pictures(), rollout.fps)
     finally:

@@ -192,7 +192,7 @@ def test_a_tiny_training_leaves_a_row(tmp_path):
     assert [1_000 <= points[0].step < 1_100, points[-1].step] == [True, 2_000]
     assert 0.0 < points[0].seconds < points[1].seconds
     assert row["command"] == (
-        "OMP_NUM_THREADS=1 python -m acer_robot.training.run task=invertedpendulum learner=paper seed=3 steps=2000 "
+        "OMP_NUM_THREADS=1 python -m acer_robot.commands.train task=invertedpendulum learner=paper seed=3 steps=2000 "
         "eval_every=1000 threads=1 wandb.mode=disabled video=false hand_over=false"
     )
     assert "torch 2." in row["versions"]

@@ -194,7 +194,7 @@ def test_group_choices_are_sorted_with_suites_last():
         ("train", ["task=gym", "task.id=CartPole-v1"], "CartPole-v1"),
         ("train", ["run_dir=."], "run_dir=. exists"),
         ("evaluate", ["policy=none.pt"], "none.pt does not exist"),
-        ("deploy", ["run=none"], "none"),
+        ("export", ["run=none"], "none"),
         ("render", ["policy=none.pt", "out=a.gif"], "is not an mp4 file"),
         ("report", ["run=none"], "none is not a run folder"),
     ],

@@ -177,7 +177,7 @@ def test_q_on_a_terminal_stops_it_and_leaves_the_terminal_as_it_was(pendulum):
     command = [
         sys.executable,
         "-m",
-        "acer_robot.deployment.control_loop",
+        "acer_robot.commands.deploy",
         f"policy={pendulum}",
         "episodes=100000",
     ]
@@ -235,7 +235,7 @@ def test_options_that_cannot_be_used(options):
 
 
 def test_the_command_ends_with_json(pendulum):
-    module = [sys.executable, "-m", "acer_robot.deployment.control_loop"]
+    module = [sys.executable, "-m", "acer_robot.commands.deploy"]
     arguments = [f"policy={pendulum}", "rate=4", "max_steps=20"]
     done = subprocess.run(module + arguments, capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout.splitlines()[-1])
