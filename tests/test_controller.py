@@ -1,6 +1,8 @@
 """The C++ controller: the same commands as Python's, and one line for everything that it refuses."""
 
+import math
 import subprocess
+import time
 from pathlib import Path
 
 import gymnasium
@@ -36,6 +38,14 @@ def controller():
     return ROOT / "build" / "controller" / "controller"
 
 
+@pytest.fixture(scope="session")
+def width_test(controller):
+    """The program that calls Policy::act with vectors of any width."""
+    build = ["cmake", "--build", controller.parent, "--target", "policy_width_test"]
+    subprocess.run(["flock", ROOT / "build" / "controller.lock", *build], check=True, capture_output=True)
+    return controller.parent / "policy_width_test"
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """One thread, as in the controller: a sum over several rounds otherwise."""
@@ -45,8 +55,11 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def export(folder, task_id="HalfCheetah-v5", **options):
-    """Write a policy.pt for a task, with random weights that use the whole range of commands."""
+def export(folder, task_id="HalfCheetah-v5", fields=None, **options):
+    """Write a policy.pt for a task, with random weights that use the whole range of commands.
+
+    `fields` are added to its metadata's task.
+    """
     config = TaskConfig(suite="gymnasium", id=task_id, **options)
     task = make_task(config, 1, 0)
     spec = task.spec
@@ -58,7 +71,9 @@ def export(folder, task_id="HalfCheetah-v5", **options):
     actor = make_policy(width, spec.action_size, hidden=[256, 256]).actor
     policy = Policy(normalizer, actor).eval().requires_grad_(False)
     run = TrainedRun(policy, TrainConfig(task=config, run_dir="runs/x"), spec, 0)
-    save_deployed(DeployedPolicy(policy, spec), describe(run), folder / "policy.pt")
+    metadata = describe(run)
+    metadata["task"].update(fields or {})
+    save_deployed(DeployedPolicy(policy, spec), metadata, folder / "policy.pt")
     return folder / "policy.pt"
 
 
@@ -179,6 +194,70 @@ def test_the_same_seed_starts_in_the_same_states_and_another_in_others(controlle
     assert first[0].split("return")[1] != first[1].split("return")[1]
 
 
+def test_an_episode_has_as_many_commands_as_in_python_where_the_time_limit_is_no_multiple(
+    controller, tmp_path
+):
+    file = export(tmp_path, action_repeat=3)
+    done = run(controller, file, HALF_CHEETAH, cwd=tmp_path)
+    assert f" in {math.ceil(1000 / 3)} steps" in done.stdout
+
+
+def whole_rows(log):
+    """Return the number of the rows of a log, each of which must be complete."""
+    text = log.read_text()
+    assert text.endswith("\n")
+    header, *lines = text.splitlines()
+    width = header.count(",")
+    assert all(line.count(",") == width for line in lines)
+    numbers = np.loadtxt(lines, delimiter=",", ndmin=2)
+    np.testing.assert_array_equal(numbers[:, 1], np.arange(len(lines)))
+    return len(lines)
+
+
+def test_a_killed_program_leaves_a_log_of_all_but_the_last_second(controller, policy, tmp_path):
+    log = tmp_path / "log.csv"
+    command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as program:
+        give_up = time.monotonic() + 60
+        while not log.exists() and program.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.01)
+        time.sleep(2.0)
+        early = program.poll() is None
+        program.kill()
+    assert early
+    assert 15 <= whole_rows(log) <= 45  # 40 periods of 0.05 s
+
+
+def test_an_error_of_mujoco_leaves_the_log_up_to_the_command_that_met_it(controller, policy, tmp_path):
+    start = np.zeros(18)
+    start[1] = 3.0  # it falls, and the memory does not suffice for the contacts
+    np.savetxt(tmp_path / "start.txt", start)
+    model = half_cheetah_with(tmp_path, "<option", '<size memory="8K"/><option', 1)
+    log = tmp_path / "log.csv"
+    options = ["--initial-state", tmp_path / "start.txt", "--log", log]
+    done = run(controller, policy, model, *options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "controller: MuJoCo: " in done.stderr
+    assert 10 <= whole_rows(log) <= 100
+
+
+@pytest.mark.parametrize("name", ["nowhere/log.csv", "", "/dev/full"])
+def test_a_log_that_cannot_be_written_is_refused_before_the_first_step(controller, policy, tmp_path, name):
+    line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name)
+    assert f"--log={tmp_path / name} cannot be written: " in line
+
+
+def test_an_observation_or_command_of_another_width_is_an_error_that_names_both(width_test, policy):
+    assert run(width_test, policy, 17, 6).returncode == 0
+    for observation, command, message in [
+        (16, 6, "the policy takes an observation of 17 numbers, not of 16"),
+        (1000, 6, "the policy takes an observation of 17 numbers, not of 1000"),
+        (17, 5, "the policy writes a command of 6 numbers, not of 5"),
+    ]:
+        done = run(width_test, policy, observation, command)
+        assert (done.returncode, done.stderr) == (1, message + "\n")
+
+
 def test_an_infinite_observation_is_counted_and_gets_the_fallback_command(controller, policy, tmp_path):
     start = start_state("HalfCheetah-v5")
     start[-1] = 1e39  # more than float32 holds
@@ -261,6 +340,14 @@ def test_a_model_with_narrower_limits_is_refused_and_names_the_joint(controller,
     assert "[-0.9, 1]" in line
 
 
+def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):
+    line = refused(controller, export(tmp_path, fields={"command_is_actuator": False}), HALF_CHEETAH)
+    assert "the policy's commands are the environment's, not an actuator's: this program cannot drive" in line
+    known = {"command_is_actuator": True, "observes_last_command": True}  # the file itself adds the last command
+    done = run(controller, export(tmp_path, fields=known), HALF_CHEETAH, "--steps", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_observations_that_are_no_joints_are_refused_by_name(controller, tmp_path):
     line = refused(controller, export(tmp_path, "Ant-v5"), ASSETS / "ant.xml")
     assert "observes 'cfrc_ext', which is no position or velocity of a joint" in line
@@ -294,3 +381,10 @@ def test_bench_prints_one_line(controller, policy):
     assert done.returncode == 0
     assert done.stdout.startswith("latency of a decision: p50 ")
     assert done.stdout.count("\n") == 1
+
+
+def test_help_prints_the_usage(controller):
+    done = run(controller, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: controller ")
+    assert "--initial-state FILE" in done.stdout

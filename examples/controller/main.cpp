@@ -58,10 +58,11 @@ double run_episode(Policy& policy, Robot& robot, const Options& options, int epi
     if (!policy.act(observation, command)) ++statistics.unusable;
     statistics.latencies.push_back(microseconds(Clock::now() - start));
 
+    log.add(episode, step, observation, command);  // before it is applied: an error there must not lose it
     const double x_before = robot.data().qpos[0];
     robot.apply(command);
     total += half_cheetah_reward(x_before, robot.data().qpos[0], command, task);
-    log.add(episode, step, observation, command);
+    log.flush_if_due();
 
     if (options.realtime) {
       deadline += period;
@@ -79,12 +80,12 @@ void run(Options options) {
   Policy policy(options.policy);
   const TaskDescription& task = policy.task();
   Robot robot(options.model, task);
-  if (options.steps == 0) options.steps = task.time_limit > 0 ? task.time_limit / task.action_repeat : 1000;
+  if (options.steps == 0) options.steps = task.time_limit > 0 ? task.commands_in_episode() : 1000;
 
   State start{std::vector<double>(robot.model().nq), std::vector<double>(robot.model().nv)};
   if (!options.initial_state.empty()) read_state(options.initial_state, start);
   std::mt19937_64 random(options.seed);
-  Log log(options.log, options.episodes, options.steps, task);
+  Log log(options.log, task);
   Statistics statistics;
   statistics.latencies.reserve(static_cast<std::size_t>(options.episodes) * options.steps);
 
@@ -106,7 +107,7 @@ void run(Options options) {
   print_latency(statistics.latencies, /*histogram=*/true);
   if (options.realtime) std::printf("late control periods: %d\n", statistics.late);
   std::printf("unusable observations: %d\n", statistics.unusable);
-  log.write();
+  log.flush();
 }
 
 // Times decisions alone, one after the other, without a robot.

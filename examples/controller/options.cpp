@@ -3,6 +3,8 @@
 #include <getopt.h>
 
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 #include "input_error.hpp"
@@ -11,7 +13,7 @@ namespace {
 
 const char* const usage =
     "usage: controller POLICY.pt MODEL.xml [--episodes N] [--steps N] [--realtime] [--seed N | --initial-state FILE] "
-    "[--log FILE.csv], or: controller --bench POLICY.pt";
+    "[--log FILE.csv], or: controller --bench POLICY.pt, or: controller --help";
 
 template <typename Number>
 Number number(const char* name, const std::string& text, Number lowest) {
@@ -30,6 +32,7 @@ Number number(const char* name, const std::string& text, Number lowest) {
 Options parse(int argc, char** argv) {
   const option known[] = {{"bench", no_argument, nullptr, 'b'},
                           {"episodes", required_argument, nullptr, 'e'},
+                          {"help", no_argument, nullptr, 'h'},
                           {"initial-state", required_argument, nullptr, 'i'},
                           {"log", required_argument, nullptr, 'l'},
                           {"realtime", no_argument, nullptr, 'r'},
@@ -42,6 +45,7 @@ Options parse(int argc, char** argv) {
     switch (option) {
       case 'e': options.episodes = number("episodes", optarg, 1); break;
       case 'n': options.steps = number("steps", optarg, 1); break;
+      case 'h': std::puts(usage); std::exit(0);
       case 'r': options.realtime = true; break;
       case 'b': options.bench = true; break;
       case 's': options.seed = number<std::uint64_t>("seed", optarg, 0); break;

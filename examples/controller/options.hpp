@@ -15,5 +15,5 @@ struct Options {
   std::string log;            // file for commands and observations; empty: none
 };
 
-// Throws InputError for arguments that cannot be used.
+// Throws InputError for arguments that cannot be used. Prints the usage and ends the program for --help.
 Options parse(int argc, char** argv);

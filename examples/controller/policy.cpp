@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "input_error.hpp"
 
@@ -48,6 +49,13 @@ void check_hash(const std::filesystem::path& policy) {
   if (metadata["file_sha256"] != sha256(contents(policy))) {
     throw InputError(policy.string() + " is not the file whose sha256 " + beside.filename().string() +
                      " gives; copy both again");
+  }
+}
+
+void check_width(const char* what, std::size_t got, std::size_t expected) {
+  if (got != expected) {
+    throw std::invalid_argument("the policy " + std::string(what) + " of " + std::to_string(expected) +
+                                " numbers, not of " + std::to_string(got));
   }
 }
 
@@ -106,6 +114,8 @@ void Policy::reset() {
 }
 
 bool Policy::act(const std::vector<float>& observation, std::vector<float>& command) {
+  check_width("takes an observation", observation.size(), task_.observation.size());
+  check_width("writes a command", command.size(), task_.joints.size());
   const torch::InferenceMode guard;
   auto& stack = network_->stack;
   std::copy(observation.begin(), observation.end(), network_->observation.data_ptr<float>());

@@ -19,7 +19,8 @@ class Policy {
   void reset();
 
   // Writes one command per joint, within the bounds whatever is observed. Returns false if the observation held an
-  // infinity or NaN; the command is then the fallback that the file records.
+  // infinity or NaN; the command is then the fallback that the file records. Throws std::invalid_argument if
+  // `observation` or `command` has not the width of the task's.
   bool act(const std::vector<float>& observation, std::vector<float>& command);
 
  private:

@@ -1,10 +1,16 @@
 #include "report.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
-#include <limits>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
 
 #include "input_error.hpp"
 
@@ -29,33 +35,93 @@ void print_latency(std::vector<double> microseconds, bool histogram) {
   }
 }
 
-Log::Log(std::string path, int episodes, int steps, const TaskDescription& task)
-    : path_(std::move(path)), header_("episode,step"), width_(task.observation.size() + task.joints.size()) {
+namespace {
+
+constexpr std::size_t flush_size = 1000000;
+
+Log* open_log = nullptr;  // for std::exit, which MuJoCo's errors call and which unwinds nothing
+
+void flush_at_exit() {
+  try {
+    if (open_log != nullptr) open_log->flush();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "controller: %s\n", error.what());
+  }
+}
+
+template <typename Number>
+void append(std::string& text, Number value) {
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;  // the shortest that reads back the same
+  text.append(digits, end);
+}
+
+}  // namespace
+
+Log::Log(std::string path, const TaskDescription& task) : path_(std::move(path)) {
   if (path_.empty()) return;
-  for (const auto& name : task.observation) header_ += "," + name;
-  for (const auto& name : task.joints) header_ += ",command:" + name;
-  const std::size_t rows = static_cast<std::size_t>(episodes) * steps;
-  rows_.reserve(rows * width_);
-  indices_.reserve(rows * 2);
+  file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file_ < 0) throw InputError("--log=" + path_ + " cannot be written: " + std::strerror(errno));
+  buffer_ = "episode,step";
+  for (const auto& name : task.observation) buffer_ += "," + name;
+  for (const auto& name : task.joints) buffer_ += ",command:" + name;
+  buffer_ += '\n';
+  if (!write_buffer()) {
+    const std::string reason = std::strerror(errno);
+    close(file_);
+    throw InputError("--log=" + path_ + " cannot be written: " + reason);
+  }
+  buffer_.reserve(flush_size + (1 << 16));
+  // A row waits for this long and until the next row: a second at most.
+  if (task.control_dt < 0.5) flush_interval_ = std::chrono::milliseconds(500);
+  next_flush_ = Clock::now() + flush_interval_;
+  open_log = this;
+  static const int registered = std::atexit(flush_at_exit);
+  (void)registered;
+}
+
+Log::~Log() {
+  if (file_ < 0) return;
+  flush_at_exit();
+  open_log = nullptr;
+  close(file_);
 }
 
 void Log::add(int episode, int step, const std::vector<float>& observation, const std::vector<float>& command) {
-  if (path_.empty()) return;
-  rows_.insert(rows_.end(), observation.begin(), observation.end());
-  rows_.insert(rows_.end(), command.begin(), command.end());
-  indices_.push_back(episode);
-  indices_.push_back(step);
+  if (file_ < 0) return;
+  append(buffer_, episode);
+  buffer_ += ',';
+  append(buffer_, step);
+  for (const auto* part : {&observation, &command}) {
+    for (const float value : *part) {
+      buffer_ += ',';
+      append(buffer_, value);
+    }
+  }
+  buffer_ += '\n';
 }
 
-void Log::write() const {
-  if (path_.empty()) return;
-  std::ofstream file(path_);
-  file.precision(std::numeric_limits<float>::max_digits10);
-  file << header_ << '\n';
-  for (std::size_t row = 0; row < indices_.size() / 2; ++row) {
-    file << indices_[2 * row] << ',' << indices_[2 * row + 1];
-    for (std::size_t i = 0; i < width_; ++i) file << ',' << rows_[row * width_ + i];
-    file << '\n';
+void Log::flush_if_due() {
+  if (file_ >= 0 && (buffer_.size() >= flush_size || Clock::now() >= next_flush_)) flush();
+}
+
+void Log::flush() {
+  if (file_ < 0) return;
+  if (!write_buffer()) throw std::runtime_error("--log=" + path_ + " cannot be written: " + std::strerror(errno));
+  next_flush_ = Clock::now() + flush_interval_;
+}
+
+bool Log::write_buffer() {
+  std::size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t wrote = write(file_, buffer_.data() + done, buffer_.size() - done);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) break;
+    done += static_cast<std::size_t>(wrote);
   }
-  if (!file.flush()) throw InputError("--log=" + path_ + " cannot be written");
+  const int error = errno;
+  const bool complete = done == buffer_.size();
+  buffer_.clear();  // also after an error: what failed once is not tried again at exit
+  errno = error;
+  return complete;
 }

@@ -119,6 +119,10 @@ Robot::Robot(const std::string& model_path, const TaskDescription& task)
 }
 
 void Robot::check_actuators(const TaskDescription& task) const {
+  if (!task.command_is_actuator) {
+    throw InputError("the policy's commands are the environment's, not an actuator's: this program cannot drive " +
+                     path_ + " with them");
+  }
   const auto names = actuator_names(*model_);
   if (names != task.joints) {
     throw InputError(text("the policy commands the joints ", joined(task.joints), ", but the actuators of ", path_,

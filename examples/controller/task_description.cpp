@@ -39,6 +39,7 @@ TaskDescription read_task(const std::string& metadata, const std::string& path) 
     task.at("frame_skip").get_to(result.frame_skip);
     task.at("action_repeat").get_to(result.action_repeat);
     task.at("time_limit").get_to(result.time_limit);
+    result.command_is_actuator = task.value("command_is_actuator", true);
     const std::size_t joints = result.joints.size();
     if (joints == 0 || result.low.size() != joints || result.high.size() != joints || result.control_dt <= 0.0 ||
         result.frame_skip < 1 || result.action_repeat < 1) {

@@ -13,8 +13,12 @@ struct TaskDescription {
   int frame_skip = 1;                    // physics steps in an environment step
   int action_repeat = 1;                 // environment steps for which a command is held
   int time_limit = 0;                    // environment steps in an episode; 0: no limit
+  bool command_is_actuator = true;       // false: the environment computes the actuators' values from a command
 
   double environment_dt() const { return control_dt / action_repeat; }
+
+  // The last command of an episode may be held for less than action_repeat; it counts.
+  int commands_in_episode() const { return time_limit / action_repeat + (time_limit % action_repeat != 0); }
 };
 
 // Throws InputError if `metadata`, the contents of policy.json in the file `path`, is not what this program reads.
