@@ -343,7 +343,10 @@ def test_a_model_with_narrower_limits_is_refused_and_names_the_joint(controller,
 def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):
     line = refused(controller, export(tmp_path, fields={"command_is_actuator": False}), HALF_CHEETAH)
     assert "the policy's commands are the environment's, not an actuator's: this program cannot drive" in line
-    known = {"command_is_actuator": True, "observes_last_command": True}  # the file itself adds the last command
+    known = {
+        "command_is_actuator": True,
+        "observes_last_command": True,
+    }  # the file itself adds the last command
     done = run(controller, export(tmp_path, fields=known), HALF_CHEETAH, "--steps", 3, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

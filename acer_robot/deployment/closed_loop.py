@@ -1,7 +1,8 @@
-"""Whether an exported file drives its task as the training-side policy does, and on which states."""
+"""Whether an exported file gives the commands of the training-side policy in its task, and on which states."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from acer_robot.deployment.vectors import reference_commands
+from acer_robot.deployment.verify_policy import TOLERANCE
 from acer_robot.errors import InputError
 from acer_robot.experience.episodes import deterministic, run_episodes
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
+from acer_robot.rate_limit import CommandFilter
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.spec import FloatArray
 from acer_robot.tasks import make_task
@@ -34,13 +38,13 @@ class ClosedLoop:
 
 
 def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop:
-    """Run the training-side policy and the exported file through the same episodes and compare their returns.
+    """Run the training-side policy and the exported file through the same episodes and compare their commands.
 
-    Contacts amplify differences of single roundings, so returns need not agree exactly: the mean difference
-    may be 5 % of the mean return and three standard errors of the paired differences.
+    The commands are compared on the observations that the training-side policy met, in order. The returns are
+    recorded and not compared: contacts amplify single roundings, so that two honest runs may part.
 
     Raises:
-        InputError: if the file does worse or better than that.
+        InputError: if a command differs by more than `TOLERANCE` times max(1, half the joint's range).
     """
     bounds = run.spec.bounds
     observations: list[FloatArray] = []
@@ -56,19 +60,13 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         expected = run_episodes(recorded, task)
     finally:
         task.close()
+    _check_commands(run, policy, observations)
     policy.reset()
     task = make_task(policy.task_config, episodes, seed)
     try:
         got = run_episodes(policy.act, task)
     finally:
         task.close()
-    difference = got.returns - expected.returns
-    allowed = 0.05 * abs(expected.returns.mean()) + 3.0 * difference.std() / np.sqrt(episodes) + 1e-6
-    if not abs(difference.mean()) <= allowed:
-        raise InputError(
-            f"export refused: check 'closed loop' failed: the file returns {got.returns.mean():.1f}, "
-            f"the training-side policy {expected.returns.mean():.1f}"
-        )
     evaluation = {
         **got.summary(),
         "episodes": episodes,
@@ -77,3 +75,26 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     }
     sequence = np.stack([batch[0] for batch in observations[:SEQUENCE]]).astype(np.float32)
     return ClosedLoop(np.concatenate(observations).astype(np.float32), sequence, evaluation)
+
+
+def _check_commands(run: TrainedRun, policy: LoadedPolicy, observations: Sequence[FloatArray]) -> None:
+    """Raise InputError unless the file gives the training-side policy's commands for batches [B, n], in order."""
+    bounds = run.spec.bounds
+    half_range = 0.5 * np.asarray(bounds.high) - 0.5 * np.asarray(bounds.low)
+    allowed = TOLERANCE * np.maximum(1.0, half_range)
+    reference = reference_commands(run, np.concatenate(observations).astype(np.float32))
+    limited = CommandFilter(run.spec, len(observations[0]))
+    policy.reset()
+    for step, (batch, wanted) in enumerate(
+        zip(observations, np.split(reference, len(observations)), strict=True)
+    ):
+        wanted = limited(wanted)
+        commands = policy.act(batch.astype(np.float32))
+        excess = np.abs(commands - wanted) - allowed
+        if not (excess <= 0.0).all():
+            row, joint = np.unravel_index(int(excess.argmax()), excess.shape)
+            raise InputError(
+                f"export refused: check 'closed loop' failed: at command {step} of episode {row} the file gives "
+                f"{commands[row, joint]:.6g} for joint {bounds.names[joint]!r}, the training-side policy "
+                f"{wanted[row, joint]:.6g}"
+            )

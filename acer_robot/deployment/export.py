@@ -20,7 +20,7 @@ from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.policy_card import render_card
 from acer_robot.deployment.vectors import VECTORS, plausible_observations, vectors
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import SCHEMA_VERSION, save_deployed
+from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, save_deployed
 from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, save_format
 from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.provenance import git_revision, package_versions
@@ -95,7 +95,7 @@ def describe(run: TrainedRun) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "task": run.spec.to_dict(),
-        "task_config": config["task"],
+        "task_config": encode_options(dataclasses.asdict(run.config.task)),
         "fallback": fallback_command(run.spec.bounds).tolist(),
         "rest": fallback_command(run.spec.bounds).tolist(),
         "normalizer": {
@@ -120,7 +120,7 @@ def describe(run: TrainedRun) -> dict[str, Any]:
 
 
 def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
-    """Return `value` with infinities as "inf" and "-inf", which JSON has no numbers for; `task_options` undoes it."""
+    """Return `value` with infinities as "inf" and "-inf", which JSON has no numbers for."""
     if isinstance(value, dict):
         return {name: _json_ready(item) for name, item in value.items()}
     if isinstance(value, list):

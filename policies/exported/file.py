@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class LoadedPolicy:
     @property
     def task_config(self) -> TaskConfig:
         """The task to run this file in: the file limits how fast commands change, so the task must not."""
-        recorded = TaskConfig(**self.metadata["task_config"])
+        recorded = TaskConfig(**decode_options(self.metadata["task_config"]))
         return dataclasses.replace(recorded, slew_rate={}, low_pass_hz=None)
 
     def reset(self) -> None:
@@ -73,6 +74,30 @@ class LoadedPolicy:
         with torch.inference_mode():
             commands: FloatArray = self.module(torch.from_numpy(observations)).numpy()
         return commands
+
+
+def encode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
+    """Return options as JSON can hold them: a non-finite float becomes `{"float": "inf"}`."""
+    if isinstance(value, dict):
+        return {name: encode_options(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode_options(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def decode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
+    """Return what `encode_options` was given.
+
+    >>> decode_options(encode_options({"healthy_z_range": [0.7, float("inf")]}))
+    {'healthy_z_range': [0.7, inf]}
+    """
+    if isinstance(value, dict):
+        if value.keys() == {"float"} and isinstance(value["float"], str):
+            return float(value["float"])
+        return {name: decode_options(item) for name, item in value.items()}
+    return [decode_options(item) for item in value] if isinstance(value, list) else value
 
 
 def load_deployed(path: Path) -> LoadedPolicy:

@@ -73,9 +73,9 @@ def test_an_honest_file_is_scored_and_the_states_it_met_are_returned_in_order(ru
     task.close()
 
 
-def test_a_file_that_earns_less_is_refused_by_name_and_leaves_nothing(run, tmp_path, monkeypatch):
+def test_file_with_other_commands_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr(deploy, "DeployedPolicy", Timid)
-    with pytest.raises(InputError, match="check 'closed loop' failed: the file returns"):
+    with pytest.raises(InputError, match="check 'closed loop' failed: at command 0 of episode"):
         export_policy(run, tmp_path / "export", episodes=3)
     assert list((tmp_path / "export").iterdir()) == []
 
