@@ -62,8 +62,9 @@ SETTINGS = """\
 """
 DIFFERENCES = """\
 From equal networks and one off-policy segment the two compute the same gradients: benchmarks/tests/test_pfrl.py,
-which needs the extra. What sets them apart is how: PFRL steps through a segment state by state, ours takes it in one batch, so that the
-ratio of their speeds grows with the transitions in an update: k here; ours can also take several segments, PFRL cannot.
+which needs the extra. What sets them apart is how: PFRL steps through a segment state by state, ours takes it in one
+batch, so that the ratio of their speeds grows with the transitions in an update: k here; ours can also take several
+segments, PFRL cannot.
 
 1. PFRL replays finished episodes only, and draws the episode before the segment; ours replays every stored step and
    lets segments cross episode ends.

@@ -14,7 +14,7 @@ from acer_robot.reporting.video import Rollout, VideoOptions, render_in_subproce
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
-from acer_robot.tasks.cpu.vector_task import StepResult
+from acer_robot.tasks.interface import StepResult
 
 
 class FakeTask:
