@@ -3,10 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
+from exported import make_policy, make_run
 
 from acer_robot.errors import InputError
-from acer_robot.run_folder.checkpoints import config_from_dict
-from acer_robot.schema import TaskConfig, TrainConfig
+from acer_robot.learner.learner import Learner
+from acer_robot.run_folder.checkpoints import config_from_dict, load_run, save_checkpoint
+from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 
 
 def options():
@@ -26,3 +29,15 @@ def test_unknown_option_is_refused_by_name():
     data["learner"]["gama"] = 1.0
     with pytest.raises(InputError, match="the option gama of learner"):
         config_from_dict(data)
+
+
+def test_loaded_policy_has_the_std_limit_that_training_had_reached(tmp_path):
+    options = LearnerConfig(hidden=[8], advantage_hidden=4, annealing_start=0, annealing_updates=10)
+    spec = make_run(make_policy(3, 2)).spec
+    learner = Learner(options, spec.observation_size, spec.action_size, torch.device("cpu"))
+    state = learner.checkpoint_state()
+    state["updates"] = 10
+    config = TrainConfig(TaskConfig("gymnasium", "Pendulum-v1"), options, run_dir=str(tmp_path))
+    save_checkpoint(tmp_path, state, config, spec, 100, "latest")
+    loaded = load_run(tmp_path).policy.actor
+    assert loaded.log_std_min.exp().item() == pytest.approx(options.std_min_final)
