@@ -1,16 +1,16 @@
 """The edits of `tests/mutations.py`: file -> (trap, old text, new text, the test that must fail).
 
-The numbers are those of the traps that public implementations of ACER fell into; see docs/the_paper.md.
+The numbers are those of the traps that public implementations of ACER fell into; see docs/the_paper.md. Files are named
+as the wheel has them, tests below tests/; `tests/test_mutations.py` checks that each row still fits today's code.
 """
-
-from mutation_table_data import BASELINES, COLLECTOR, REPLAY, SCHEDULE, UPDATE
-from mutation_table_learner import CHECKPOINT, CRITIC, LEARNER, PATHWISE
-from mutation_table_policy import POLICY_GRADIENT
 
 Row = tuple[str, str, str, str]
 
 NORM_K = "squared_norm = k.square().sum(-1, keepdim=True)"
 EXCESS = "\n        excess = torch.relu((k * g).sum(-1, keepdim=True)"
+ANY_SHAPE = "if len(set(shapes.values())) > 1:"
+LOOPS = "learner/test_learner_reference.py -k algorithm_3"
+
 RETURNS: tuple[Row, ...] = (
     (
         "baselines: the product of ratios runs across the end of an episode",
@@ -122,6 +122,51 @@ RETURNS: tuple[Row, ...] = (
     ),
 )
 
+POLICY_GRADIENT: tuple[Row, ...] = (
+    (
+        "7 the weight and advantage of g carry gradient",
+        "with torch.no_grad():\n        weight = torch.exp",
+        "if True:\n        weight = torch.exp",
+        "acer/test_policy_gradient.py -k trap_7",
+    ),
+    (
+        "14 the ratio exponentiated before it is truncated",
+        "1.0 - truncation * torch.exp(-log_rho_sampled)",
+        "(torch.exp(20.0 * log_rho_sampled) - truncation) / torch.exp(20.0 * log_rho_sampled)",
+        "acer/test_policy_gradient.py -k trap_14",
+    ),
+    (
+        "no correction term",
+        "return g + correction.unsqueeze(-1) * phi_gradient_sampled",
+        "return g",
+        "acer/test_properties.py -k unbiased_at_every_c",
+    ),
+    (
+        "the correction weighted by the replayed ratio",
+        "correction_weight(log_rho_sampled, truncation) * advantage",
+        "correction_weight(log_rho, truncation) * advantage",
+        "acer/test_properties.py -k unbiased_at_every_c",
+    ),
+    (
+        "the correction along the path without the slope of its weight",
+        " + of_weight.unsqueeze(-1) * log_rho_gradient",
+        "",
+        "acer/test_properties.py -k along_the_path",
+    ),
+    (
+        "the slope of the correction's weight not c/rho'",
+        "advantage_sampled * (1.0 - weight)",
+        "advantage_sampled * weight",
+        "acer/test_policy_gradient.py -k slope_of_the_correction",
+    ),
+    (
+        "the policy gradient truncated at 1",
+        ".clamp(max=truncation)",
+        ".clamp(max=1.0)",
+        "acer/test_policy_gradient.py -k truncated",
+    ),
+)
+
 TRUST_REGION: tuple[Row, ...] = (
     (
         "3 k.g and |k|^2 taken over the batch",
@@ -227,7 +272,15 @@ DUELING: tuple[Row, ...] = (
     ),
 )
 
-ANY_SHAPE = "if len(set(shapes.values())) > 1:"
+ENSEMBLE: tuple[Row, ...] = (
+    (
+        "pathwise: the greater critic in place of the smaller",
+        "share - pessimism",
+        "share + pessimism",
+        "learner/test_pathwise.py",
+    ),
+)
+
 SHAPES: tuple[Row, ...] = (
     ("8 shapes not checked in returns", ANY_SHAPE, "if False:", "acer/test_returns.py -k trap_8"),
     ("8 shapes not checked in g", ANY_SHAPE, "if False:", "acer/test_policy_gradient.py -k trap_8"),
@@ -241,12 +294,299 @@ SHAPES: tuple[Row, ...] = (
     ),
 )
 
-TRAJECTORY: tuple[Row, ...] = (
+BATCH: tuple[Row, ...] = (
     (
         "9 the episode continues across a time limit",
         "continues = ~(self.terminated | self.truncated)",
         "continues = ~self.terminated",
         "acer/test_returns.py -k trap_9_a_time_limit_is_worth",
+    ),
+)
+
+GRADIENTS: tuple[Row, ...] = (
+    ("3 z summed over the batch", "* z).sum(-1).mean()", "* z).sum()", LOOPS),
+    (
+        "3 z averaged before it reaches phi",
+        "(phi_rows(config, (mean, log_std)) * z).sum(-1).mean()",
+        "(phi_rows(config, (mean, log_std)) * z.mean((0, 1))).sum(-1).mean()",
+        LOOPS,
+    ),
+    (
+        "3 delta spread over the batch",
+        "acer.trust_region_projection(g, k, config.delta)",
+        "acer.trust_region_projection(g, k, config.delta / v.numel())",
+        "learner/test_learner_reference.py -k trap_3",
+    ),
+    (
+        "5 average and current policy exchanged in k",
+        "gaussian_kl_gradient(*phi_average, *phi)",
+        "gaussian_kl_gradient(*phi, *phi_average)",
+        LOOPS,
+    ),
+    (
+        "7 the critic's target carries gradient",
+        "acer.value_target(log_rho.expand_as(q), q_ret_each, q.detach(), online.v.detach())",
+        "torch.exp(log_rho.clamp(max=0.0)) * (q_ret_each - q) + online.v.detach()",
+        LOOPS,
+    ),
+    (
+        "7 the critic trains the actor",
+        "phi: Phi = (mean.detach(), log_std.detach())",
+        "phi: Phi = (mean, log_std)",
+        "learner/test_learner_reference.py",
+    ),
+    (
+        "9 a time limit discounts like a terminal",
+        "(~batch.terminated).to(",
+        "(~(batch.terminated | batch.truncated)).to(",
+        LOOPS,
+    ),
+    (
+        "9 the next row as successor, reset or not",
+        "torch.stack([batch.observations, batch.next_observations])",
+        "torch.stack([batch.observations, batch.observations.roll(-1, 0)])",
+        LOOPS,
+    ),
+    (
+        "10 ratio of the squashed action",
+        "log_ratios(drawn[:2], phi, batch)",
+        "log_ratios(actions[:2], phi, batch)",
+        "learner/test_learner_reference.py -k trap_10",
+    ),
+    (
+        "13 the sampled action among the dueling samples",
+        "online = estimate(networks.critic, x, actions[:2], actions[2:])",
+        "online = estimate(networks.critic, x, actions[:2], actions[1:])",
+        LOOPS,
+    ),
+    ("the action before for the successor", "actions.roll(-1, dims=1)", "actions.roll(1, dims=1)", LOOPS),
+    ("Q~ of the successor for that of the state", "next_q.roll(1, dims=0)", "next_q", LOOPS),
+    (
+        "Qret in place of Qopc in the policy gradient",
+        "return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))",
+        "return q_ret, q_ret",
+        LOOPS,
+    ),
+    (
+        "rho of the replayed action for both",
+        "score, score_sampled, log_rho, log_rho_sampled, advantage",
+        "score, score_sampled, log_rho, log_rho, advantage",
+        LOOPS,
+    ),
+    (
+        "update: waits for the device",
+        "x, next_x = networks.normalizer(",
+        "batch.rewards.sum().item(); x, next_x = networks.normalizer(",
+        "learner/test_learner.py -k never_asks",
+    ),
+    (
+        "update: the temperature has the wrong sign",
+        "return entropy.log_temperature * (seen",
+        "return -entropy.log_temperature * (seen",
+        "learner/test_learner.py -k temperature",
+    ),
+    (
+        "12 delta depends on the reward's scale",
+        "if not config.advantage_scaling:",
+        "if True:",
+        "learner/test_learner.py -k free_of_the_reward_scale",
+    ),
+    (
+        "the correction along the path: the log ratio's slope reversed",
+        "return of_mu - of_pi",
+        "return of_pi - of_mu",
+        "learner/test_pathwise.py -k along_the_path",
+    ),
+    (
+        "pathwise: the squash's slope forgotten",
+        "return in_action * acer.squash_slopes(u, actor.squash_kind)[0]",
+        "return in_action",
+        "learner/test_pathwise.py",
+    ),
+    (
+        "pathwise: the log std moves like the mean",
+        "in_u * std * noise + entropy_weight",
+        "in_u * noise + entropy_weight",
+        "learner/test_pathwise.py",
+    ),
+)
+
+LEARNER: tuple[Row, ...] = (
+    (
+        "6 the average policy never updated",
+        "self.flat_average.average_towards(self.flat_actor, config.alpha)",
+        "pass",
+        "learner/test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy moves by alpha, not 1 - alpha",
+        "average_towards(self.flat_actor, config.alpha)",
+        "average_towards(self.flat_actor, 1.0 - config.alpha)",
+        "learner/test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy not initialised from the actor",
+        "self.average_actor = copy.deepcopy(self.actor)",
+        "self.average_actor = build_actor(config, observation_size, action_size)",
+        "learner/test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy gets gradients",
+        "self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)",
+        "self.average_actor = copy.deepcopy(self.actor)",
+        "learner/test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy lost in a checkpoint",
+        'self.load_state_dict(state["modules"])',
+        'kept = {k: v for k, v in state["modules"].items() if "average" not in k}\n'
+        "        self.load_state_dict(kept, strict=False)",
+        "learner/test_learner_reference.py -k trap_6",
+    ),
+    (
+        "6 the average policy keeps the std's first limit",
+        "for actor in (self.actor, self.average_actor, self.deployed_actor):",
+        "for actor in (self.actor, self.deployed_actor):",
+        "learner/test_schedules.py",
+    ),
+    (
+        "6 the deployed policy is the trust region's average",
+        "self.flat_actor, deployed_alpha_after(config, self.updates))",
+        "self.flat_actor, config.alpha)",
+        "learner/test_schedules.py",
+    ),
+    (
+        "6 the std's limit begins anew after a checkpoint",
+        'self._count(state["updates"])',
+        "self._count(0)",
+        "learner/test_schedules.py",
+    ),
+)
+
+BASELINES: tuple[Row, ...] = (
+    (
+        "baselines: TIS without its weights",
+        'config.estimator == "tis"',
+        'config.estimator == "none"',
+        "learner/test_baselines.py -k their_loops",
+    ),
+    (
+        "baselines: the loss of V not weighted",
+        "(weights * (returns - online_v).square())",
+        "(returns - online_v).square()",
+        "learner/test_baselines.py -k their_loops",
+    ),
+    (
+        "baselines: the policy gradient not weighted",
+        "advantage = weights * (returns - v)",
+        "advantage = returns - v",
+        "learner/test_baselines.py -k their_loops",
+    ),
+)
+
+CRITIC: tuple[Row, ...] = (
+    (
+        "pathwise: inactive units count",
+        "actions.unsqueeze(0)).squeeze(1) > 0.0",
+        "actions.unsqueeze(0)).squeeze(1) > -1e9",
+        "learner/test_pathwise.py",
+    ),
+)
+
+REPLAY: tuple[Row, ...] = (
+    (
+        "replay: segments cross the ring's head",
+        "oldest = self._head if self.size == self.capacity else 0",
+        "oldest = 0",
+        "experience/test_replay.py -k consecutive",
+    ),
+    (
+        "replay: the newest start is never drawn",
+        "starts = self.size - self.segment_length + 1",
+        "starts = self.size - self.segment_length",
+        "experience/test_replay.py -k consecutive",
+    ),
+    (
+        "replay: environments mixed within a segment",
+        "rows * self.num_envs + column",
+        "rows * self.num_envs + (column + self._offsets) % self.num_envs",
+        "experience/test_replay.py -k consecutive",
+    ),
+    (
+        "replay: terminated and truncated exchanged",
+        '_SCALARS = ("rewards", "terminated", "truncated")',
+        '_SCALARS = ("rewards", "truncated", "terminated")',
+        "experience/test_replay.py -k every_field",
+    ),
+    (
+        "replay: the latest segment ends a step early",
+        "self._head - self.segment_length)",
+        "self._head - self.segment_length - 1)",
+        "experience/test_replay.py -k latest_segments",
+    ),
+    (
+        "replay: memory not checked",
+        "needed > free",
+        "needed < 0",
+        "experience/test_replay.py -k larger_than_the_memory",
+    ),
+    ("replay: no seed", ".manual_seed(seed)", "", "experience/test_replay.py -k same_seed"),
+)
+
+COLLECTOR: tuple[Row, ...] = (
+    (
+        "9 the observation after the reset stored as successor",
+        "torch.from_numpy(result.next_observations)",
+        "torch.from_numpy(result.observations)",
+        "experience/test_collector.py -k true_successors",
+    ),
+    (
+        "10 the squashed action stored",
+        "                actions,\n",
+        "                self.policy.actor.squash(actions),\n",
+        "experience/test_collector.py -k trap_10",
+    ),
+    (
+        "10 mu's std not stored",
+        "                log_std,\n",
+        "                torch.zeros_like(log_std),\n",
+        "experience/test_collector.py -k trap_10",
+    ),
+    (
+        "collector: a NaN reward goes unseen",
+        'self._finite("reward", result.rewards)',
+        "pass",
+        "experience/test_collector.py -k not_finite",
+    ),
+    (
+        "collector: returns run on after an episode's end",
+        "self._returns[ended] = 0.0",
+        "pass",
+        "experience/test_collector.py -k true_successors",
+    ),
+)
+
+UPDATE_COUNTER: tuple[Row, ...] = (
+    (
+        "on policy: only the first environments' segments are used",
+        "range(0, replay.num_envs, options.segments)",
+        "range(0, 1, options.segments)",
+        "training/test_train.py -k on_policy",
+    ),
+    (
+        "on policy: a segment is used again at every step",
+        "transitions % (options.segment_length * replay.num_envs) == 0",
+        "transitions >= options.segment_length * replay.num_envs",
+        "training/test_train.py -k on_policy",
+    ),
+)
+
+CHECKPOINTS: tuple[Row, ...] = (
+    (
+        "6 the deployed policy lost in a checkpoint",
+        '_under(modules, "deployed_actor.")',
+        '_under(modules, "actor.")',
+        "training/test_train.py -k checkpoint_holds",
     ),
 )
 
@@ -256,14 +596,15 @@ MUTATIONS = {
     "acer_robot/acer/trust_region.py": TRUST_REGION,
     "acer_robot/acer/gaussian.py": GAUSSIAN,
     "acer_robot/acer/dueling.py": DUELING,
+    "acer_robot/acer/ensemble.py": ENSEMBLE,
     "acer_robot/acer/shapes.py": SHAPES,
-    "acer_robot/trajectory.py": TRAJECTORY,
-    "acer_robot/checkpoint.py": CHECKPOINT,
-    "acer_robot/learner.py": LEARNER + UPDATE,
-    "acer_robot/estimates.py": PATHWISE,
+    "acer_robot/learner/batch.py": BATCH,
+    "acer_robot/learner/gradients.py": GRADIENTS,
+    "acer_robot/learner/learner.py": LEARNER,
+    "acer_robot/learner/baselines.py": BASELINES,
     "acer_robot/policies/critic.py": CRITIC,
-    "acer_robot/replay.py": REPLAY,
-    "acer_robot/baselines.py": BASELINES,
-    "acer_robot/schedule.py": SCHEDULE,
-    "acer_robot/collector.py": COLLECTOR,
+    "acer_robot/experience/replay.py": REPLAY,
+    "acer_robot/experience/collector.py": COLLECTOR,
+    "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
+    "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,
 }

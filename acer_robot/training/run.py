@@ -19,6 +19,7 @@ from acer_robot.experience.update_counter import Batches, updates_per_transition
 from acer_robot.interrupt import deferred_interrupt
 from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import summarise
+from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
@@ -46,6 +47,9 @@ class Run:
     good: tuple[int, dict[str, Any]] = (0, {})
     """Environment step and state of the learner when all of its numbers were last seen to be finite."""
 
+    seen: Diagnostics | None = None
+    """Diagnostics of the last update; None before the first."""
+
     best: float = -math.inf
     """Highest return of the average policy in an evaluation."""
 
@@ -53,13 +57,30 @@ class Run:
         """Remember the learner's present state as one to go back to."""
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())
 
+    def check(self) -> dict[str, float]:
+        """Return the numbers of the last update, none before the first; the learner is good if they are finite.
+
+        Raises:
+            NonFiniteError: if one of them is not.
+        """
+        numbers = (
+            summarise(self.seen, self.learner, self.collector.env_steps) if self.seen is not None else {}
+        )
+        self.mark_good()
+        return numbers
+
     def checkpoint(self, average_return: float) -> None:
-        """Write `latest`, the last good state, for a run that is killed, and `best` if no evaluation was higher."""
+        """Write the good state as `latest`, for a run that is killed, and as `best` if no evaluation was higher.
+
+        Before the first update nothing is written.
+        """
+        if self.seen is None:
+            return
         with self.watch.paused():
             self.save("latest", *self.good)
             if average_return >= self.best:
                 self.best = average_return
-                self.save("best", self.collector.env_steps, self.learner.checkpoint_state())
+                self.save("best", *self.good)
 
     def save(self, name: str, step: int, state: dict[str, Any]) -> Path:
         """Write checkpoints/<name>.pt of the run folder."""
@@ -104,13 +125,11 @@ def learn(run: Run, log: RunLogger) -> None:
             stop_if_interrupted()
             run.returns.extend(collector.step())
             for batch in batches.due(collector.transitions):
-                seen = learner.update(batch)
+                run.seen = learner.update(batch)
             if learner.updates and log_due(collector.env_steps):
-                log.log_metrics(
-                    collector.env_steps, rollout(run) | summarise(seen, learner, collector.env_steps)
-                )
-                run.mark_good()
+                log.log_metrics(collector.env_steps, rollout(run) | run.check())
             if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
+                run.check()  # whatever the log row did: what is evaluated is kept
                 evaluation = evaluate(run)
                 log.log_evaluation(collector.env_steps, evaluation)
                 run.checkpoint(evaluation["eval/return_mean"])
@@ -157,7 +176,6 @@ def train(config: TrainConfig) -> Path:
     with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
         try:
             learn(run, log)
-            run.mark_good()
         except KeyboardInterrupt:
             run.mark_good()
             raise

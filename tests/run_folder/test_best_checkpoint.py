@@ -63,7 +63,8 @@ def test_the_best_evaluation_of_equals_the_later_is_kept_and_exported(falling_ru
     assert returns[0] != returns[1]
 
 
-def test_a_run_that_is_killed_is_left_with_the_state_of_its_last_evaluation(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("log_every", [50, 1_000_000])
+def test_killed_run_keeps_its_last_evaluation_whatever_the_log_row_does(tmp_path, monkeypatch, log_every):
     folder, found = tmp_path / "run", []
     real = train.evaluate
 
@@ -73,7 +74,14 @@ def test_a_run_that_is_killed_is_left_with_the_state_of_its_last_evaluation(tmp_
         return real(run)
 
     monkeypatch.setattr(train, "evaluate", noting)
-    call(monkeypatch, train_command.main, f"run_dir={folder}", *TINY, "log_every=50", "hand_over=false")
+    call(
+        monkeypatch,
+        train_command.main,
+        f"run_dir={folder}",
+        *TINY,
+        f"log_every={log_every}",
+        "hand_over=false",
+    )
     assert found == [None, 100, 200, 300]
     assert read_checkpoint(folder)["steps"] == 400
 
