@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from acer_robot.errors import InputError
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import ActionBounds, FloatArray
 from acer_robot.tasks import VectorTask
 
 Act = Callable[[FloatArray], FloatArray]
 """From raw observations [B, n] to commands [B, d] in actuator units."""
+
+MAX_EPISODE_STEPS = 100_000
+"""Environment steps after which an episode of a task without a time limit counts as one that never ends."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,12 @@ class Episodes:
 
 
 def run_episodes(act: Act, task: VectorTask) -> Episodes:
-    """Run one whole episode in each of the task's environments, starting from a reset."""
+    """Run one whole episode in each of the task's environments, starting from a reset.
+
+    Raises:
+        InputError: if an episode goes on for MAX_EPISODE_STEPS, or the task's own time limit if that is longer.
+    """
+    longest = max(MAX_EPISODE_STEPS, task.spec.time_limit)
     observations = task.reset()
     returns = np.zeros(task.num_envs)
     lengths = np.zeros(task.num_envs, dtype=np.int64)
@@ -48,7 +57,27 @@ def run_episodes(act: Act, task: VectorTask) -> Episodes:
         lengths += result.env_steps * running
         running &= ~(result.terminated | result.truncated)
         observations = result.observations
+        if (running & (lengths >= longest)).any():
+            raise InputError(_endless(task.spec.id, longest))
     return Episodes(returns, lengths)
+
+
+def check_episodes_end(task: VectorTask) -> None:
+    """Run one episode of random commands in each environment of a task without a time limit.
+
+    Raises:
+        InputError: if an episode does not end, for then no evaluation would.
+    """
+    random, shape = np.random.default_rng(0), (task.num_envs, task.spec.action_size)
+    run_episodes(lambda _: task.spec.bounds.to_command(random.uniform(-1.0, 1.0, shape)), task)
+
+
+def _endless(task_id: str, steps: int) -> str:
+    limit = "time_limit: 20" if task_id.startswith("dm_control/") else "max_episode_steps: 1000"
+    return (
+        f"task {task_id!r} has no time limit, and an episode did not end within {steps:,} environment steps; "
+        f"give it a limit: task.kwargs={{{limit}}}"
+    )
 
 
 def deterministic(policy: Policy, bounds: ActionBounds, device: torch.device) -> Act:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from acer_robot.experience.collector import Collector
-from acer_robot.experience.episodes import deterministic, run_episodes
+from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.experience.update_counter import Batches, updates_per_transition
@@ -99,6 +99,13 @@ def prepare(config: TrainConfig) -> Run:
     seeds = independent_seeds(config.seed)
     task = make_task(config.task, config.num_envs, seeds.environments)
     evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
+    if task.spec.time_limit == 0:
+        # In an environment of its own, so that no number of the run depends on it.
+        trial = make_task(config.task, 1, seeds.evaluation)
+        try:
+            check_episodes_end(trial)
+        finally:
+            trial.close()
     sizes = (task.spec.observation_size, task.spec.action_size)
     learner = Learner(options, *sizes, device, seeds.learner)
     # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
