@@ -27,7 +27,7 @@ def override(text: str) -> str:
     """Read one option of the training command, for argparse."""
     if not re.fullmatch(r"[\w.]+=\S+", text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not NAME=VALUE without spaces, as in learner.lr_final=1e-5"
+            f"{text!r} is not NAME=VALUE without spaces, as in learner.delta=0.1"
         )
     return text
 

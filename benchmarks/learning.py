@@ -1,7 +1,7 @@
 """ACER's default recipe against Stable-Baselines3's SAC and PPO: by environment steps and by seconds of learning.
 
     python benchmarks/learning.py run [--steps N] [--seeds 3] [--first-seed 0] [--workers 1] [--tasks ..]
-        [--learners ..] [--overrides learner.lr_final=1e-5 ..]
+        [--learners ..] [--overrides learner.delta=0.1 ..]
     python benchmarks/learning.py report
 
 `run` adds a row to benchmarks/results/learning.csv for every run that has none: stop it and start it as you like.

@@ -22,11 +22,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from acer_robot.experience.episodes import run_episodes
+from acer_robot.experience.seeds import independent_seeds
 from acer_robot.run_folder.tables import CsvTable
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import FloatArray
 from acer_robot.tasks import VectorTask, make_task
-from acer_robot.training.run import EVALUATION_SEED_OFFSET
 from acer_robot.training.timing import Every, Stopwatch
 
 # The settings of rl-baselines3-zoo (github.com/DLR-RM/rl-baselines3-zoo), hyperparams/sac.yml and hyperparams/ppo.yml,
@@ -156,7 +156,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     model = build(options.learner, options.task, options.seed)
     config = TaskConfig(suite="gymnasium", id=options.task)
-    task = make_task(config, options.episodes, options.seed + EVALUATION_SEED_OFFSET)
+    task = make_task(config, options.episodes, independent_seeds(options.seed).evaluation)
     table = CsvTable(options.out)
     try:
         model.learn(options.steps, callback=Evaluate(task, table, options.steps, options.eval_every))

@@ -24,22 +24,22 @@ from torch import Tensor, nn
 
 from acer_robot.errors import InputError
 from acer_robot.experience.episodes import Episodes, run_episodes
+from acer_robot.experience.seeds import independent_seeds
 from acer_robot.policies.layers import trunk
 from acer_robot.run_folder.layout import create_run_dir
 from acer_robot.run_folder.tables import CsvTable
 from acer_robot.schema import LearnerConfig, TrainConfig
 from acer_robot.spec import ActionBounds, FloatArray
 from acer_robot.tasks import VectorTask, make_task
-from acer_robot.training.run import EVALUATION_SEED_OFFSET
 from acer_robot.training.timing import Every, Stopwatch
 
 Parts = tuple[Tensor, Tensor, Tensor]
 """Observations [1, n], features of the critic's trunk [1, h], the advantage head's state part [1, w]."""
 
 EXPECTED: dict[str, object] = {
-    "correction": "score", "trace_lambda": 1.0, "trace_exponent": 1.0, "advantage_return": "qopc", "squash": "clip",
+    "correction": "score", "trace_lambda": 1.0, "trace_exponent": 1.0, "squash": "clip",
     "learned_std": False, "mean_bound": None, "normalize_observations": False, "critics": 1, "target_alpha": 0.0,
-    "advantage_scaling": False, "pathwise": 0.0, "entropy_target": None, "max_grad_norm": None, "segments": 1,
+    "advantage_scaling": False, "entropy_target": None, "segments": 1,
     "poisson": False,
 }  # fmt: skip
 """Options of acer_robot that PFRL has no counterpart of, or only this one."""
@@ -211,7 +211,7 @@ def train_pfrl(config: TrainConfig) -> CountingBuffer:
         InputError: if PFRL has no counterpart of an option.
     """
     check_counterparts(config)
-    task = make_task(config.task, config.eval_episodes, config.seed + EVALUATION_SEED_OFFSET)
+    task = make_task(config.task, config.eval_episodes, independent_seeds(config.seed).evaluation)
     spec, due = task.spec, Every(config.eval_every)
     table = CsvTable(create_run_dir(config) / "eval.csv")
     pfrl.utils.set_random_seed(config.seed)

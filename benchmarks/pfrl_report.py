@@ -43,7 +43,7 @@ SETTINGS = """\
 | truncation c | `c: 5` | `truncation_threshold=5` |
 | trust region delta | `delta: 1` | `use_trust_region=True, trust_region_delta=1` |
 | average policy alpha | `alpha: 0.995` | `trust_region_alpha=0.995` |
-| return in the policy gradient | `advantage_return: qopc` | `use_Q_opc=True` |
+| return in the policy gradient | always Qopc | `use_Q_opc=True` |
 | SDN samples n | `sdn_samples: 5` | `ACERContinuousActionHead(n=5)` |
 | policy | Gaussian, std 0.3 fixed, actions clipped | `GaussianHeadWithFixedCovariance(0.3)`, clipped |
 | actor | 2 x 256 ReLU, last layer x 0.01 | the same |
