@@ -10,7 +10,6 @@ OTHER_FORMULAS = {
 }
 """What the metrics that do not come from the learner mean."""
 
-
 FORMULAS = {
     "loss/q": "mean of 1/2 (Qret - Q~)^2, summed over critics",
     "loss/v": "mean of 1/2 (V_target - V)^2, summed over critics",

@@ -18,10 +18,8 @@ from acer_robot.spec import ActionBounds
 VECTORS = 256
 """Ordinary observations in test_vectors.npz."""
 
-
 NUDGES = 16
 """Evaluations from which the effect of rounding is judged."""
-
 
 Floats = npt.NDArray[np.float32]
 

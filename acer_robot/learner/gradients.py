@@ -185,15 +185,16 @@ def acer_ascent(
     # Returns, backward in time.
     online = estimate(networks.critic, x, actions[:2], actions[2:])
     action_size = batch.actions.shape[-1]
-    exponent = config.trace_exponent / action_size
-    traces = acer.trace_coefficients(log_rho, action_size, exponent, config.trace_lambda)
+    traces = acer.trace_coefficients(
+        log_rho, action_size, config.trace_exponent / action_size, config.trace_lambda
+    )
     q_ret, q_opc = returns(config, networks.bootstrap_critic, batch, next_x, actions, traces)
 
     # Policy.
     v, q_sampled = (acer.combine(part.detach(), config.pessimism) for part in (online.v, online.q[1]))
     scale, moment = advantage_scale(config, q_opc - v, moment)
     advantage, advantage_sampled = (q_opc - v) / scale, (q_sampled - v) / scale
-    both = (phi[0].expand_as(drawn[:2]), phi[1].expand_as(drawn[:2]))
+    both = (part.expand_as(drawn[:2]) for part in phi)
     score, score_sampled = phi_rows(config, acer.gaussian_log_prob_gradient(drawn[:2], *both))
     by_score = advantage_sampled if config.correction == "score" else torch.zeros_like(v)
     g = acer.truncated_policy_gradient(

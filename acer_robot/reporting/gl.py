@@ -11,7 +11,6 @@ from acer_robot.errors import InputError
 GL_PACKAGES = {"egl": "libegl1 libgl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 """Debian and Ubuntu packages with which each headless backend draws in software."""
 
-
 _PROBE = """
 import mujoco
 model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light/><geom size="1"/></worldbody></mujoco>')

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Picture = npt.NDArray[np.uint8]
 
-
 _CHILD = """
 import sys
 from pathlib import Path
