@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
-from acer_robot.spec import FloatArray, TaskSpec, fallback_command
+from acer_robot.spec import FloatArray, TaskSpec, fallback_command, representable_limits, to_canonical
 
 
-def slew_rates(names: Sequence[str], limits: Mapping[str, float]) -> tuple[float | None, ...]:
+def slew_rates(names: Sequence[str], limits: Mapping[str, Any] | Any) -> tuple[float | None, ...]:  # noqa: ANN401
     """Return the limit of each joint in actuator units per second; None: no limit; (): none for any joint.
+
+    Args:
+        names: joint names, in actuator order.
+        limits: one number for all joints, or `{joint name: number}`.
 
     Raises:
         InputError: for an unknown joint, or a limit that is not a positive finite number.
     """
+    if not isinstance(limits, Mapping):
+        _check_rate("task.slew_rate", limits)
+        return (float(limits),) * len(names)
     for name, limit in limits.items():
         if name not in names:
             raise InputError(f"task.slew_rate names joint {name!r}; this task has {', '.join(names)}")
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0.0 < limit < math.inf:
-            raise InputError(
-                f"task.slew_rate of joint {name!r} is {limit!r}; expected a positive number of actuator "
-                f"units per second"
-            )
+        _check_rate(f"task.slew_rate of joint {name!r}", limit)
     return tuple(float(limits[name]) if name in limits else None for name in names) if limits else ()
+
+
+def _check_rate(name: str, limit: Any) -> None:  # noqa: ANN401 - whatever a user wrote
+    """Raise InputError unless `limit` is a positive finite number."""
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0.0 < limit < math.inf:
+        raise InputError(f"{name} is {limit!r}; expected a positive number of actuator units per second")
 
 
 def check_low_pass(frequency: float | None) -> None:
@@ -41,6 +51,11 @@ def largest_steps(spec: TaskSpec) -> npt.NDArray[np.float64]:
     """Return how far each command [d] may move in one control step; inf where that is not limited."""
     rates = spec.slew_rate or (None,) * spec.action_size
     return np.array([math.inf if rate is None else rate * spec.control_dt for rate in rates])
+
+
+def is_limited(slew_rate: Sequence[float | None], low_pass_hz: float | None) -> bool:
+    """Return whether any command is limited in how fast it may change."""
+    return bool(slew_rate) or low_pass_hz is not None
 
 
 def smoothing(spec: TaskSpec) -> float:
@@ -61,6 +76,13 @@ class CommandFilter:
         self._rest = np.tile(fallback_command(spec.bounds), (num_envs, 1))
         self._previous = self._rest.copy()
         self._steps, self._alpha = largest_steps(spec), smoothing(spec)
+        low, high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
+        self._low, self._high = representable_limits(low, high, np.float32)
+
+    @property
+    def last(self) -> npt.NDArray[np.float64]:
+        """The last commands as canonical actions [B, d]; before the first the fallback command."""
+        return to_canonical(self._previous, self._low, self._high)
 
     def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Start new episodes in the environments where `rows` [B] is true, or in all."""
@@ -70,9 +92,9 @@ class CommandFilter:
             self._previous[rows] = self._rest[rows]
 
     def __call__(self, commands: FloatArray) -> npt.NDArray[np.float64]:
-        """Return what the actuators get for commands [B, d] within bounds."""
+        """Return what the actuators get for commands [B, d], after these were clipped to the bounds in float32."""
         previous = self._previous
-        target = np.asarray(commands, dtype=np.float64)
+        target = np.clip(np.asarray(commands, dtype=np.float64), self._low, self._high)
         if self._alpha < 1.0:
             target = previous + self._alpha * (target - previous)
         self._previous = np.clip(target, previous - self._steps, previous + self._steps)

@@ -29,10 +29,10 @@ class TaskConfig:
     """Environment steps for which each command is held; steps are counted with it."""
     bounds: dict[str, Any] = field(default_factory=dict)
     """Narrower limits of single joints in actuator units, by joint name: {bthigh: [-0.5, 0.5]}."""
-    slew_rate: dict[str, float] = field(default_factory=dict)
-    """How fast the commands of single joints may change, in actuator units per second: {bthigh: 10}."""
+    slew_rate: Any = field(default_factory=dict)
+    """How fast commands may change, in actuator units per second: 4 for all joints, {bthigh: 10} for single ones."""
     low_pass_hz: float | None = None
-    """Cut-off frequency in Hz of a first-order low-pass over all commands; null: none."""
+    """Cut-off frequency in Hz of a first-order low-pass over the commands of all joints; null: none."""
 
 
 @dataclass

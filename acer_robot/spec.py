@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from acer_robot.errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
+Numbers = TypeVar("Numbers", bound=Any)
+"""A numpy array or a tensor: this module uses only the operators that they share."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,41 @@ class ActionBounds:
 
     def to_command(self, canonical: FloatArray) -> FloatArray:
         """Map canonical actions [.., d] to commands [.., d] in actuator units, never outside the bounds."""
-        low, high = np.asarray(self.low), np.asarray(self.high)
-        command: FloatArray = np.clip(low + (np.asarray(canonical) + 1.0) * 0.5 * (high - low), low, high)
-        return command
+        return to_command(np.asarray(canonical), np.asarray(self.low), np.asarray(self.high))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""
         return {"names": list(self.names), "low": list(self.low), "high": list(self.high)}
+
+
+def to_command(canonical: Numbers, low: Numbers, high: Numbers) -> Numbers:
+    """Map canonical actions to commands: `low + (canonical + 1) / 2 * (high - low)`, clipped to the bounds.
+
+    Args:
+        canonical: [.., d] in [-1, 1]; numpy arrays or tensors, as the limits.
+        low: [d] lower limits in actuator units.
+        high: [d] upper limits.
+
+    Returns:
+        Commands [.., d] in actuator units, in the wider number type of the two.
+    """
+    return (low + (canonical + 1.0) * 0.5 * (high - low)).clip(low, high)
+
+
+def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
+    """Map commands within the bounds to [-1, 1]: the inverse of `to_command`; 0 for a joint with low = high.
+
+    Args:
+        command: [.., d] in actuator units; numpy arrays or tensors, as the limits.
+        low: [d] lower limits in actuator units.
+        high: [d] upper limits.
+
+    Returns:
+        Canonical actions [.., d].
+    """
+    half_range = 0.5 * high - 0.5 * low
+    constant = half_range == 0.0
+    return (command - (0.5 * high + 0.5 * low)) / (half_range + constant) * ~constant
 
 
 def representable_limits(
@@ -200,11 +230,19 @@ class TaskSpec:
     """Per joint, how fast its command may change, in actuator units per second; None: any speed; (): all."""
     low_pass_hz: float | None = None
     """Cut-off frequency of a first-order low-pass over the commands; None: there is none."""
+    observes_last_command: bool = False
+    """Whether the policy also gets the last command that the actuators got, as a canonical action, after the
+    observation. A rate limit makes that command a part of the state. Runs of before 0.2.0 did not show it."""
 
     @property
     def observation_size(self) -> int:
         """Width n of the flat observation."""
         return self.observation[-1].stop
+
+    @property
+    def input_size(self) -> int:
+        """Width of what the policy gets: the observation, and the last command if it is observed."""
+        return self.observation_size + self.action_size * self.observes_last_command
 
     @property
     def action_size(self) -> int:
@@ -230,6 +268,7 @@ class TaskSpec:
             versions=tuple((name, version) for name, version in data["versions"]),
             slew_rate=tuple(data.get("slew_rate", ())),
             low_pass_hz=data.get("low_pass_hz"),
+            observes_last_command=data.get("observes_last_command", False),
         )
 
 

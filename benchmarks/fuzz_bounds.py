@@ -80,7 +80,7 @@ def fuzz(policy: LoadedPolicy, count: int, seed: int) -> int:
     at_limits = np.zeros(bounds.size, dtype=np.int64)
     policy.reset()
     for observations in batches(random, policy.spec.observation_size, count):
-        commands = policy.act(observations)
+        commands = policy.act(torch.from_numpy(observations)).numpy()
         rows += len(commands)
         unusable += int((~np.isfinite(observations).all(axis=1)).sum())
         nans += int(np.isnan(commands).sum())

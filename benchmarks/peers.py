@@ -20,12 +20,12 @@ from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from torch import Tensor
 
 from acer_robot.experience.episodes import run_episodes
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.run_folder.tables import CsvTable
 from acer_robot.schema import TaskConfig
-from acer_robot.spec import FloatArray
 from acer_robot.tasks import VectorTask, make_task
 from acer_robot.training.timing import Every, Stopwatch
 
@@ -124,11 +124,12 @@ class Evaluate(BaseCallback):
             print(f"evaluation at step {self.num_timesteps:,}: {row}", flush=True)
         return self.num_timesteps < self._steps
 
-    def _act(self, observations: FloatArray) -> FloatArray:
+    def _act(self, observations: Tensor) -> Tensor:
         statistics = self.model.get_vec_normalize_env()
-        seen = observations if statistics is None else statistics.normalize_obs(observations)
+        raw = observations.numpy()
+        seen = raw if statistics is None else statistics.normalize_obs(raw)
         actions, _ = self.model.predict(seen, deterministic=True)
-        return actions
+        return torch.from_numpy(actions)
 
 
 def main() -> None:

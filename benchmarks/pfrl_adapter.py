@@ -29,8 +29,8 @@ from acer_robot.policies.layers import trunk
 from acer_robot.run_folder.layout import create_run_dir
 from acer_robot.run_folder.tables import CsvTable
 from acer_robot.schema import LearnerConfig, TrainConfig
-from acer_robot.spec import ActionBounds, FloatArray
-from acer_robot.tasks import VectorTask, make_task
+from acer_robot.spec import ActionBounds, FloatArray, to_command
+from acer_robot.tasks import VectorTask, command_limits, make_task
 from acer_robot.training.timing import Every, Stopwatch
 
 Parts = tuple[Tensor, Tensor, Tensor]
@@ -193,11 +193,12 @@ class CountingBuffer(EpisodicReplayBuffer):  # type: ignore[misc]  # pfrl has no
 
 def evaluate(model: nn.Module, task: VectorTask) -> Episodes:
     """Run one deterministic episode in each of the task's environments."""
+    low, high = command_limits(task)
 
-    def act(observations: FloatArray) -> FloatArray:
+    def act(observations: Tensor) -> Tensor:
         with torch.no_grad():
-            distribution, _, _ = model(torch.from_numpy(observations))
-        return task.spec.bounds.to_command(distribution.mean.numpy())
+            distribution, _, _ = model(observations)
+        return to_command(distribution.mean, low, high)
 
     return run_episodes(act, task)
 

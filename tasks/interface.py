@@ -1,26 +1,76 @@
-"""The one interface to every task: B environments stepped together, with true successors and resets."""
+"""The one interface to every task: B environments stepped together, with true successors and resets.
+
+Everything is a tensor on the task's device. Observations are float32. Rewards and commands are float64 on a CPU.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from acer_robot.spec import TaskSpec
 
 
 @dataclass(frozen=True)
 class StepResult:
     """What one command did in each of B environments."""
 
-    observations: npt.NDArray[np.float32]
+    observations: Tensor
     """[B, n] what to act on next: after the end of an episode the first observation of the new one."""
-    next_observations: npt.NDArray[np.float32]
+    next_observations: Tensor
     """[B, n] the *true* successor, never the observation after a reset."""
-    rewards: npt.NDArray[np.float64]
+    rewards: Tensor
     """[B] summed over the action repeat."""
-    terminated: npt.NDArray[np.bool_]
-    """[B] the task itself ended: the successor is worth nothing."""
-    truncated: npt.NDArray[np.bool_]
-    """[B] the episode was cut off: the successor's value counts in full (unless it is terminated as well)."""
-    env_steps: npt.NDArray[np.int64]
-    """[B] environment steps that the command took: the action repeat, or fewer at the end of an episode."""
+    terminated: Tensor
+    """[B] bool: the task itself ended, so the successor is worth nothing."""
+    truncated: Tensor
+    """[B] bool: the episode was cut off, so the successor's value counts in full (unless it is terminated as well)."""
+    env_steps: Tensor
+    """[B] int64 environment steps that the command took: the action repeat, or fewer at the end of an episode."""
+
+
+class VectorTask(Protocol):
+    """B environments of one task on one device.
+
+    Commands are in actuator units and are clipped to `spec.bounds` before the simulator sees them. An episode
+    that ends is followed at once, within the same step, by the first observation of the next.
+
+    An observation has the width n = `spec.input_size`: where `spec.observes_last_command` holds, the last command
+    that the actuators got follows the task's own entries, as a canonical action.
+    """
+
+    spec: TaskSpec
+    num_envs: int
+    device: torch.device
+
+    def reset(self) -> Tensor:
+        """Start new episodes in all environments and return their observations [B, n]."""
+
+    def step(self, commands: Tensor) -> StepResult:
+        """Apply commands [B, d] in actuator units, each for the action repeat.
+
+        The task owns the returned tensors for ever: it does not write to them again.
+
+        Raises:
+            ValueError: if the shape is not [B, d].
+            NonFiniteError: if a command, an observation or a reward is not finite.
+        """
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """Return a picture [H, W, 3] of environment 0, if the task was made with a `render_size`."""
+
+    def close(self) -> None:
+        """Free all environments."""
+
+
+def command_limits(task: VectorTask) -> tuple[Tensor, Tensor]:
+    """Return the lower and upper limits of the commands, [d] float64 each, on the task's device."""
+    low, high = (
+        torch.tensor(limit, dtype=torch.float64) for limit in (task.spec.bounds.low, task.spec.bounds.high)
+    )
+    return low.to(task.device), high.to(task.device)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from acer_robot.errors import InputError
+from acer_robot.rate_limit import is_limited
 from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
-from acer_robot.tasks.cpu.vector_task import VectorTask
+from acer_robot.tasks.cpu.vector_task import CpuTask
 
 
 def make_task(
     config: TaskConfig, num_envs: int, seed: int, render_size: tuple[int, int] | None = None
-) -> VectorTask:
+) -> CpuTask:
     """Make `num_envs` environments of a task, each with a random stream of its own, derived from `seed`.
 
     Args:
@@ -35,7 +38,9 @@ def make_task(
     first = build(config, render_size)
     try:
         spec = describe(first, config)
+        limited = is_limited(spec.slew_rate, spec.low_pass_hz)
+        spec = dataclasses.replace(spec, observes_last_command=limited)
     except InputError:
         first.close()
         raise
-    return VectorTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)
+    return CpuTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)

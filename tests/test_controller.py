@@ -64,7 +64,7 @@ def export(folder, task_id="HalfCheetah-v5", fields=None, **options):
     task = make_task(config, 1, 0)
     spec = task.spec
     task.close()
-    width = spec.observation_size
+    width = spec.input_size
     normalizer = ObservationNormalizer(width)
     generator = torch.Generator().manual_seed(0)
     normalizer.update(torch.randn(500, width, generator=generator) * torch.linspace(0.3, 6.0, width) + 0.1)
@@ -99,7 +99,7 @@ def closed_loop(file, task_id, steps, start, **kwargs):
     observations, commands = [], []
     for _ in range(steps):
         observations.append(observation.astype(np.float32))
-        commands.append(loaded.act(observations[-1]))
+        commands.append(loaded.act(torch.from_numpy(observations[-1])).numpy())
         observation, reward, *_ = env.step(commands[-1])
         total += reward
     env.close()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from acer_robot.deployment.vectors import reference_commands
 from acer_robot.deployment.verify_policy import TOLERANCE
@@ -18,7 +19,6 @@ from acer_robot.experience.episodes import deterministic, run_episodes
 from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.run_folder.checkpoints import TrainedRun
-from acer_robot.spec import FloatArray
 from acer_robot.tasks import make_task
 
 SEQUENCE = 100
@@ -46,16 +46,15 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     Raises:
         InputError: if a command differs by more than `TOLERANCE` times max(1, half the joint's range).
     """
-    bounds = run.spec.bounds
-    observations: list[FloatArray] = []
-    act = deterministic(run.policy, bounds, torch.device("cpu"))
-
-    def recorded(batch: FloatArray) -> FloatArray:
-        observations.append(batch.copy())
-        return act(batch)
-
+    observations: list[Tensor] = []
     policy = load_deployed(file)
     task = make_task(run.config.task, episodes, seed)
+    act = deterministic(run.policy, task)
+
+    def recorded(batch: Tensor) -> Tensor:
+        observations.append(batch[:, : run.spec.input_size].clone())
+        return act(batch)
+
     try:
         expected = run_episodes(recorded, task)
     finally:
@@ -73,23 +72,30 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         "seed": seed,
         "policy_return_mean": float(expected.returns.mean()),
     }
-    sequence = np.stack([batch[0] for batch in observations[:SEQUENCE]]).astype(np.float32)
-    return ClosedLoop(np.concatenate(observations).astype(np.float32), sequence, evaluation)
+    raw = [batch[:, : run.spec.observation_size] for batch in observations]
+    sequence = torch.stack([batch[0] for batch in raw[:SEQUENCE]])
+    return ClosedLoop(torch.cat(raw).numpy(), sequence.numpy(), evaluation)
 
 
-def _check_commands(run: TrainedRun, policy: LoadedPolicy, observations: Sequence[FloatArray]) -> None:
-    """Raise InputError unless the file gives the training-side policy's commands for batches [B, n], in order."""
+def _check_commands(run: TrainedRun, policy: LoadedPolicy, observations: Sequence[Tensor]) -> None:
+    """Raise InputError unless the file gives the training-side policy's commands, in order.
+
+    Args:
+        run: the trained run.
+        policy: the file.
+        observations: batches [B, n], each with the last commands of the training side where it observes them.
+    """
     bounds = run.spec.bounds
     half_range = 0.5 * np.asarray(bounds.high) - 0.5 * np.asarray(bounds.low)
     allowed = TOLERANCE * np.maximum(1.0, half_range)
-    reference = reference_commands(run, np.concatenate(observations).astype(np.float32))
+    reference = reference_commands(run, torch.cat(list(observations)).numpy())
     limited = CommandFilter(run.spec, len(observations[0]))
     policy.reset()
     for step, (batch, wanted) in enumerate(
         zip(observations, np.split(reference, len(observations)), strict=True)
     ):
         wanted = limited(wanted)
-        commands = policy.act(batch.astype(np.float32))
+        commands = policy.act(batch[:, : run.spec.observation_size]).numpy()
         excess = np.abs(commands - wanted) - allowed
         if not (excess <= 0.0).all():
             row, joint = np.unravel_index(int(excess.argmax()), excess.shape)

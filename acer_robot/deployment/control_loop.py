@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from acer_robot.deployment.pacing import Pacer
 from acer_robot.policies.exported.file import LoadedPolicy
-from acer_robot.spec import FloatArray, fallback_command
+from acer_robot.spec import fallback_command
 from acer_robot.tasks import VectorTask
 
 WARM_UP_CALLS = 50
@@ -54,11 +55,11 @@ class Controller:
 
     def __init__(self, policy: LoadedPolicy, task: VectorTask, options: LoopOptions) -> None:
         self._policy, self._task, self._options = policy, task, options
-        self._noise = np.random.default_rng(options.seed)
-        self._rest = fallback_command(task.spec.bounds)
+        self._noise = torch.Generator().manual_seed(options.seed)
+        self._rest = torch.from_numpy(fallback_command(task.spec.bounds))
         self._max_steps = math.inf if options.max_steps is None else options.max_steps
         for _ in range(WARM_UP_CALLS):
-            policy.act(np.zeros(task.spec.observation_size, np.float32))
+            policy.act(torch.zeros(task.spec.observation_size))
 
     def run(self, pacer: Pacer, stop: Callable[[], bool]) -> Outcome:
         """Run the episodes, until they are over, `stop()` holds, or Ctrl-C is pressed."""
@@ -76,7 +77,7 @@ class Controller:
         """Run one episode; return whether `stop()` ended it."""
         observation, done = self._task.reset()[0], False
         self._policy.reset()
-        pending: deque[FloatArray] = deque([self._rest] * self._options.action_delay)
+        pending: deque[Tensor] = deque([self._rest] * self._options.action_delay)
         outcome.returns.append(0.0)
         outcome.lengths.append(0)
         pacer.restart()
@@ -91,9 +92,9 @@ class Controller:
             observation, done = result.observations[0], bool(result.terminated[0] or result.truncated[0])
         return False
 
-    def _command(self, observation: FloatArray, outcome: Outcome) -> FloatArray:
-        noise = self._options.observation_noise * self._noise.standard_normal(observation.shape)
-        noisy = (observation + noise).astype(np.float32)
+    def _command(self, observation: Tensor, outcome: Outcome) -> Tensor:
+        noise = torch.randn(observation.shape, generator=self._noise)
+        noisy = observation + self._options.observation_noise * noise
         start = time.perf_counter()
         command = self._policy.act(noisy)
         outcome.latencies.append(time.perf_counter() - start)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from acer_robot.experience.episodes import Episodes, deterministic, run_episodes
 from acer_robot.policies.exported.file import load_deployed
 from acer_robot.run_folder.checkpoints import load_run
@@ -36,6 +34,6 @@ def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Ep
     run = load_run(run_dir, checkpoint)
     task = make_task(run.config.task, episodes, seed)
     try:
-        return run_episodes(deterministic(run.policy, task.spec.bounds, torch.device("cpu")), task)
+        return run_episodes(deterministic(run.policy, task), task)
     finally:
         task.close()

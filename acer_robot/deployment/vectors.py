@@ -32,22 +32,43 @@ def vectors(
     Ordinary and extreme ones are each the first of an episode; those of the sequence [T, n] follow another.
     A non-finite observation is given the fallback command.
     """
-    arrays: dict[str, Floats] = {}
     extreme = extreme_observations(run.spec.observation_size)
-    for kind, rows in (("", observations), ("extreme_", extreme), ("sequence_", sequence)):
-        usable = np.isfinite(rows).all(axis=1, keepdims=True)
-        commands = np.where(usable, reference_commands(run, rows), fallback)
-        in_a_row = kind == "sequence_"
-        command_filter = CommandFilter(run.spec, 1 if in_a_row else len(rows))
-        filtered = [command_filter(c[None])[0] for c in commands] if in_a_row else command_filter(commands)
-        arrays[f"{kind}observations"] = rows
-        arrays[f"{kind}commands"] = np.asarray(filtered, dtype=np.float32)
-    arrays["extreme_rounding"] = float32_rounding(run, extreme)
-    return arrays
+    one = CommandFilter(run.spec, 1)
+    in_a_row = [_limited_commands(run, row[None], one, fallback) for row in sequence]
+    ordinary, ends = (CommandFilter(run.spec, len(rows)) for rows in (observations, extreme))
+    return {
+        "observations": observations,
+        "commands": _limited_commands(run, observations, ordinary, fallback),
+        "extreme_observations": extreme,
+        "extreme_commands": _limited_commands(run, extreme, ends, fallback),
+        "extreme_rounding": float32_rounding(run, extreme),
+        "sequence_observations": sequence,
+        "sequence_commands": np.concatenate(in_a_row),
+    }
+
+
+def _limited_commands(
+    run: TrainedRun, rows: Floats, limited: CommandFilter, fallback: npt.NDArray[np.float64]
+) -> Floats:
+    """Return the training side's commands [N, d] for raw observations [N, n], after the filter `limited`."""
+    usable = np.isfinite(rows).all(axis=1, keepdims=True)
+    commands = np.where(usable, reference_commands(run, with_last(run, rows, limited)), fallback)
+    return limited(commands).astype(np.float32)
+
+
+def with_last(run: TrainedRun, rows: Floats, limited: CommandFilter) -> Floats:
+    """Append the last commands [N, d] of `limited` to observations [N, n], if the policy observes them."""
+    if not run.spec.observes_last_command:
+        return rows
+    return np.concatenate([rows, limited.last.astype(np.float32)], axis=1)
 
 
 def reference_commands(run: TrainedRun, rows: Floats) -> npt.NDArray[np.float64]:
-    """Return the training-side policy's commands [N, d] before any filter, for observations [N, n].
+    """Return the training-side policy's commands [N, d] before any filter.
+
+    Args:
+        run: the trained run.
+        rows: [N, run.spec.input_size] what the policy observes.
 
     They are computed in float64, in which no finite float32 observation overflows. What is not normalised is
     limited as in the exported module.
@@ -57,11 +78,13 @@ def reference_commands(run: TrainedRun, rows: Floats) -> npt.NDArray[np.float64]
 
 
 def float32_rounding(run: TrainedRun, rows: Floats) -> Floats:
-    """Return how far float32 may move the commands [N, d] for observations [N, n].
+    """Return how far float32 may move the first commands [N, d] of episodes, for raw observations [N, n].
 
     Without a normaliser an observation of 1e6 loses digits that a command between its bounds shows: four times
     the largest deviation of the training-side policy in float32, over observations off by a rounding or less.
     """
+    usable = np.isfinite(rows).all(axis=1, keepdims=True)
+    rows = with_last(run, rows, CommandFilter(run.spec, len(rows)))
     exact, rng = reference_commands(run, rows), np.random.default_rng(0)
     deviation = np.zeros_like(exact)
     for _ in range(NUDGES):
@@ -69,7 +92,6 @@ def float32_rounding(run: TrainedRun, rows: Floats) -> Floats:
         with np.errstate(over="ignore"):
             nudged = torch.from_numpy((rows * nudge).astype(np.float32))
         deviation = np.fmax(deviation, np.abs(_commands(run.policy, run.spec.bounds, nudged) - exact))
-    usable = np.isfinite(rows).all(axis=1, keepdims=True)
     return np.where(usable, 4.0 * deviation, 0.0).astype(np.float32)
 
 
@@ -94,7 +116,9 @@ def extreme_observations(size: int) -> Floats:
 def plausible_observations(run: TrainedRun) -> Floats:
     """Draw observations around the recorded statistics, for a run whose task is not to be simulated."""
     normalizer = run.policy.normalizer
-    draws = np.random.default_rng(0).standard_normal((VECTORS, run.spec.observation_size))
-    mean, std = normalizer.mean.double().numpy(), normalizer.variance.double().sqrt().numpy()
+    size = run.spec.observation_size
+    draws = np.random.default_rng(0).standard_normal((VECTORS, size))
+    mean = normalizer.mean.double().numpy()[:size]
+    std = normalizer.variance.double().sqrt().numpy()[:size]
     observations: Floats = (mean + 2.0 * std * draws).astype(np.float32)
     return observations

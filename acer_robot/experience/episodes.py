@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.policies.policy import Policy
-from acer_robot.spec import ActionBounds, FloatArray
-from acer_robot.tasks import VectorTask
+from acer_robot.spec import to_command
+from acer_robot.tasks import VectorTask, command_limits
 
-Act = Callable[[FloatArray], FloatArray]
-"""From raw observations [B, n] to commands [B, d] in actuator units."""
+Act = Callable[[Tensor], Tensor]
+"""From observations [B, n] of a task to commands [B, d] in actuator units, both on the task's device."""
 
 MAX_EPISODE_STEPS = 100_000
 """Environment steps after which an episode of a task without a time limit counts as one that never ends."""
@@ -48,9 +49,9 @@ def run_episodes(act: Act, task: VectorTask) -> Episodes:
     """
     longest = max(MAX_EPISODE_STEPS, task.spec.time_limit)
     observations = task.reset()
-    returns = np.zeros(task.num_envs)
-    lengths = np.zeros(task.num_envs, dtype=np.int64)
-    running = np.ones(task.num_envs, dtype=bool)
+    returns = torch.zeros(task.num_envs, dtype=torch.float64, device=task.device)
+    lengths = torch.zeros(task.num_envs, dtype=torch.int64, device=task.device)
+    running = torch.ones(task.num_envs, dtype=torch.bool, device=task.device)
     while running.any():
         result = task.step(act(observations))
         returns += result.rewards * running
@@ -59,7 +60,7 @@ def run_episodes(act: Act, task: VectorTask) -> Episodes:
         observations = result.observations
         if (running & (lengths >= longest)).any():
             raise InputError(_endless(task.spec.id, longest))
-    return Episodes(returns, lengths)
+    return Episodes(returns.cpu().numpy(), lengths.cpu().numpy())
 
 
 def check_episodes_end(task: VectorTask) -> None:
@@ -68,8 +69,14 @@ def check_episodes_end(task: VectorTask) -> None:
     Raises:
         InputError: if an episode does not end, for then no evaluation would.
     """
-    random, shape = np.random.default_rng(0), (task.num_envs, task.spec.action_size)
-    run_episodes(lambda _: task.spec.bounds.to_command(random.uniform(-1.0, 1.0, shape)), task)
+    random, shape = torch.Generator().manual_seed(0), (task.num_envs, task.spec.action_size)
+    low, high = command_limits(task)
+
+    def act(_: Tensor) -> Tensor:
+        canonical = 2.0 * torch.rand(shape, generator=random, dtype=torch.float64) - 1.0
+        return to_command(canonical.to(task.device), low, high)
+
+    run_episodes(act, task)
 
 
 def _endless(task_id: str, steps: int) -> str:
@@ -80,12 +87,18 @@ def _endless(task_id: str, steps: int) -> str:
     )
 
 
-def deterministic(policy: Policy, bounds: ActionBounds, device: torch.device) -> Act:
-    """Return the policy's deterministic action in actuator units, with its statistics as they are."""
+def deterministic(policy: Policy, task: VectorTask) -> Act:
+    """Return the policy's deterministic action in actuator units, with its statistics as they are.
 
-    def act(observations: FloatArray) -> FloatArray:
+    A policy of before 0.2.0 gets the observation without the last command.
+    """
+    statistics = policy.normalizer.mean
+    width, device = statistics.numel(), statistics.device
+    low, high = command_limits(task)
+
+    def act(observations: Tensor) -> Tensor:
         with torch.no_grad():
-            canonical = policy.act(torch.from_numpy(observations).to(device))
-        return bounds.to_command(canonical.cpu().numpy())
+            canonical = policy.act(observations[:, :width].to(device))
+        return to_command(canonical.to(task.device), low, high)
 
     return act

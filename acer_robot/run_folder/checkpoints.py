@@ -111,8 +111,8 @@ def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
     content = read_checkpoint(run_dir, checkpoint)
     config, spec = config_from_dict(content["config"]), TaskSpec.from_dict(content["spec"])
     modules = content["learner"]["modules"]
-    normalizer = ObservationNormalizer(spec.observation_size, config.learner.normalize_observations)
-    actor = build_actor(config.learner, spec.observation_size, spec.action_size)
+    normalizer = ObservationNormalizer(spec.input_size, config.learner.normalize_observations)
+    actor = build_actor(config.learner, spec.input_size, spec.action_size)
     normalizer.load_state_dict(_under(modules, "normalizer."))
     actor.load_state_dict(_under(modules, "deployed_actor."))
     if config.learner.std_min_final is not None:

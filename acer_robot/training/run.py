@@ -106,7 +106,7 @@ def prepare(config: TrainConfig) -> Run:
             check_episodes_end(trial)
         finally:
             trial.close()
-    sizes = (task.spec.observation_size, task.spec.action_size)
+    sizes = (task.spec.input_size, task.spec.action_size)
     learner = Learner(options, *sizes, device, seeds.learner)
     # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
     room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
@@ -157,9 +157,9 @@ def rollout(run: Run) -> dict[str, float]:
 def evaluate(run: Run) -> dict[str, float]:
     """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own."""
     with run.watch.paused():
-        bounds, task = run.task.spec.bounds, run.evaluation_task
-        average = run_episodes(deterministic(run.learner.deployed_policy, bounds, run.device), task)
-        online = run_episodes(deterministic(run.learner.policy, bounds, run.device), task)
+        task = run.evaluation_task
+        average = run_episodes(deterministic(run.learner.deployed_policy, task), task)
+        online = run_episodes(deterministic(run.learner.policy, task), task)
     return {
         "seconds": run.watch.seconds,
         "eval/return_mean": float(average.returns.mean()),

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.schema import TaskConfig
-from acer_robot.spec import FloatArray, TaskSpec
+from acer_robot.spec import TaskSpec
 
 SCHEMA_VERSION = 1
 """Version of policy.json that this code writes and reads."""
@@ -69,10 +69,10 @@ class LoadedPolicy:
         """Start a new episode, or a batch of them."""
         self.module.reset()
 
-    def act(self, observations: FloatArray) -> FloatArray:
-        """Return commands [B, m] in actuator units for raw observations [B, n]."""
+    def act(self, observations: Tensor) -> Tensor:
+        """Return commands [B, m] in actuator units for raw float32 observations [B, n], on the CPU."""
         with torch.inference_mode():
-            commands: FloatArray = self.module(torch.from_numpy(observations)).numpy()
+            commands: Tensor = self.module(observations)
         return commands
 
 

@@ -20,6 +20,8 @@ RAW_LIMIT = 1e9
 """Limit of observations that are not normalised, so that no finite one can overflow the network."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
+Limits = npt.NDArray[np.float64]
+
 
 class Affine(nn.Module):
     """W x + b for one vector [n], where addmv takes three quarters of F.linear's time, or a batch [B, n]."""
@@ -50,7 +52,8 @@ class DeployedPolicy(nn.Module):
     Commands are computed as offsets from the fallback command, so that replacing NaN by zero yields it.
 
     Where the task limits how fast commands may change, the module remembers the last ones (`CommandFilter`
-    has the equation); `reset()` makes it start from the command at rest again, as in training, which is the
+    has the equation). The network gets them too, as canonical actions after the observation, if the policy was
+    trained so. `reset()` makes the module start from the command at rest again, as in training, which is the
     fallback command unless another one was asked for.
 
     Args:
@@ -68,6 +71,7 @@ class DeployedPolicy(nn.Module):
         "is_filtered",
         "mean_bound",
         "observation_size",
+        "observes_last_command",
         "rests_at_zero",
         "smoothing",
     )
@@ -80,18 +84,24 @@ class DeployedPolicy(nn.Module):
     low: Tensor
     high: Tensor
     steps: Tensor
+    lowest_move: Tensor
+    highest_move: Tensor
+    fallback_move: Tensor
+    middle_move: Tensor
+    per_half_range: Tensor
 
     def __init__(
         self, policy: Policy, spec: TaskSpec, fallback: npt.NDArray[np.float64] | None = None
     ) -> None:
         super().__init__()
         normalizer, actor = policy.normalizer, policy.actor
-        self.observation_size = int(normalizer.mean.numel())
+        self.observation_size = spec.observation_size
+        self.observes_last_command = spec.observes_last_command
         self.has_mean_bound = math.isfinite(actor.mean_bound)
         self.mean_bound = float(actor.mean_bound) if self.has_mean_bound else 1.0
         self.clips = actor.squash_kind == "clip"
         self.metadata_json = "{}"
-        size = self.observation_size
+        size = spec.input_size
         mean, scale, reach = torch.zeros(size), torch.ones(size), torch.full((size,), RAW_LIMIT)
         if normalizer.enabled:
             mean = normalizer.mean.detach().float().clone()
@@ -102,29 +112,41 @@ class DeployedPolicy(nn.Module):
         self.register_buffer("lowest", -reach)
         self.register_buffer("highest", reach)
         self.network = _network(policy, scale, self.mean_bound)
-        self._register_bounds(spec.bounds, fallback_command(spec.bounds) if fallback is None else fallback)
         self.register_buffer("steps", torch.from_numpy(largest_steps(spec)).float())
         self.smoothing = smoothing(spec)
         self.is_filtered = self.smoothing < 1.0 or bool(torch.isfinite(self.steps).any())
+        self._register_bounds(spec.bounds, fallback_command(spec.bounds) if fallback is None else fallback)
         # Not buffers: they change, and the hash of the weights must not.
-        self.previous = self.rest.clone()
+        self.last_move = torch.zeros_like(self.rest)
         self.started = False
         _check_weights(self.network, reach)
 
     def _register_bounds(self, bounds: ActionBounds, fallback: npt.NDArray[np.float64]) -> None:
-        low, high = representable_limits(np.asarray(bounds.low), np.asarray(bounds.high), np.float32)
+        exact_low, exact_high = np.asarray(bounds.low), np.asarray(bounds.high)
+        low, high = representable_limits(exact_low, exact_high, np.float32)
         # Halved first: the difference of two numbers near the end of float32 does not fit into it.
-        half_range, middle = 0.5 * high - 0.5 * low, 0.5 * high + 0.5 * low
+        half_range, middle = 0.5 * exact_high - 0.5 * exact_low, 0.5 * exact_high + 0.5 * exact_low
         self.register_buffer("rest", torch.from_numpy(fallback_command(bounds)).float())
         self.rests_at_zero = not fallback.any()
         for name, value in (("low", low), ("high", high), ("half_range", half_range), ("fallback", fallback)):
             self.register_buffer(name, torch.from_numpy(value).float())
         offset = torch.from_numpy(middle - fallback)
         self.poison = Affine(torch.zeros(bounds.size, self.observation_size), offset)
+        if self.is_filtered:
+            self._register_filter(low, high, fallback, fallback_command(bounds))
+
+    def _register_filter(self, low: Limits, high: Limits, fallback: Limits, rest: Limits) -> None:
+        """Rate limits work on moves, commands less the command at rest: float32 resolves them in any narrow range."""
+        half_range, middle = 0.5 * high - 0.5 * low, 0.5 * high + 0.5 * low
+        per_half_range = np.divide(1.0, half_range, out=np.zeros_like(half_range), where=half_range > 0.0)
+        moves = {"lowest": low, "highest": high, "fallback": fallback, "middle": middle}
+        for name, command in moves.items():
+            self.register_buffer(f"{name}_move", torch.from_numpy(command - rest).float())
+        self.register_buffer("per_half_range", torch.from_numpy(per_half_range).float())
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return commands [m] or [B, m] in actuator units for raw float32 observations [n] or [B, n]."""
-        return self._limited(self._command(self._offset(observation)))
+        return self._command(self._offset(observation))
 
     @torch.jit.export
     def act(self, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,13 +154,13 @@ class DeployedPolicy(nn.Module):
         offset = self._offset(observation)
         total = offset.sum(-1)
         usable = total == total  # false for NaN alone
-        return self._limited(self._command(offset)), usable
+        return self._command(offset), usable
 
     @torch.jit.export
     def reset(self) -> None:
         """Start a new episode, from the command at rest; controllers call it whether or not it matters."""
         if self.is_filtered:
-            self.previous = self.rest.clone()
+            self.last_move = torch.zeros_like(self.rest)
             self.started = False
 
     @torch.jit.export
@@ -155,35 +177,45 @@ class DeployedPolicy(nn.Module):
             )
         if observation.dim() > 2 or observation.dtype != torch.float32:
             raise ValueError("this policy expects float32 observations of shape [n] or [B, n]")
-        centred = (observation - self.mean).clamp_(self.lowest, self.highest)
+        if self.started and self.last_move.size()[:-1] != observation.size()[:-1]:
+            raise ValueError(
+                f"this policy limits how fast commands change, and the last were {list(self.last_move.size())}; "
+                f"call reset() before giving it observations of shape {list(observation.size())}"
+            )
+        seen = observation
+        if self.observes_last_command:
+            seen = torch.cat((observation, self._last_command(observation)), -1)
+        centred = (seen - self.mean).clamp_(self.lowest, self.highest)
         action = self.network(centred)
         if self.has_mean_bound:
             action = action.tanh_().mul_(self.mean_bound)
         action = action.clamp_(-1.0, 1.0) if self.clips else action.tanh_()
         return torch.addcmul(self.poison(observation), action, self.half_range)
 
-    def _command(self, offset: Tensor) -> Tensor:
-        command = offset.nan_to_num_(0.0)
-        if not self.rests_at_zero:
-            command = command.add_(self.fallback)
-        return command.clamp_(self.low, self.high)
+    def _last_command(self, observation: Tensor) -> Tensor:
+        """Return the last commands as canonical actions, [m] or [B, m] as the observation has it."""
+        canonical = (self.last_move - self.middle_move) * self.per_half_range
+        return canonical.clamp(-1.0, 1.0).expand(observation.size()[:-1] + canonical.size()[-1:])
 
-    def _limited(self, command: Tensor) -> Tensor:
-        """Apply low-pass and slew-rate limit, from the commands of the call before."""
-        if not self.is_filtered:
-            return command
-        previous = self.previous
-        if self.started and previous.size() != command.size():
-            raise ValueError(
-                f"this policy limits how fast commands change, and the last were {list(previous.size())}; "
-                f"call reset() before asking for {list(command.size())}"
-            )
+    def _command(self, offset: Tensor) -> Tensor:
+        """Return commands for their distances from the fallback command; a row of NaN is the fallback command."""
+        offset = offset.nan_to_num_(0.0)
+        if self.is_filtered:
+            return (self.rest + self._limited(offset)).clamp_(self.low, self.high)
+        if not self.rests_at_zero:
+            offset = offset.add_(self.fallback)
+        return offset.clamp_(self.low, self.high)
+
+    def _limited(self, offset: Tensor) -> Tensor:
+        """Apply low-pass and slew-rate limit to the moves, from those of the call before."""
+        last = self.last_move
+        move = (offset + self.fallback_move).clamp_(self.lowest_move, self.highest_move)
         if self.smoothing < 1.0:
-            command = previous + self.smoothing * (command - previous)
-        command = command.clamp(previous - self.steps, previous + self.steps).clamp_(self.low, self.high)
-        self.previous = command.clone()
+            move = last + self.smoothing * (move - last)
+        move = move.clamp(last - self.steps, last + self.steps).clamp_(self.lowest_move, self.highest_move)
+        self.last_move = move
         self.started = True
-        return command
+        return move
 
 
 def _network(policy: Policy, scale: Tensor, mean_bound: float) -> nn.Sequential:

@@ -90,7 +90,7 @@ def test_what_the_simulator_receives_from_the_task_for_any_command(run):
     made, rng = ScriptedEnv.made[-ENVS:], np.random.default_rng(0)
     task.reset()
     for _ in range(4 * LENGTH):
-        task.step(10.0 ** rng.integers(-3, 9) * rng.standard_normal((ENVS, len(BOUNDS))))
+        task.step(torch.as_tensor(10.0 ** rng.integers(-3, 9) * rng.standard_normal((ENVS, len(BOUNDS)))))
     task.close()
     received = recorded(made)
     assert_within_limits(received)
@@ -104,18 +104,14 @@ def test_the_simulator_receives_from_the_file_what_it_receives_from_the_policy(t
     file = load_deployed(export_policy(trained, tmp_path))
     by_policy, by_file = [], []
     for config, act, into in (
-        (
-            trained.config.task,
-            deterministic(trained.policy, trained.spec.bounds, torch.device("cpu")),
-            by_policy,
-        ),
+        (trained.config.task, None, by_policy),
         (file.task_config, file.act, by_file),
     ):
         task = make_task(config, ENVS, seed=2)
         made = ScriptedEnv.made[-ENVS:]
         for _ in range(2):
             file.reset()
-            run_episodes(act, task)
+            run_episodes(act or deterministic(trained.policy, task), task)
         task.close()
         into.append(recorded(made))
     assert by_file[0].shape == (ENVS, 2 * LENGTH, len(BOUNDS))

@@ -43,14 +43,14 @@ class Timid(DeployedPolicy):
     """Goes only nine tenths of the way to where it should."""
 
     def _command(self, offset):
-        return offset.nan_to_num_(0.0).mul_(0.9).add_(self.fallback * 0.9).clamp_(self.low, self.high)
+        return (self.rest + 0.9 * self._limited(offset.nan_to_num_(0.0))).clamp_(self.low, self.high)
 
 
 @pytest.fixture(scope="module")
 def run():
     task = TaskConfig("gymnasium", "PaidByCommand-v0", slew_rate={"action_0": 30.0})
     made = make_task(task, 1, 0)
-    run = make_run(make_policy(3, 2))
+    run = make_run(make_policy(made.spec.input_size, 2))
     run = dataclasses.replace(run, spec=made.spec, config=dataclasses.replace(run.config, task=task))
     made.close()
     return run

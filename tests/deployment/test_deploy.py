@@ -107,18 +107,17 @@ class Optimistic(DeployedPolicy):
 class Sluggish(DeployedPolicy):
     """Its commands change half as fast as they may."""
 
-    def _limited(self, command):
+    def _limited(self, offset):
         step = 0.5 * self.steps
-        command = command.clamp(self.previous - step, self.previous + step)
-        self.previous = command.clone()
-        return command
+        self.last_move = (offset + self.fallback_move).clamp(self.last_move - step, self.last_move + step)
+        return self.last_move
 
 
 class Restless(DeployedPolicy):
     """Forgets its last command, and so may go from one end to the other."""
 
-    def _limited(self, command):
-        return command.clamp(self.rest - self.steps, self.rest + self.steps)
+    def _limited(self, offset):
+        return (offset + self.fallback_move).clamp(-self.steps, self.steps)
 
 
 class Unclear(DeployedPolicy):

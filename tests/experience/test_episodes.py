@@ -1,13 +1,14 @@
 """Episodes that never end are refused, before a run and within one."""
 
-import numpy as np
 import pytest
 import scripted_envs  # noqa: F401 (registers Scripted-v0)
+import torch
 
 from acer_robot.errors import InputError
 from acer_robot.experience import episodes
 from acer_robot.schema import TaskConfig, TrainConfig
-from acer_robot.tasks import make_task
+from acer_robot.spec import to_command
+from acer_robot.tasks import command_limits, make_task
 from acer_robot.training.run import prepare
 
 ENDLESS = {"length": 10**9}
@@ -15,7 +16,8 @@ REMEDY = {"max_episode_steps": 1000}
 
 
 def middle(task):
-    return lambda _: task.spec.bounds.to_command(np.zeros((task.num_envs, task.spec.action_size)))
+    low, high = command_limits(task)
+    return lambda _: to_command(torch.zeros(task.num_envs, task.spec.action_size), low, high)
 
 
 def test_a_task_that_never_ends_an_episode_is_refused_and_the_remedy_works(tmp_path):

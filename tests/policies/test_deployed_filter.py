@@ -10,6 +10,7 @@ from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_deployed, save_deployed
 from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.rate_limit import CommandFilter, check_low_pass, slew_rates, smoothing
+from acer_robot.spec import TaskSpec
 
 LIMITS = {
     "slew rate": {"slew_rate": (5.0, None, 10.0, 2.0)},
@@ -178,3 +179,47 @@ def test_the_task_that_a_file_runs_in_does_not_limit_changes_again(tmp_path):
     loaded = load_deployed(tmp_path / "policy.pt")
     assert loaded.metadata["task_config"]["slew_rate"] == {"joint0": 5.0}
     assert (loaded.task_config.slew_rate, loaded.task_config.low_pass_hz) == ({}, None)
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("batch", [(), (3,)], ids=["single", "batch"])
+def test_the_file_observes_the_last_command_as_in_training(limits, batch, tmp_path):
+    """The network gets what the filter gave last, mapped to [-1, 1]: the controller's interface stays as it is."""
+    run = make_run(make_policy(5 + 4), observes=True, **limits)
+    bounds = run.spec.bounds
+    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
+    loaded = load_deployed(tmp_path / "policy.pt")
+    assert loaded.spec.observes_last_command
+    low, high = np.array(bounds.low), np.array(bounds.high)
+    for _ in range(2):
+        loaded.reset()
+        last = np.tile([0.0, 0.0, 0.0, -2.0], (*batch, 1))  # the commands at rest
+        reference = CommandFilter(run.spec, max(1, sum(batch)))
+        moved = 0.0
+        for row in ordinary_observations(run.policy, 50)[:, :5]:
+            observation = np.broadcast_to(row, (*batch, 5)).copy()
+            if batch:
+                observation[1] *= -1.0
+            canonical = 2.0 * (last - low) / (high - low) - 1.0
+            seen = torch.from_numpy(np.concatenate([observation, canonical], axis=-1)).float()
+            commands = bounds.to_command(run.policy.act(seen).double().numpy().reshape(-1, 4))
+            last = reference(commands).reshape(*batch, 4)
+            np.testing.assert_allclose(loaded.act(torch.from_numpy(observation)).numpy(), last, atol=2e-5)
+            moved = max(moved, np.abs(canonical).max())
+        assert moved > 0.3, "the last command hardly moved"
+
+
+def test_a_policy_that_observes_no_command_is_exported_as_before():
+    """Runs of before 0.2.0 have no `observes_last_command` in their spec."""
+    run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
+    older = {name: value for name, value in run.spec.to_dict().items() if name != "observes_last_command"}
+    spec = TaskSpec.from_dict(older)
+    assert (spec.observes_last_command, spec.input_size) == (False, 5)
+    row = torch.from_numpy(ordinary_observations(run.policy, 1)[0])
+    assert torch.equal(DeployedPolicy(run.policy, spec)(row), DeployedPolicy(run.policy, run.spec)(row))
+
+
+def test_one_slew_rate_holds_for_all_joints():
+    assert slew_rates(["hip", "ankle"], 4) == (4.0, 4.0)
+    with pytest.raises(InputError, match=r"task\.slew_rate is 0; expected a positive number"):
+        slew_rates(["hip", "ankle"], 0)

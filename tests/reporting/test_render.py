@@ -5,6 +5,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 from exported import make_policy
 
 from acer_robot.deployment.export import export_policy
@@ -26,18 +27,20 @@ class FakeTask:
 
     def reset(self):
         self.resets, self.time = self.resets + 1, 0
-        return np.full((1, 2), float(self.time), dtype=np.float32)
+        return torch.full((1, 2), float(self.time))
 
     def render(self):
         self.drawn.append(self.time)
         return np.full((32, 48, 3), self.time % 256, dtype=np.uint8)
 
     def step(self, commands):
-        self.commands.append(commands.copy())
+        self.commands.append(commands.clone())
         self.time += 1
-        over = np.array([self.time == self.episode])
-        observation = np.full((1, 2), float(self.time), dtype=np.float32)
-        return StepResult(observation, observation, np.array([0.5]), over, ~over & over, np.array([1]))
+        over = torch.tensor([self.time == self.episode])
+        observation = torch.full((1, 2), float(self.time))
+        return StepResult(
+            observation, observation, torch.tensor([0.5]), over, ~over & over, torch.tensor([1])
+        )
 
 
 class FakePolicy:

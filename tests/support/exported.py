@@ -31,12 +31,22 @@ def make_bounds(low=(-1.0, -0.25, 0.0, -3.0), high=(1.0, 2.0, 0.7, -1.0)):
     return ActionBounds(tuple(f"joint{i}" for i in range(len(low))), tuple(low), tuple(high))
 
 
-def make_run(policy=None, bounds=None, slew_rate=(), low_pass_hz=None, **learner):
-    policy = policy or make_policy(**learner)
-    width, bounds = policy.normalizer.mean.numel(), bounds or make_bounds()
+def make_run(policy=None, bounds=None, slew_rate=(), low_pass_hz=None, observes=False, **learner):
+    policy, bounds = policy or make_policy(**learner), bounds or make_bounds()
+    width = policy.normalizer.mean.numel() - bounds.size * observes
     fields = (ObservationField("angle", 0, 1, "rad"), ObservationField("rest", 1, width))
     spec = TaskSpec(
-        "test/robot", fields, bounds, 0.02, 2, 1, 100, (("mujoco", "3.17.0"),), slew_rate, low_pass_hz
+        "test/robot",
+        fields,
+        bounds,
+        0.02,
+        2,
+        1,
+        100,
+        (("mujoco", "3.17.0"),),
+        slew_rate,
+        low_pass_hz,
+        observes,
     )
     config = TrainConfig(
         task=TaskConfig(suite="gymnasium", id="robot"), learner=LearnerConfig(**learner), run_dir="runs/x"

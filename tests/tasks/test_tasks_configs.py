@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 import yaml
 from composed import composed_train
 
@@ -78,7 +79,7 @@ def test_every_task_can_be_made_and_stepped(name):
     ]
     assert len({field.name for field in spec.observation}) == len(spec.observation)
     assert spec.time_limit >= 50
-    result = task.step(spec.bounds.to_command(np.zeros((1, spec.action_size))))
+    result = task.step(torch.as_tensor(spec.bounds.to_command(np.zeros((1, spec.action_size)))))
     assert np.isfinite(result.next_observations).all()
     assert np.isfinite(result.rewards).all()
     assert result.env_steps[0] == spec.action_repeat == (2 if "/" in name else 1)

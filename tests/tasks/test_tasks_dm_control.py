@@ -3,6 +3,7 @@
 import dm_env
 import numpy as np
 import pytest
+import torch
 from dm_env import specs
 
 from acer_robot.errors import NonFiniteError
@@ -10,7 +11,7 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds, TaskSpec
 from acer_robot.tasks import make_task
 from acer_robot.tasks.cpu.from_dm_control import DMControlEnv, build
-from acer_robot.tasks.cpu.vector_task import VectorTask
+from acer_robot.tasks.cpu.vector_task import CpuTask
 from acer_robot.tasks.model.layout import fields
 from acer_robot.tasks.model.simulator import load_simulator
 
@@ -52,14 +53,14 @@ def scripted_task(last_discount, action_repeat=1):
     env = DMControlEnv(ScriptedDMEnvironment(last_discount), camera=0, render_size=None)
     bounds = ActionBounds(("elbow",), (-0.5,), (0.1,))
     spec = TaskSpec("scripted", fields(env.layout), bounds, 0.02, 1, action_repeat, 3, ())
-    return VectorTask(spec, [env], seed=0), env.environment
+    return CpuTask(spec, [env], seed=0), env.environment
 
 
 @pytest.mark.parametrize(("discount", "terminated"), [(0.0, True), (1.0, False)])
 def test_discount_zero_at_the_last_step_is_terminated_and_one_is_truncated(discount, terminated):
     task, _ = scripted_task(discount)
     task.reset()
-    results = [task.step(np.zeros((1, 1))) for _ in range(4)]
+    results = [task.step(torch.as_tensor(np.zeros((1, 1)))) for _ in range(4)]
     assert [bool(r.terminated[0]) for r in results] == [False, False, terminated, False]
     assert [bool(r.truncated[0]) for r in results] == [False, False, not terminated, False]
     assert [r.next_observations[0, -1] for r in results] == [1, 2, 3, 1]
@@ -76,8 +77,8 @@ def test_observations_are_flattened_in_the_order_of_the_specification():
 def test_the_simulator_receives_float64_commands_within_the_exact_bounds():
     task, environment = scripted_task(1.0, action_repeat=2)
     task.reset()
-    result = task.step(np.array([[0.7]]))
-    task.step(np.array([[-9.0]]))
+    result = task.step(torch.as_tensor(np.array([[0.7]])))
+    task.step(torch.as_tensor(np.array([[-9.0]])))
     assert result.env_steps[0] == 2
     assert [float(action[0]) for action in environment.received] == [0.1, 0.1, -0.5]
     assert environment.received[0].dtype == np.float64
@@ -100,7 +101,7 @@ def test_a_real_task_matches_dm_control_stepped_by_hand():
     rng = np.random.default_rng(0)
     for _ in range(30):
         commands = rng.uniform(-1, 1, (2, 2))
-        result = task.step(commands)
+        result = task.step(torch.as_tensor(commands))
         for i, env in enumerate(bare):
             first, second = env.step(commands[i]), env.step(commands[i])
             np.testing.assert_array_equal(result.next_observations[i], flat(second))
@@ -113,7 +114,7 @@ def test_a_time_limit_truncates_after_the_steps_that_the_spec_promises():
     task = make_task(config, num_envs=1, seed=0)
     assert task.spec.time_limit == 7  # 0.17 s are 6.8 steps of 0.025 s
     task.reset()
-    results = [task.step(np.zeros((1, 6))) for _ in range(4)]
+    results = [task.step(torch.as_tensor(np.zeros((1, 6)))) for _ in range(4)]
     assert [int(r.env_steps[0]) for r in results] == [2, 2, 2, 1]
     assert [bool(r.truncated[0]) for r in results] == [False, False, False, True]
     assert not any(r.terminated[0] for r in results)

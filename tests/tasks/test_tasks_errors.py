@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scripted_envs  # registers Spaces-v0, Broken-v0 and Arm-v0
+import torch
 from gymnasium.spaces import Box
 
 from acer_robot.errors import InputError
@@ -131,7 +132,7 @@ def test_limits_that_an_override_completes():
     assert task.spec.bounds.names == ("shoulder", "reach")
     assert (task.spec.bounds.low, task.spec.bounds.high) == ((-1.5, -7.0), (0.25, 7.5))
     task.reset()
-    task.step(np.array([[-9.0, 9.0]]))
+    task.step(torch.as_tensor(np.array([[-9.0, 9.0]])))
     np.testing.assert_array_equal(scripted_envs.ArmEnv.made[-1].data.ctrl, [-1.5, 7.5])
     task.close()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
@@ -19,7 +20,9 @@ def rollout(config, seed, num_envs=3, steps=30):
     rng = np.random.default_rng(0)
     observations, ends = [task.reset()], 0
     for _ in range(steps):
-        result = task.step(task.spec.bounds.to_command(rng.uniform(-1, 1, (1, 1)).repeat(num_envs, 0)))
+        result = task.step(
+            torch.as_tensor(task.spec.bounds.to_command(rng.uniform(-1, 1, (1, 1)).repeat(num_envs, 0)))
+        )
         observations.append(result.observations)
         ends += int((result.terminated | result.truncated).sum())
     task.close()

@@ -4,6 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 import scripted_envs  # registers Arm-v0 and Spaces-v0
+import torch
 from gymnasium.wrappers import RescaleAction
 
 from acer_robot.schema import TaskConfig
@@ -195,7 +196,7 @@ def test_a_robot_of_ones_own_is_read_from_its_model():
     ]
     assert (spec.control_dt, spec.frame_skip, spec.time_limit) == (pytest.approx(0.05), 5, 40)
     task.reset()
-    task.step(np.array([[-1.5, 3.0]]))
+    task.step(torch.as_tensor(np.array([[-1.5, 3.0]])))
     np.testing.assert_array_equal(scripted_envs.ArmEnv.made[-1].data.ctrl, [-0.5, 3.0])
     task.close()
 

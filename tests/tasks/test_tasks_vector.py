@@ -5,6 +5,7 @@ import functools
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import SyncVectorEnv
 from scripted_envs import ScriptedEnv
 
@@ -37,14 +38,14 @@ COMMANDS = np.zeros((2, 2))
 def test_the_successor_is_the_end_of_the_episode_and_not_the_reset(scripted):
     task = scripted(length=2, longer_by=1)
     np.testing.assert_array_equal(task.reset(), [[0, 0], [0, 0]])
-    first = task.step(COMMANDS)
+    first = task.step(torch.as_tensor(COMMANDS))
     np.testing.assert_array_equal(first.observations, [[0, 1], [0, 1]])
     np.testing.assert_array_equal(first.next_observations, [[0, 1], [0, 1]])
-    second = task.step(COMMANDS)
+    second = task.step(torch.as_tensor(COMMANDS))
     np.testing.assert_array_equal(second.next_observations, [[0, 2], [0, 2]])
     np.testing.assert_array_equal(second.observations, [[1, 0], [0, 2]])
     np.testing.assert_array_equal(second.terminated, [True, False])
-    third = task.step(COMMANDS)
+    third = task.step(torch.as_tensor(COMMANDS))
     np.testing.assert_array_equal(third.next_observations, [[1, 1], [0, 3]])
     np.testing.assert_array_equal(third.observations, [[1, 1], [1, 0]])
     np.testing.assert_array_equal(third.terminated, [False, True])
@@ -55,13 +56,13 @@ def test_the_successor_is_the_end_of_the_episode_and_not_the_reset(scripted):
 def test_results_have_the_promised_types_and_later_steps_leave_them_alone(scripted):
     task = scripted(length=9)
     start = task.reset()
-    result = task.step(COMMANDS)
-    assert {start.dtype, result.observations.dtype, result.next_observations.dtype} == {np.dtype(np.float32)}
-    assert (result.rewards.dtype, result.env_steps.dtype) == (np.float64, np.int64)
-    assert (result.terminated.dtype, result.truncated.dtype) == (np.bool_, np.bool_)
+    result = task.step(torch.as_tensor(COMMANDS))
+    assert {start.dtype, result.observations.dtype, result.next_observations.dtype} == {torch.float32}
+    assert (result.rewards.dtype, result.env_steps.dtype) == (torch.float64, torch.int64)
+    assert (result.terminated.dtype, result.truncated.dtype) == (torch.bool, torch.bool)
     result.observations[:] = 100.0
     np.testing.assert_array_equal(result.next_observations, [[0, 1], [0, 1]])
-    task.step(COMMANDS)
+    task.step(torch.as_tensor(COMMANDS))
     np.testing.assert_array_equal(start, np.zeros((2, 2)))
     np.testing.assert_array_equal(result.next_observations, [[0, 1], [0, 1]])
     np.testing.assert_array_equal(result.rewards, [1, 1])
@@ -80,7 +81,7 @@ def test_results_have_the_promised_types_and_later_steps_leave_them_alone(script
 def test_gymnasiums_two_kinds_of_end(scripted, kwargs, terminated, truncated):
     task = scripted(**kwargs)
     task.reset()
-    before, last = task.step(COMMANDS), task.step(COMMANDS)
+    before, last = task.step(torch.as_tensor(COMMANDS)), task.step(torch.as_tensor(COMMANDS))
     assert not before.terminated.any()
     assert not before.truncated.any()
     np.testing.assert_array_equal(last.terminated, [terminated] * 2)
@@ -93,7 +94,7 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end_of_the_episode(scripted
     task = scripted(length=5, longer_by=2, action_repeat=4)
     task.reset()
     command = np.array([[0.25, 0.5], [-0.5, 1.0]])
-    first, second = task.step(command), task.step(command)
+    first, second = task.step(torch.as_tensor(command)), task.step(torch.as_tensor(command))
     np.testing.assert_array_equal(first.rewards, [1 + 2 + 3 + 4] * 2)
     np.testing.assert_array_equal(first.env_steps, [4, 4])
     np.testing.assert_array_equal(second.rewards, [5, 5 + 6 + 7])
@@ -129,7 +130,7 @@ def test_the_simulator_never_receives_more_than_the_bounds_and_receives_all_of_t
     commands += [task.spec.bounds.to_command(rng.uniform(-1.0, 1.0, (2, 2))) for _ in range(200)]
     extremes = [np.full((2, 2), value) for value in (-np.inf, np.inf, -1e300, 1e300)]
     for command in [*commands, *extremes]:
-        task.step(command)
+        task.step(torch.as_tensor(command))
     received = np.concatenate([env.received for env in ScriptedEnv.made]).astype(np.float64)
     low, high = np.array([first[0], second[0]]), np.array([first[1], second[1]])
     assert np.all(low <= received), (received.min(0), low)
@@ -143,7 +144,7 @@ def test_commands_inside_the_bounds_arrive_as_they_are(scripted):
     task.reset()
     commands = np.random.default_rng(1).uniform([-0.5, -2.0], [0.5, 3.0], (50, 2, 2))
     for command in commands:
-        task.step(command)
+        task.step(torch.as_tensor(command))
     for i, env in enumerate(ScriptedEnv.made):
         np.testing.assert_array_equal(env.received, commands[:, i].astype(np.float32))
 
@@ -153,8 +154,8 @@ def test_a_joint_with_equal_bounds_gets_that_constant(scripted, value):
     task = scripted(length=1000, bounds={"action_0": [value, value]})
     task.reset()
     for canonical in (-1.0, 0.3, 1.0):
-        task.step(task.spec.bounds.to_command(np.full((2, 2), canonical)))
-    task.step(np.full((2, 2), -np.inf))
+        task.step(torch.as_tensor(task.spec.bounds.to_command(np.full((2, 2), canonical))))
+    task.step(torch.as_tensor(np.full((2, 2), -np.inf)))
     received = np.array(ScriptedEnv.made[1].received)
     np.testing.assert_array_equal(received[:, 0], np.full(4, value, np.float32))
 
@@ -162,8 +163,8 @@ def test_a_joint_with_equal_bounds_gets_that_constant(scripted, value):
 def test_a_nan_command_is_refused_before_the_simulator_sees_it(scripted):
     task = scripted(length=1000)
     task.reset()
-    with pytest.raises(NonFiniteError, match="joint 'action_1' in environment 0 is NaN"):
-        task.step(np.array([[0.0, np.nan], [0.0, 0.0]]))
+    with pytest.raises(NonFiniteError, match=r"environment 0 of .* joint 'action_1' is NaN"):
+        task.step(torch.as_tensor(np.array([[0.0, np.nan], [0.0, 0.0]])))
     assert all(not env.received for env in ScriptedEnv.made)
 
 
@@ -171,7 +172,7 @@ def test_commands_of_another_shape_are_refused(scripted):
     task = scripted()
     task.reset()
     with pytest.raises(ValueError, match=r"shape \(2,\); expected \(2, 2\)"):
-        task.step(np.zeros(2))
+        task.step(torch.as_tensor(np.zeros(2)))
 
 
 def test_another_autoreset_mode_is_refused_at_construction(monkeypatch, scripted):
@@ -195,7 +196,7 @@ def test_the_numbers_are_those_of_the_bare_environments(task_id):
     ends = 0
     for _ in range(60):
         commands = task.spec.bounds.to_command(rng.uniform(-1, 1, (2, task.spec.action_size)))
-        result = task.step(commands)
+        result = task.step(torch.as_tensor(commands))
         for i, env in enumerate(bare):
             successor, reward, terminated, truncated, _ = env.step(commands[i].astype(np.float32))
             np.testing.assert_array_equal(result.next_observations[i], successor.astype(np.float32))
