@@ -1,7 +1,33 @@
-"""Settings that all tests share."""
+"""Settings and fixtures that all tests share."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
 from hypothesis import settings
 
 # No deadline: the machine may be busy. Derandomised: a failure on one machine is a failure on every other.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def checks_in_this_process(monkeypatch):
+    """Check an exported policy.pt here, and not in a process of its own, which takes a second to start."""
+    from acer_robot.deployment import verify_policy
+
+    real, checks = subprocess.run, [sys.executable, "-I", str(Path(verify_policy.__file__).resolve())]
+
+    def run(command, **options):
+        if command[:3] != checks:
+            return real(command, **options)
+        report = verify_policy.verify_torchscript(Path(command[3]), int(command[5]))
+        return subprocess.CompletedProcess(command, int("failed" in report), json.dumps(report), "")
+
+    monkeypatch.setattr("acer_robot.deployment.export.subprocess.run", run)
+    threads = torch.get_num_threads()  # the checks take one
+    yield
+    torch.set_num_threads(threads)

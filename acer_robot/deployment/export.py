@@ -38,6 +38,7 @@ def export_policy(
     seed: int = 0,
     fallback: Mapping[str, float] | None = None,
     formats: Sequence[str] = ("torchscript",),
+    fuzzed_rows: int = verify_policy.FUZZED_ROWS,
 ) -> Path:
     """Export the average policy of a run into `out`, if every check passes.
 
@@ -50,6 +51,7 @@ def export_policy(
         seed: seed of those episodes.
         fallback: `{joint name: command}` in place of the default command for unusable observations.
         formats: "torchscript", and of "onnx" and "pt2" those to write and check beside it.
+        fuzzed_rows: random observations in the largest batch of the bounds check.
 
     Returns:
         The path of policy.pt.
@@ -79,7 +81,7 @@ def export_policy(
         arrays = vectors(run, observations, sequence, unusable)
         np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
         files = [save_format(name, module, complete, scratch) for name in others]
-        _verify_and_describe(file, complete, files)
+        _verify_and_describe(file, complete, files, fuzzed_rows)
         for name in ("evaluation.json", *OTHER_FORMATS.values()):
             (out / name).unlink(missing_ok=True)  # it would be an earlier export's
         for finished in sorted(scratch.iterdir()):
@@ -142,16 +144,16 @@ def check_formats(formats: Sequence[str]) -> list[str]:
     return sorted(set(formats) - {"torchscript"})
 
 
-def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path]) -> None:
+def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path], fuzzed_rows: int) -> None:
     """Check a policy.pt and its other formats in fresh processes; write policy.json and the card beside."""
     beside, companion = dict(metadata), file.with_suffix(".json")
     beside["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     companion.write_text(json.dumps(beside, indent=2) + "\n")
-    beside["verification"] = verify(file)
+    beside["verification"] = verify(file, fuzzed_rows=fuzzed_rows)
     beside["other_formats"] = {
         other.name: {
             "sha256": hashlib.sha256(other.read_bytes()).hexdigest(),
-            "verification": verify(other, Path(verify_formats.__file__)),
+            "verification": verify(other, Path(verify_formats.__file__), fuzzed_rows),
         }
         for other in others
     }
@@ -159,13 +161,16 @@ def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path
     (file.parent / "POLICY_CARD.md").write_text(render_card(beside))
 
 
-def verify(file: Path, script: Path = Path(verify_policy.__file__)) -> dict[str, Any]:
+def verify(
+    file: Path, script: Path = Path(verify_policy.__file__), fuzzed_rows: int = verify_policy.FUZZED_ROWS
+) -> dict[str, Any]:
     """Check a file with its companions in a process that cannot import acer_robot; return the report.
 
     Raises:
         InputError: naming the check that failed.
     """
     command = [sys.executable, "-I", str(script.resolve()), str(file.resolve())]
+    command += ["--fuzzed-rows", str(fuzzed_rows)]
     try:
         done = subprocess.run(
             command,

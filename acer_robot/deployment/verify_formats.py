@@ -6,6 +6,7 @@ all but those of TorchScript's methods. Its last line is JSON, as there.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import sys
@@ -81,7 +82,7 @@ def check_file(forward: Forward, inside: str, beside: dict[str, Any], width: int
     raise verify_policy.CheckError("an observation of the wrong width is not refused")
 
 
-def verify(path: Path) -> dict[str, Any]:
+def verify(path: Path, fuzzed_rows: int) -> dict[str, Any]:
     """Run all checks on a file and return the report."""
     torch.set_num_threads(1)
     beside = json.loads((path.parent / "policy.json").read_text())
@@ -95,14 +96,20 @@ def verify(path: Path) -> dict[str, Any]:
     checks: dict[str, Callable[[], Any]] = {
         "archive": partial(check_file, forward, inside, beside, contract.width)
     }
-    checks |= {name: partial(check, runner, contract) for name, check in verify_policy.SHARED_CHECKS.items()}
+    checks |= verify_policy.shared_checks(runner, contract, fuzzed_rows)
     return verify_policy.run_checks(checks)
 
 
 def main() -> None:
     """Verify the file named on the command line."""
+    parser = argparse.ArgumentParser(
+        description="Check an exported policy in another format without acer_robot."
+    )
+    parser.add_argument("policy", type=Path, help="policy.onnx or policy.pt2, beside its companions")
+    parser.add_argument("--fuzzed-rows", type=int, default=verify_policy.FUZZED_ROWS)
+    arguments = parser.parse_args()
     sys.modules["acer_robot"] = None  # type: ignore[assignment]  # any attempt to import it fails from here on
-    report = verify(Path(sys.argv[1]))
+    report = verify(arguments.policy, arguments.fuzzed_rows)
     print(json.dumps(report))
     raise SystemExit(1 if "failed" in report else 0)
 

@@ -29,6 +29,7 @@ Act = Callable[[Floats], Floats]
 TOLERANCE = 1e-5
 """Largest difference from the training-side policy, in units of max(1, half the joint's range)."""
 FUZZED_ROWS = 100_000
+"""Random observations in the largest batch of the bounds check, unless the caller gives another number."""
 LATENCY_CALLS = 2_000
 RATE_STEPS = 2_000
 
@@ -124,10 +125,10 @@ def check_fallback(runner: Runner, contract: Contract) -> str:
     return f"{int(unusable.sum())} non-finite observations"
 
 
-def check_bounds(runner: Runner, contract: Contract) -> str:
+def check_bounds(runner: Runner, contract: Contract, fuzzed_rows: int = FUZZED_ROWS) -> str:
     """No command leaves its bounds for random bit patterns and magnitudes, in batches of many sizes."""
     random, rows = np.random.default_rng(0), 0
-    for size in (1, 2, 7, 8, 64, 1000, FUZZED_ROWS):
+    for size in (1, 2, 7, 8, 64, 1000, fuzzed_rows):
         bits = random.integers(0, 2**32, (size, contract.width), dtype=np.uint32).view(np.float32)
         powers = 10.0 ** random.uniform(-46.0, 38.5, (size, contract.width))
         with np.errstate(over="ignore", under="ignore"):
@@ -213,6 +214,14 @@ SHARED_CHECKS: dict[str, Callable[[Runner, Contract], Any]] = {
 }
 
 
+def shared_checks(runner: Runner, contract: Contract, fuzzed_rows: int) -> dict[str, Callable[[], Any]]:
+    """Return the checks of every format, ready to be called; the bounds check fuzzes `fuzzed_rows` rows."""
+    checks: dict[str, Callable[[], Any]] = {
+        name: partial(check, runner, contract) for name, check in SHARED_CHECKS.items()
+    }
+    return checks | {"bounds": partial(check_bounds, runner, contract, fuzzed_rows)}
+
+
 def check_archive(
     module: torch.jit.ScriptModule, archived: str | bytes, beside: dict[str, Any], contract: Contract
 ) -> str:
@@ -249,7 +258,7 @@ def read_contract(folder: Path, metadata: dict[str, Any]) -> Contract:
     return Contract(low, high, fallback, rest, steps, dt, vectors)
 
 
-def verify_torchscript(path: Path) -> dict[str, Any]:
+def verify_torchscript(path: Path, fuzzed_rows: int = FUZZED_ROWS) -> dict[str, Any]:
     """Run all checks on a policy.pt and return the report."""
     torch.set_num_threads(1)
     beside = json.loads(path.with_suffix(".json").read_text())
@@ -267,9 +276,7 @@ def verify_torchscript(path: Path) -> dict[str, Any]:
     checks: dict[str, Callable[[], Any]] = {
         "archive": partial(check_archive, module, extra["policy.json"], beside, contract)
     }
-    checks |= {
-        name: partial(check, Runner(step, module.reset), contract) for name, check in SHARED_CHECKS.items()
-    }
+    checks |= shared_checks(Runner(step, module.reset), contract, fuzzed_rows)
     return run_checks(checks)
 
 
@@ -288,9 +295,12 @@ def main() -> None:
     """Verify the file named on the command line."""
     parser = argparse.ArgumentParser(description="Check an exported policy without acer_robot.")
     parser.add_argument("policy", type=Path, help="policy.pt, beside policy.json and test_vectors.npz")
-    path = parser.parse_args().policy
+    parser.add_argument(
+        "--fuzzed-rows", type=int, default=FUZZED_ROWS, help="random observations in one batch"
+    )
+    arguments = parser.parse_args()
     sys.modules["acer_robot"] = None  # type: ignore[assignment]  # any attempt to import it fails from here on
-    report = verify_torchscript(path)
+    report = verify_torchscript(arguments.policy, arguments.fuzzed_rows)
     print(json.dumps(report))
     raise SystemExit(1 if "failed" in report else 0)
 

@@ -190,9 +190,7 @@ def test_group_choices_are_sorted_with_suites_last():
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [
-        ("train", ["learner.foo=1"], "learner.foo is not an option"),
         ("train", ["task=gym", "task.id=CartPole-v1"], "CartPole-v1"),
-        ("train", ["run_dir=."], "run_dir=. exists"),
         ("evaluate", ["policy=none.pt"], "none.pt does not exist"),
         ("export", ["run=none"], "none"),
         ("render", ["policy=none.pt", "out=a.gif"], "is not an mp4 file"),

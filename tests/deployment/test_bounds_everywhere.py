@@ -6,9 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from exported import quick_export
 from scripted_envs import ScriptedEnv
 
-from acer_robot.deployment.export import export_policy
 from acer_robot.experience.episodes import deterministic, run_episodes
 from acer_robot.policies.exported.file import load_deployed
 from acer_robot.run_folder.checkpoints import TrainedRun
@@ -37,7 +37,9 @@ def run():
     task = TaskConfig(
         "gymnasium", "scripted_envs:Scripted-v0", kwargs, bounds=bounds, slew_rate={"action_4": SLEW_RATE}
     )
-    learner = LearnerConfig(hidden=[16], advantage_hidden=8, segment_length=4, learning_starts=50)
+    learner = LearnerConfig(
+        hidden=[16], advantage_hidden=8, segment_length=4, learning_starts=50, compile=False
+    )
     config = TrainConfig(task, learner, WandbConfig("disabled"), run_dir="unused", num_envs=ENVS, threads=1)
     run = prepare(config)
     for _ in range(4 * LENGTH):
@@ -100,8 +102,9 @@ def test_what_the_simulator_receives_from_the_task_for_any_command(run):
         )
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 def test_the_simulator_receives_from_the_file_what_it_receives_from_the_policy(trained, tmp_path):
-    file = load_deployed(export_policy(trained, tmp_path))
+    file = load_deployed(quick_export(trained, tmp_path))
     by_policy, by_file = [], []
     for config, act, into in (
         (trained.config.task, None, by_policy),

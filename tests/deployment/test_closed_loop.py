@@ -6,12 +6,12 @@ import json
 import gymnasium
 import numpy as np
 import pytest
-from exported import make_policy, make_run
+from exported import make_policy, make_run, quick_export
 from gymnasium.spaces import Box
 
 from acer_robot.deployment import export as deploy
 from acer_robot.deployment.closed_loop import compare
-from acer_robot.deployment.export import describe, export_policy
+from acer_robot.deployment.export import describe
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_deployed, save_deployed
 from acer_robot.policies.exported.module import DeployedPolicy
@@ -76,12 +76,13 @@ def test_an_honest_file_is_scored_and_the_states_it_met_are_returned_in_order(ru
 def test_file_with_other_commands_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):
     monkeypatch.setattr(deploy, "DeployedPolicy", Timid)
     with pytest.raises(InputError, match="check 'closed loop' failed: at command 0 of episode"):
-        export_policy(run, tmp_path / "export", episodes=3)
+        quick_export(run, tmp_path / "export", episodes=3)
     assert list((tmp_path / "export").iterdir()) == []
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 def test_an_export_with_episodes_keeps_real_states_as_vectors_and_the_score(run, tmp_path):
-    export_policy(run, tmp_path, episodes=3, seed=4)
+    quick_export(run, tmp_path, episodes=3, seed=4)
     score = json.loads((tmp_path / "evaluation.json").read_text())
     assert score == json.loads((tmp_path / "policy.json").read_text())["evaluation"]
     assert (score["episodes"], score["seed"]) == (3, 4)

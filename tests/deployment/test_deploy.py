@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exported import make_bounds, make_policy, make_run
+from exported import make_bounds, make_policy, make_run, quick_export
 
 from acer_robot.deployment import export as deploy
 from acer_robot.deployment import verify_policy
@@ -25,7 +25,7 @@ COMPANIONS = ["POLICY_CARD.md", "policy.json", "policy.pt", "test_vectors.npz"]
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
-    """One export that the reading tests share."""
+    """One export that the reading tests share, with the checks of a user's export in full."""
     out = tmp_path_factory.mktemp("run") / "export"
     export_policy(make_run(make_policy()), out)
     return out
@@ -37,6 +37,8 @@ def test_all_files_appear_and_nothing_else(export):
     beside = json.loads((export / "policy.json").read_text())
     assert {key: beside[key] for key in loaded.metadata} == loaded.metadata
     assert beside["verification"]["latency_us"]["p50"] > 0
+    batches = (1, 2, 7, 8, 64, 1000, 100_000)  # of any bits, and of any magnitude
+    assert beside["verification"]["bounds"] == f"{2 * sum(batches)} random observations"
 
 
 def test_test_vectors_are_the_training_side_commands(export):
@@ -127,6 +129,7 @@ class Unclear(DeployedPolicy):
         return torch.addcmul(self.poison(observation), self.network(observation).tanh_(), self.half_range)
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 @pytest.mark.parametrize(
     ("sabotage", "check"),
     [
@@ -141,22 +144,23 @@ class Unclear(DeployedPolicy):
 def test_a_file_that_fails_is_refused_by_name_and_leaves_nothing(sabotage, check, tmp_path, monkeypatch):
     monkeypatch.setattr(deploy, "DeployedPolicy", sabotage)
     with pytest.raises(InputError, match=f"check '{check}' failed"):
-        export_policy(make_run(make_policy()), tmp_path / "export")
+        quick_export(make_run(make_policy()), tmp_path / "export")
     assert list((tmp_path / "export").iterdir()) == []
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 @pytest.mark.parametrize(("sabotage", "check"), [(Sluggish, "parity"), (Restless, "sequence")])
 def test_a_file_that_limits_changes_otherwise_than_training_is_refused(
     sabotage, check, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(deploy, "DeployedPolicy", sabotage)
     with pytest.raises(InputError, match=f"check '{check}' failed"):
-        export_policy(make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0)), tmp_path)
+        quick_export(make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0)), tmp_path)
 
 
 def test_slew_rates_are_exported_checked_and_on_the_card(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0), low_pass_hz=3.0)
-    export_policy(run, tmp_path)
+    quick_export(run, tmp_path)
     loaded = load_deployed(tmp_path / "policy.pt")
     assert loaded.spec == run.spec
     beside = json.loads((tmp_path / "policy.json").read_text())
@@ -200,14 +204,18 @@ def test_an_earlier_export_survives_a_refused_one(export, monkeypatch):
     before = {path.name: path.read_bytes() for path in export.iterdir()}
     monkeypatch.setattr(deploy, "DeployedPolicy", NotSafe)
     with pytest.raises(InputError, match="refused"):
-        export_policy(make_run(make_policy(seed=5)), export)
+        quick_export(make_run(make_policy(seed=5)), export)
     assert {path.name: path.read_bytes() for path in export.iterdir()} == before
 
 
 def test_the_checking_process_cannot_import_acer_robot(export, tmp_path):
     script = tmp_path / "snoop.py"
     source = Path(verify_policy.__file__).read_text()
-    script.write_text(source.replace("report = verify_torchscript(path)", "import acer_robot"))
+    script.write_text(
+        source.replace(
+            "report = verify_torchscript(arguments.policy, arguments.fuzzed_rows)", "import acer_robot"
+        )
+    )
     done = subprocess.run(
         [sys.executable, "-I", str(script), str(export / "policy.pt")], capture_output=True, text=True
     )

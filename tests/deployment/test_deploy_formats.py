@@ -6,10 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from exported import make_policy, make_run, ordinary_observations
+from exported import make_policy, make_run, ordinary_observations, quick_export
 
 from acer_robot.deployment import export as deploy
-from acer_robot.deployment.export import export_policy
 from acer_robot.errors import InputError
 from acer_robot.policies.exported import formats as other_formats
 from acer_robot.policies.exported.formats import check_format, save_format
@@ -23,7 +22,7 @@ def export(tmp_path_factory):
     for package in other_formats.ONNX_PACKAGES:
         pytest.importorskip(package)
     out = tmp_path_factory.mktemp("formats") / "export"
-    export_policy(make_run(make_policy()), out, formats=ALL)
+    quick_export(make_run(make_policy()), out, formats=ALL)
     return out
 
 
@@ -66,10 +65,11 @@ def test_the_metadata_travels_with_each_file_and_the_card_tells_of_the_checks(ex
         assert f"- {file}, parity: largest difference" in card
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 def test_a_later_export_without_them_leaves_no_stale_formats(export, tmp_path):
     for name in ("policy.onnx", "policy.pt2"):
         (tmp_path / name).write_bytes((export / name).read_bytes())
-    export_policy(make_run(make_policy(seed=3)), tmp_path)
+    quick_export(make_run(make_policy(seed=3)), tmp_path)
     assert not list(tmp_path.glob("policy.onnx")) + list(tmp_path.glob("policy.pt2"))
 
 
@@ -80,7 +80,7 @@ def test_a_format_that_acts_otherwise_is_refused_by_name(tmp_path, monkeypatch):
 
     monkeypatch.setattr(deploy, "save_format", wrong)
     with pytest.raises(InputError, match=r"check 'parity' of policy\.pt2 failed"):
-        export_policy(make_run(make_policy()), tmp_path, formats=("torchscript", "pt2"))
+        quick_export(make_run(make_policy()), tmp_path, formats=("torchscript", "pt2"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,7 +94,7 @@ def test_a_format_that_acts_otherwise_is_refused_by_name(tmp_path, monkeypatch):
 )
 def test_formats_that_cannot_be_had(formats, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        export_policy(make_run(make_policy()), tmp_path / "export", formats=formats)
+        quick_export(make_run(make_policy()), tmp_path / "export", formats=formats)
     assert not (tmp_path / "export").exists()
 
 
@@ -108,5 +108,5 @@ def test_an_absent_extra_is_named(monkeypatch):
 def test_a_policy_with_a_state_stays_with_torchscript(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
     with pytest.raises(InputError, match="cannot remember the last command"):
-        export_policy(run, tmp_path, formats=("torchscript", "pt2"))
+        quick_export(run, tmp_path, formats=("torchscript", "pt2"))
     assert list(tmp_path.iterdir()) == []

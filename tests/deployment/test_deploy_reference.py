@@ -1,10 +1,10 @@
 """The training-side commands that an exported file is compared with, where float32 comes to its ends."""
 
 import numpy as np
+import pytest
 import torch
-from exported import make_policy, make_run
+from exported import make_policy, make_run, quick_export
 
-from acer_robot.deployment.export import export_policy
 from acer_robot.deployment.vectors import float32_rounding
 
 PAPER = {
@@ -17,11 +17,12 @@ PAPER = {
 }
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 def test_a_policy_that_overflows_float32_on_extreme_observations_is_exported(tmp_path):
     run = make_run(make_policy(**PAPER), **PAPER)
     overflowing = run.policy.act(torch.full((1, 5), torch.finfo(torch.float32).max))
     assert not torch.isfinite(overflowing).all(), "the test needs a policy that overflows on its own"
-    export_policy(run, tmp_path)
+    quick_export(run, tmp_path)
     with np.load(tmp_path / "test_vectors.npz") as arrays:
         finite = np.isfinite(arrays["extreme_observations"]).all(axis=1)
         expected = run.policy.act(torch.from_numpy(arrays["extreme_observations"]).clamp(-1e9, 1e9))

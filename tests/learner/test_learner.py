@@ -168,6 +168,7 @@ def test_the_same_seed_gives_the_same_update():
     assert torch.equal(*results)
 
 
+@pytest.mark.slow
 def test_the_compiled_update_is_the_update():
     """Whole updates, one after the other, against the same without a compiler; both draw the same noise."""
     falling = {"std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}

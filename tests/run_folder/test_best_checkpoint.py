@@ -1,6 +1,9 @@
 """checkpoints/best.pt: the learner where the average policy's evaluation was highest, and how to get at it."""
 
+import contextlib
+import io
 import json
+import shutil
 import sys
 
 import pytest
@@ -28,16 +31,19 @@ def call(monkeypatch, main, *arguments):
     main()
 
 
-@pytest.fixture
-def falling_run(tmp_path, monkeypatch, capsys):
-    """A real run whose evaluations are said to be 10, 30, 30 and 5."""
+@pytest.fixture(scope="module")
+def falling_run(tmp_path_factory):
+    """A real run whose evaluations are said to be 10, 30, 30 and 5; and what it printed."""
     said = iter((10.0, 30.0, 30.0, 5.0))
     real = train.evaluate
-    monkeypatch.setattr(train, "evaluate", lambda run: {**real(run), "eval/return_mean": next(said)})
-    call(monkeypatch, train_command.main, f"run_dir={tmp_path / 'run'}", *TINY)
-    return tmp_path / "run", capsys.readouterr().out
+    folder, printed = tmp_path_factory.mktemp("falling") / "run", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(train, "evaluate", lambda run: {**real(run), "eval/return_mean": next(said)})
+        call(patch, train_command.main, f"run_dir={folder}", *TINY)
+    return folder, printed.getvalue()
 
 
+@pytest.mark.usefixtures("checks_in_this_process")
 def test_the_best_evaluation_of_equals_the_later_is_kept_and_exported(falling_run, monkeypatch, capsys):
     folder, printed = falling_run
     assert (
@@ -86,8 +92,8 @@ def test_killed_run_keeps_its_last_evaluation_whatever_the_log_row_does(tmp_path
     assert read_checkpoint(folder)["steps"] == 400
 
 
-def test_the_report_names_the_best_evaluation_where_its_checkpoint_is(falling_run):
-    folder, _ = falling_run
+def test_the_report_names_the_best_evaluation_where_its_checkpoint_is(falling_run, tmp_path):
+    folder = shutil.copytree(falling_run[0], tmp_path / "run")
     sentence = "The average policy&#x27;s highest, 30.0 at step 300, is kept as checkpoints/best.pt"
     assert sentence in (folder / "report.html").read_text()
     (folder / "checkpoints/best.pt").unlink()

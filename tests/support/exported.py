@@ -1,14 +1,20 @@
 """Policies with weights and statistics that are not trivial, and runs around them."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
+from acer_robot.deployment.export import export_policy
 from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.spec import ActionBounds, ObservationField, TaskSpec
+
+quick_export = partial(export_policy, fuzzed_rows=1_000)
+"""An export with every check, and fewer random observations than a user's."""
 
 
 def make_policy(width=5, joints=4, seed=0, **learner):

@@ -1,4 +1,4 @@
-"""The road from nothing to a policy file, as a user walks it: commands in processes of their own."""
+"""The road from nothing to a policy file, as a user walks it; what a process of its own can show runs in one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from acer_robot.commands.evaluate import main as evaluate_main
 from acer_robot.commands.train import main
 from acer_robot.errors import InputError
 from acer_robot.experience.replay import Replay
@@ -53,7 +54,7 @@ def start(command, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(SUPPORT)},  # where poisoned_env lies
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},  # where the tests' environments lie
         # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
@@ -63,6 +64,22 @@ def run(command, *arguments):
     process = start(command, *arguments)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Run a command's main in this process, which saves the start; return (exit status, stdout, stderr)."""
+
+    def call(command, *arguments):
+        monkeypatch.setattr(sys, "argv", ["acer-command", *map(str, arguments)])
+        status = 0
+        try:
+            command()
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, *capsys.readouterr()
+
+    return call
 
 
 def rows(path):
@@ -103,11 +120,11 @@ def test_a_run_leaves_everything_that_was_promised(finished_run):
     assert float(metrics[-1]["time/updates"]) == (240 - 38) * 8 // 32
 
 
-def test_run_and_file_evaluate_to_the_same_returns(finished_run):
+def test_run_and_file_evaluate_to_the_same_returns(finished_run, here):
     folder, _ = finished_run
     printed = []
     for source in (f"run={folder}", f"policy={folder / 'export/policy.pt'}"):
-        status, out, err = run("acer-eval", source, "episodes=3", "seed=1")
+        status, out, err = here(evaluate_main, source, "episodes=3", "seed=1")
         assert status == 0, err
         printed.append(json.loads(out.splitlines()[-1]))
     assert len(printed[0]["returns"]) == 3
@@ -128,7 +145,7 @@ def test_the_checkpoint_holds_the_deployed_policy_and_not_the_online_one(finishe
     assert loaded.policy.normalizer.count == 240
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_seed_does_not(finished_run, tmp_path):
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_does_not(finished_run, tmp_path, here):
     folder, _ = finished_run
 
     def numbers(path):
@@ -136,19 +153,17 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_does_not(finished
             (row["loss/q"], row["acer/std"], row["rollout/ep_return"]) for row in rows(path / "metrics.csv")
         ]
 
-    for seed, same in ((5, True), (6, False)):
-        status, _, err = run(
-            "acer-train", f"run_dir={tmp_path / str(seed)}", f"seed={seed}", *PENDULUM, *TINY
-        )
+    for seed, same, call in ((5, True, partial(run, "acer-train")), (6, False, partial(here, main))):
+        options = (f"run_dir={tmp_path / str(seed)}", f"seed={seed}", "hand_over=false", *PENDULUM, *TINY)
+        status, _, err = call(*options)
         assert status == 0, err
         assert (numbers(tmp_path / str(seed)) == numbers(folder)) is same
 
 
 def test_ctrl_c_leaves_a_checkpoint_that_can_be_exported(tmp_path):
     folder = tmp_path / "run"
-    process = start(
-        "acer-train", f"run_dir={folder}", *PENDULUM, *TINY, "steps=100000000", "eval_every=100000000"
-    )
+    endless = ["steps=100000000", "eval_every=100000000", "learner.compile=false"]
+    process = start("acer-train", f"run_dir={folder}", *PENDULUM, *TINY, *endless)
     deadline = time.monotonic() + 120
     while not (folder / "metrics.csv").exists() or len(rows(folder / "metrics.csv")) < 2:
         assert time.monotonic() < deadline, process.communicate()
@@ -167,10 +182,10 @@ def test_ctrl_c_leaves_a_checkpoint_that_can_be_exported(tmp_path):
     assert (folder / "export/policy.pt").exists()
 
 
-def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp_path):
+def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp_path, here):
     folder = tmp_path / "run"
     task = ["task=gym", "task.id=poisoned_env:Poisoned-v0"]
-    status, _, err = run("acer-train", f"run_dir={folder}", *task, *TINY)
+    status, _, err = here(main, f"run_dir={folder}", *task, *TINY)
     assert status == 1
     assert "Traceback" not in err
     assert "environment 0 of gymnasium/poisoned_env:Poisoned-v0 (seed " in err
@@ -218,9 +233,9 @@ def test_bad_input_is_one_line_with_status_2_before_anything_is_created(
     assert not folder.exists()
 
 
-def test_a_run_folder_with_something_in_it_is_left_alone(tmp_path):
+def test_a_run_folder_with_something_in_it_is_left_alone(tmp_path, here):
     (tmp_path / "precious.txt").write_text("mine")
-    status, _, err = run("acer-train", f"run_dir={tmp_path}", *PENDULUM, *TINY)
+    status, _, err = here(main, f"run_dir={tmp_path}", *PENDULUM, *TINY)
     assert status == 2
     assert "not an empty folder" in err
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
