@@ -99,6 +99,8 @@ class Run:
 
 def task_id(task: str) -> str:
     """Return the id of `task`: what libraries other than this one call it."""
+    if task.startswith("dmc/"):
+        return task.removeprefix("dmc/")
     return str(OmegaConf.load(ROOT / "configs" / "task" / f"{task}.yaml").id)
 
 

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
 from acer_robot.commands.error_lines import one_line, unknown_option
 from acer_robot.commands.help import help_text
 from acer_robot.commands.option_docs import options
@@ -55,6 +56,7 @@ def compose(name: str, schema: type[Any]) -> list[DictConfig]:
     """
     check_dashes(sys.argv[1:], schema)
     ConfigStore.instance().store(name=f"{name}_schema", node=open_dictionaries(schema))
+    store_dm_control_tasks()
     composed: list[DictConfig] = []
 
     # Hydra only composes. Run inside it, a command that fails would print Hydra's lines before its own.

@@ -18,12 +18,18 @@ from omegaconf.errors import (
 from acer_robot.commands.option_docs import did_you_mean, group_choices, options
 from acer_robot.errors import InputError
 
+SAME_NAME = "is validated against ConfigStore schema with the same name"
+"""What Hydra says of a user's file that has the name of a config which we store."""
+
 
 def one_line(error: Exception) -> str:
     """Return what is wrong, what was expected and what to do, without line breaks."""
     if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
         group, _, name = str(error.missing_cfg_file).partition("/")
         return unknown_choice(group, name, error.options or ())
+    if SAME_NAME in str(error):
+        config = str(error).partition("'")[2].partition("'")[0]
+        return f"{config}.yaml has the name of a task that is there already; give your file another name"
     cause = error.__cause__ if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _about_option(cause)

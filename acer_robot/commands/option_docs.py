@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 import acer_robot.configs
+from acer_robot.commands import dm_control_tasks
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def group_choices(group: str) -> list[str]:
     """Return the names that `group=NAME` takes, those of the configs that come with the package."""
     folder = Path(acer_robot.configs.__file__).parent / group
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
+    if group == "task":
+        names += [f"dmc/{name}" for name in dm_control_tasks.NAMES]
     return sorted(names, key=lambda name: (name.count("/"), name))
 
 

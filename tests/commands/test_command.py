@@ -64,6 +64,24 @@ def test_a_task_of_ones_own_comes_from_a_folder(train, tmp_path):
     assert "did you mean my_robot?" in err
 
 
+def test_a_file_of_ones_own_needs_a_name_of_its_own(train, tmp_path):
+    (tmp_path / "mine/task/dmc").mkdir(parents=True)
+    (tmp_path / "mine/task/dmc/walker-walk.yaml").write_text("suite: dm_control\nid: walker-walk\n")
+    _, status, _, err = train("--config-dir", "mine", "task=dmc/walker-walk")
+    assert status == 2
+    assert "task/dmc/walker-walk.yaml has the name of a task that is there already; give your file" in err
+    assert err.count("\n") == 1
+
+
+def test_an_experiment_of_ones_own_names_a_task_of_the_suite(train, tmp_path):
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/walk.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /task: dmc/walker-walk\nsteps: 7\n"
+    )
+    (config,), _, _, _ = train("--config-dir", "mine", "experiment=walk")
+    assert (config.task.id, config.steps, config.learner.critics) == ("walker-walk", 7, 1)
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

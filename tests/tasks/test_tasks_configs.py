@@ -9,16 +9,17 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-import yaml
 from composed import composed_train
 
 import acer_robot.configs
+from acer_robot.commands import dm_control_tasks
+from acer_robot.commands.option_docs import group_choices
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 from acer_robot.tasks.model.simulator import load_simulator
 
 FOLDER = Path(acer_robot.configs.__path__[0]) / "task"
-NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.yaml"))
+NAMES = sorted(group_choices("task"))
 TASKS = [name for name in NAMES if name != "gym"]
 
 
@@ -52,9 +53,19 @@ def test_the_dm_control_suite_is_complete():
     assert [name for name in NAMES if "/" in name] == sorted(f"dmc/{d}-{t}" for d, t in suite.ALL_TASKS)
     for name in NAMES:
         if "/" in name:
-            config = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-            assert (config["suite"], config["action_repeat"]) == ("dm_control", 2)
-            assert config["id"] == name.removeprefix("dmc/")
+            config = composed(f"task={name}")
+            assert (config.suite, config.action_repeat) == ("dm_control", 2)
+            assert config.id == name.removeprefix("dmc/")
+
+
+def test_a_dm_control_task_has_a_file_only_if_it_needs_more_than_its_name():
+    files = {path.stem for path in (FOLDER / "dmc").glob("*.yaml")}
+    assert not files & set(dm_control_tasks.NAMES)
+    for name in files:
+        plain = TaskConfig(suite="dm_control", id=name, action_repeat=2)
+        assert composed(f"task=dmc/{name}") != plain
+    for name in dm_control_tasks.NAMES:
+        assert composed(f"task=dmc/{name}") == TaskConfig(suite="dm_control", id=name, action_repeat=2)
 
 
 def test_gymnasiums_mujoco_tasks_are_complete():
