@@ -12,6 +12,13 @@ from types import FrameType
 _NOTICE = b"\ninterrupted: stopping after this step; Ctrl-C again stops at once\n"
 
 
+def exit_status(error: BaseException | None) -> int:
+    """Return the status with which a process ends: 0 without an error, 130 after Ctrl-C, 1 after any other error."""
+    if error is None:
+        return 0
+    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+
+
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
     """Give a function that raises KeyboardInterrupt if Ctrl-C was pressed; pressed again, it is raised at once.

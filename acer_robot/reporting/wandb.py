@@ -140,11 +140,14 @@ class WandbRun:
         """Queue `row` at environment step `step`; never waits for the server."""
         self._guard(lambda: self._run.log({"step": step, **row}))
 
-    def close(self, files: Sequence[Path]) -> None:
-        """Add `files` (below the run folder) and finish within FINISH_SECONDS; the unsent stays on disk."""
+    def close(self, files: Sequence[Path], exit_code: int = 0) -> None:
+        """Add `files` (below the run folder) and finish within FINISH_SECONDS; the unsent stays on disk.
+
+        wandb shows a run as finished if `exit_code` is 0, and as crashed or failed otherwise.
+        """
         for file in files:
             self._guard(partial(self._run.save, file, base_path=self._run_dir, policy="now"))
-        self._guard(self._run.finish)
+        self._guard(partial(self._run.finish, exit_code=exit_code))
 
     def _guard(self, action: Callable[[], object]) -> None:
         """Call `action`; if wandb fails, say so once and go on without it."""

@@ -3,6 +3,7 @@
 import csv
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -37,7 +38,9 @@ with RunLogger(run_dir, WandbConfig(mode=sys.argv[2]), {"learner": {"lr": 0.25}}
         log.log_metrics(step, {"loss/q": step / 4})
     log.log_evaluation(20, {"seconds": 1.0, "eval/return_mean": 1234.5})
     print("logged", flush=True)
-    sys.stdin.readline()
+    ending = sys.stdin.readline().strip()
+    if ending:
+        raise {"interrupt": KeyboardInterrupt, "error": ZeroDivisionError}[ending]
     log.close([write_environment(run_dir)])
 """
 
@@ -236,6 +239,14 @@ def test_numbers_and_files_reach_the_server_and_nothing_private_does(tmp_path, s
     for path, content in everything_below(tmp_path).items():
         assert KEY.encode() not in content, path
         assert PASSWORD.encode() not in content, path
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("error", 1), ("interrupt", 130)])
+def test_wandb_is_told_how_the_run_ended(tmp_path, server, ending, code):
+    _, process = start_run(tmp_path, "auto", server.url)
+    process.communicate(f"{ending}\n", timeout=60)
+    sent = b"\n".join(body for _, body in server.bodies)
+    assert re.findall(rb'"exitcode":(\d+)', sent) == [b"%d" % code]
 
 
 def test_offline_sends_nothing_and_keeps_nothing_private_for_a_later_upload(tmp_path, server):
