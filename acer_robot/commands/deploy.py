@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.process import command_process
 from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
 from acer_robot.policies.exported.file import load_deployed
@@ -101,7 +102,8 @@ def _deploy(config: DeployConfig) -> None:
 
 def main() -> None:
     """Run `acer-deploy`."""
-    run_command("deploy", DeployConfig, _deploy)
+    with command_process():
+        run_command("deploy", DeployConfig, _deploy)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.process import command_process
 from acer_robot.errors import NonFiniteError
+from acer_robot.interrupt import exit_status
 from acer_robot.schema import TrainConfig
 from acer_robot.training.run import train
 
@@ -13,9 +15,9 @@ from acer_robot.training.run import train
 def _command(config: TrainConfig) -> None:
     try:
         train(config)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"interrupted; export what was learnt with: acer-export run={config.run_dir}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(exit_status(error)) from None
     except NonFiniteError as error:
         print(f"acer-robot: error: training stopped: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -23,7 +25,8 @@ def _command(config: TrainConfig) -> None:
 
 def main() -> None:
     """Run `acer-train`."""
-    run_command("train", TrainConfig, _command)
+    with command_process():
+        run_command("train", TrainConfig, _command)
 
 
 if __name__ == "__main__":

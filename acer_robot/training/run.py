@@ -16,7 +16,7 @@ from acer_robot.experience.episodes import check_episodes_end, deterministic, ru
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.experience.update_counter import Batches, updates_per_transition
-from acer_robot.interrupt import deferred_interrupt
+from acer_robot.interrupt import Interrupted, deferred_interrupt
 from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import summarise
 from acer_robot.learner.gradients import Diagnostics
@@ -122,7 +122,8 @@ def learn(run: Run, log: RunLogger) -> None:
 
     Raises:
         NonFiniteError: if an observation, a reward or a number of the learner is NaN or infinite.
-        KeyboardInterrupt: between two steps, if Ctrl-C was pressed.
+        Interrupted: between two steps, if Ctrl-C was pressed, or SIGTERM or SIGHUP arrived.
+        KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
     config, learner, collector = run.config, run.learner, run.collector
     batches = Batches(run.replay, config.learner, independent_seeds(config.seed).update_counter)
@@ -183,8 +184,8 @@ def train(config: TrainConfig) -> Path:
     with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
         try:
             learn(run, log)
-        except KeyboardInterrupt:
-            run.mark_good()
+        except Interrupted:
+            run.check()  # nothing is half done, so the present state is kept if its numbers are finite
             raise
         finally:
             step, state = run.good
