@@ -19,6 +19,9 @@ from acer_robot.schema import MISSING, check_range
 from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
 
+_STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
+"""Exit status where a signal ended the loop."""
+
 
 @dataclass
 class DeployConfig:
@@ -98,6 +101,8 @@ def _deploy(config: DeployConfig) -> None:
         if summary[name]:
             print(name, ", ".join(f"{key} {value}" for key, value in summary[name].items()))
     print(json.dumps(summary))
+    if summary["stopped"] in _STATUS:
+        raise SystemExit(_STATUS[summary["stopped"]])
 
 
 def main() -> None:

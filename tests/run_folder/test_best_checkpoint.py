@@ -33,7 +33,7 @@ def falling_run(tmp_path, monkeypatch, capsys):
     """A real run whose evaluations are said to be 10, 30, 30 and 5."""
     said = iter((10.0, 30.0, 30.0, 5.0))
     real = train.evaluate
-    monkeypatch.setattr(train, "evaluate", lambda run: {**real(run), "eval/return_mean": next(said)})
+    monkeypatch.setattr(train, "evaluate", lambda *run: {**real(*run), "eval/return_mean": next(said)})
     call(monkeypatch, train_command.main, f"run_dir={tmp_path / 'run'}", *TINY)
     return tmp_path / "run", capsys.readouterr().out
 
@@ -68,10 +68,10 @@ def test_killed_run_keeps_its_last_evaluation_whatever_the_log_row_does(tmp_path
     folder, found = tmp_path / "run", []
     real = train.evaluate
 
-    def noting(run):
+    def noting(*run):
         there = (folder / "checkpoints/latest.pt").is_file()
         found.append(read_checkpoint(folder)["steps"] if there else None)
-        return real(run)
+        return real(*run)
 
     monkeypatch.setattr(train, "evaluate", noting)
     call(

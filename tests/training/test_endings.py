@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from composed import composed_train
 
+from acer_robot.commands import train as train_command
 from acer_robot.errors import NonFiniteError
 from acer_robot.interrupt import Interrupted
 from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import read_checkpoint
+from acer_robot.training import run as training
 from acer_robot.training.run import train
 
 TINY = [
@@ -97,3 +100,44 @@ def test_every_signal_keeps_the_state_between_two_steps(tmp_path, at_update, num
         train(options(tmp_path, "log_every=100000"))
     assert raised.value.status == 128 + number
     assert read_checkpoint(tmp_path / "run")["learner"]["updates"] >= 20
+
+
+def test_an_evaluation_in_training_is_interrupted_between_two_steps(tmp_path, monkeypatch):
+    calls, deterministic = [], training.deterministic
+
+    def counted(*arguments):
+        act = deterministic(*arguments)
+
+        def acted(observations):
+            calls.append(1)
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return act(observations)
+
+        return acted
+
+    monkeypatch.setattr(training, "deterministic", counted)
+    with pytest.raises(Interrupted):
+        train(options(tmp_path))
+    assert len(calls) == 3
+    assert read_checkpoint(tmp_path / "run")["steps"] == 200
+
+
+def test_before_the_first_update_no_checkpoint_is_left_and_the_remedy_is_named(tmp_path, monkeypatch, capsys):
+    step = training.Collector.step
+
+    def interrupted(collector):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(collector)
+
+    monkeypatch.setattr(training.Collector, "step", interrupted)
+    folder = tmp_path / "my run"
+    monkeypatch.setattr(sys, "argv", ["acer-train", f"run_dir='{folder}'", *TINY])
+    with pytest.raises(SystemExit) as stopped:
+        train_command.main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 130
+    assert "acer-export" not in said.err
+    assert f"rm -r '{folder}'" in said.err.splitlines()[-1]
+    assert "checkpoint of" not in said.out
+    assert not (folder / "checkpoints").exists()
