@@ -1,47 +1,129 @@
-"""Ctrl-C between two steps of training, rather than in the middle of one."""
+"""Signals that ask a process to end (Ctrl-C, SIGTERM, SIGHUP): obeyed between two steps, or at once."""
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _NOTICE = b"\ninterrupted: stopping after this step; Ctrl-C again stops at once\n"
 
+_TERMINATE = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Signalled(KeyboardInterrupt):
+    """A signal asked the process to end; the text is the signal's name."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+        """Exit status of the process, as a shell counts it."""
+
+
+class Interrupted(Signalled):
+    """A signal asked the process to end, and this was raised between two steps: nothing is half done."""
+
+
+def exit_status(error: BaseException | None) -> int:
+    """Return the status with which a process ends: 0 without an error, 128 + signal, or 1 after any other error."""
+    if error is None:
+        return 0
+    if isinstance(error, Signalled):
+        return error.status
+    return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Raise Signalled in the block when SIGTERM or SIGHUP arrives, so that it can tidy up as after Ctrl-C.
+
+    Later ones are ignored, since a terminal that closes sends several. Signals that somebody else handles or ignores,
+    and other threads than the main one, are left alone.
+    """
+    ours = [number for number in _TERMINATE if _is_main() and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _end_now)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Give a function that raises KeyboardInterrupt if Ctrl-C was pressed; pressed again, it is raised at once.
+    """Give a function that raises Interrupted if Ctrl-C was pressed, or SIGTERM or SIGHUP arrived.
+
+    After one of them, Ctrl-C raises KeyboardInterrupt at once; further SIGTERM and SIGHUP change nothing.
 
     Raised at any moment, it would now and then come to nothing, since torch.compile's guards discard what is raised
-    inside them, and it could leave an update half done. Where Ctrl-C is ignored, as in a shell's background jobs, or
-    somebody else handles it, or in another thread than the main one, nothing changes.
+    inside them, and it could leave an update half done. Where a signal is ignored, as Ctrl-C in a shell's background
+    jobs and SIGHUP under nohup, or somebody else handles it, or in another thread than the main one, nothing changes.
 
     Raises:
-        KeyboardInterrupt: at the end of the block, if Ctrl-C was pressed and the function not called since.
+        Interrupted: at the end of the block, if a signal arrived and the function was not called since.
     """
-    pressed = threading.Event()
+    noted: list[int] = []
+    pending: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_TERMINATE) if _is_main()}
+    before = {number: handler for number, handler in before.items() if _is_ours(number, handler)}
 
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.write(2, _NOTICE)  # print is not safe in a signal handler
+    def note(number: int, _frame: FrameType | None) -> None:
+        if noted:
+            return
+        noted.append(number)
+        pending.append(number)
+        if signal.SIGINT in before:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _leave_closed_terminal()
+        with suppress(OSError):  # stderr may be closed
+            os.write(2, _NOTICE)  # print is not safe in a signal handler
 
     def check() -> None:
-        if pressed.is_set():
-            pressed.clear()
-            raise KeyboardInterrupt
+        if pending:
+            raise Interrupted(pending.pop())
 
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not (ours and threading.current_thread() is threading.main_thread()):
-        yield check
-        return
-    signal.signal(signal.SIGINT, note)
+    for number in before:
+        signal.signal(number, note)
     try:
         yield check
         check()
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before.items():
+            ending = noted and handler is _end_now  # the process ends already: let it save in peace
+            signal.signal(number, signal.SIG_IGN if ending else handler)
+
+
+def _is_main() -> bool:
+    """Whether this is the main thread, the only one that can set handlers."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _is_ours(number: int, handler: object) -> bool:
+    """Whether a signal would end the process, or is handled here already."""
+    if number == signal.SIGINT:
+        return handler is signal.default_int_handler
+    return handler is signal.SIG_DFL or handler is _end_now
+
+
+def _end_now(number: int, _frame: FrameType | None) -> None:
+    """Raise Signalled, once."""
+    for other in _TERMINATE:
+        if signal.getsignal(other) is _end_now:
+            signal.signal(other, signal.SIG_IGN)
+    _leave_closed_terminal()
+    raise Signalled(number)
+
+
+def _leave_closed_terminal() -> None:
+    """Point stdout and stderr to nowhere if their terminal was closed: printing there would be an error."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(number).st_mode) and not os.isatty(number):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, number)
+                os.close(nowhere)

@@ -144,7 +144,8 @@ class WandbConfig:
     """Reports to Weights & Biases."""
 
     mode: str = "auto"
-    """"online", "offline", "disabled", or "auto": online where an API key is configured, else offline."""
+    """"online", "offline", "disabled", or "auto": what WANDB_MODE or WANDB_DISABLED asks for; without them online where
+    an API key is configured, else offline."""
     project: str = "acer_robot"
     """Project that the run is filed under."""
 

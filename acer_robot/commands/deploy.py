@@ -11,12 +11,16 @@ import numpy as np
 import torch
 
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.process import command_process
 from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
 from acer_robot.policies.exported.file import load_deployed
 from acer_robot.schema import MISSING, check_range
 from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
+
+_STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
+"""Exit status where a signal ended the loop."""
 
 
 @dataclass
@@ -97,11 +101,14 @@ def _deploy(config: DeployConfig) -> None:
         if summary[name]:
             print(name, ", ".join(f"{key} {value}" for key, value in summary[name].items()))
     print(json.dumps(summary))
+    if summary["stopped"] in _STATUS:
+        raise SystemExit(_STATUS[summary["stopped"]])
 
 
 def main() -> None:
     """Run `acer-deploy`."""
-    run_command("deploy", DeployConfig, _deploy)
+    with command_process():
+        run_command("deploy", DeployConfig, _deploy)
 
 
 if __name__ == "__main__":

@@ -114,12 +114,12 @@ def check_encoder() -> Finding:
 
 def check_wandb() -> Finding:
     """Say what wandb.mode=auto means here."""
-    from acer_robot.reporting.wandb import base_url, wandb_mode
+    from acer_robot.reporting.wandb import base_url, mode_and_reason
 
-    mode = wandb_mode(WandbConfig())
+    mode, reason = mode_and_reason(WandbConfig())
     if mode == "online":
         return Finding("ok", f"wandb: online at {base_url()}")
-    return Finding("ok", "wandb: offline, since no API key is configured (`wandb login` configures one)")
+    return Finding("ok", f"wandb: {mode} ({reason}); `wandb login` configures a key")
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.process import command_process
 from acer_robot.deployment.score import evaluate_file, evaluate_run
 from acer_robot.errors import InputError
 from acer_robot.schema import check_range
@@ -47,7 +48,8 @@ def _evaluate(config: EvaluateConfig) -> None:
 
 def main() -> None:
     """Run `acer-eval`."""
-    run_command("evaluate", EvaluateConfig, _evaluate)
+    with command_process():
+        run_command("evaluate", EvaluateConfig, _evaluate)
 
 
 if __name__ == "__main__":

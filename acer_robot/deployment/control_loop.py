@@ -47,7 +47,7 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)
     """Seconds from each observation to its command."""
     stopped: str | None = None
-    """What ended the loop early: "q", "Ctrl-C" or None."""
+    """What ended the loop early: "q", "Ctrl-C", the name of another signal, or None."""
 
 
 class Controller:
@@ -62,15 +62,15 @@ class Controller:
             policy.act(torch.zeros(task.spec.observation_size))
 
     def run(self, pacer: Pacer, stop: Callable[[], bool]) -> Outcome:
-        """Run the episodes, until they are over, `stop()` holds, or Ctrl-C is pressed."""
+        """Run the episodes, until they are over, `stop()` holds, Ctrl-C is pressed, or a signal ends it."""
         outcome = Outcome()
         try:
             for _ in range(self._options.episodes):
                 if self._episode(outcome, pacer, stop):
                     outcome.stopped = "q"
                     break
-        except KeyboardInterrupt:
-            outcome.stopped = "Ctrl-C"
+        except KeyboardInterrupt as error:
+            outcome.stopped = str(error) or "Ctrl-C"
         return outcome
 
     def _episode(self, outcome: Outcome, pacer: Pacer, stop: Callable[[], bool]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from acer_robot.children import ending_with_parent
 from acer_robot.deployment import verify_formats, verify_policy
 from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.policy_card import render_card
@@ -169,7 +170,7 @@ def verify(
     Raises:
         InputError: naming the check that failed.
     """
-    command = [sys.executable, "-I", str(script.resolve()), str(file.resolve())]
+    command = [sys.executable, "-I", "-c", ending_with_parent(), str(script.resolve()), str(file.resolve())]
     command += ["--fuzzed-rows", str(fuzzed_rows)]
     try:
         done = subprocess.run(

@@ -41,8 +41,10 @@ class Episodes:
         }
 
 
-def run_episodes(act: Act, task: VectorTask) -> Episodes:
+def run_episodes(act: Act, task: VectorTask, between_steps: Callable[[], None] | None = None) -> Episodes:
     """Run one whole episode in each of the task's environments, starting from a reset.
+
+    `between_steps` is called before each step; it may raise, to end the episodes early.
 
     Raises:
         InputError: if an episode goes on for MAX_EPISODE_STEPS, or the task's own time limit if that is longer.
@@ -53,6 +55,8 @@ def run_episodes(act: Act, task: VectorTask) -> Episodes:
     lengths = torch.zeros(task.num_envs, dtype=torch.int64, device=task.device)
     running = torch.ones(task.num_envs, dtype=torch.bool, device=task.device)
     while running.any():
+        if between_steps is not None:
+            between_steps()
         result = task.step(act(observations))
         returns += result.rewards * running
         lengths += result.env_steps * running

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from acer_robot.children import ending_with_parent
 from acer_robot.errors import InputError
 
 GL_PACKAGES = {"egl": "libegl1 libgl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
@@ -52,12 +53,12 @@ def install_command(backend: str) -> str:
 
 
 def run_python(code: str, arguments: list[str], backend: str, timeout: float) -> None:
-    """Run `code` in a new interpreter with this GL backend.
+    """Run `code` in a new interpreter with this GL backend, which ends when this process does.
 
     Raises:
         RuntimeError: with the last line of its complaint, if it fails or takes longer than `timeout` seconds.
     """
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-c", ending_with_parent(code), *arguments]
     environment = {**os.environ, "MUJOCO_GL": backend}
     try:
         done = subprocess.run(

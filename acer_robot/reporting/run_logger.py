@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from acer_robot.interrupt import exit_status
 from acer_robot.reporting.progress import Progress
 from acer_robot.reporting.wandb import WandbRun, start_wandb
 from acer_robot.run_folder.tables import CsvTable
@@ -37,7 +38,7 @@ class RunLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(exit_code=exit_status(error))
 
     def log_metrics(self, step: int, row: Mapping[str, float]) -> None:
         """Append `row` to metrics.csv and send it to wandb; `step` counts environment steps.
@@ -65,8 +66,8 @@ class RunLogger:
         """Show how far the run is, its speed, the time left and `shown`; cheap enough for every step."""
         self._progress.update(step, shown)
 
-    def close(self, files: Sequence[Path] = ()) -> None:
-        """End bar, tables and wandb run; the latter takes `files` (below the run folder) with it.
+    def close(self, files: Sequence[Path] = (), exit_code: int = 0) -> None:
+        """End bar, tables and wandb run; the latter takes `files` (below the run folder) and `exit_code` with it.
 
         Later calls do nothing.
         """
@@ -74,5 +75,5 @@ class RunLogger:
         self._metrics.close()
         self._evaluations.close()
         if self._wandb is not None:
-            self._wandb.close(files)
+            self._wandb.close(files, exit_code)
             self._wandb = None

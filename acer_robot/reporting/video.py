@@ -129,7 +129,7 @@ def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
     column is dropped: the format halves both.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.unfinished.mp4")
+    unfinished = _unfinished(out)
     first = next(pictures)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     encoder = imageio_ffmpeg.write_frames(
@@ -147,6 +147,11 @@ def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
         encoder.close()
         unfinished.unlink(missing_ok=True)
     return frames
+
+
+def _unfinished(out: Path) -> Path:
+    """Return where the video is while it is written."""
+    return out.with_name(f".{out.name}.unfinished.mp4")
 
 
 def render_in_subprocess(
@@ -168,6 +173,8 @@ def render_in_subprocess(
         run_python(_CHILD, [str(policy), str(out), str(seed), str(max_seconds)], backend, timeout)
     except (InputError, RuntimeError) as error:
         return str(error)
+    finally:
+        _unfinished(out).unlink(missing_ok=True)  # a child that was killed leaves it
     return None
 
 

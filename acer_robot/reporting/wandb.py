@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import netrc
 import os
+import re
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -21,27 +24,117 @@ REACH_SECONDS, INIT_SECONDS, FINISH_SECONDS = 5.0, 30.0, 60.0
 
 Mode = Literal["online", "offline", "disabled"]
 
+_ENVIRONMENT_MODES: dict[str, Mode] = {
+    "online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled",
+}  # fmt: skip
+"""What the values of WANDB_MODE mean; "run" and "dryrun" are wandb's former names."""
+
 
 def wandb_mode(config: WandbConfig) -> Mode:
-    """Return what `config.mode` means here: "auto" is online where an API key is configured, else offline.
+    """Return where a run of these options goes.
+
+    wandb.mode=auto obeys, in this order: WANDB_DISABLED, WANDB_MODE, what `wandb offline` wrote into wandb's settings,
+    and whether an API key is configured.
 
     Raises:
-        InputError: for an unknown mode, or for "online" without a key (wandb would stop and ask for one).
+        InputError: for a mode, server, project or key that wandb cannot use; for "online" without a key, since wandb
+            would stop and ask for one; and for wandb.mode=online where the environment forbids the upload.
     """
+    return mode_and_reason(config)[0]
+
+
+def mode_and_reason(config: WandbConfig) -> tuple[Mode, str]:
+    """Return the mode and, for a run that stays offline, why."""
     check_choice("wandb.mode", config.mode, ("auto", "online", "offline", "disabled"))
     if config.mode == "disabled":
-        return "disabled"
-    if config.mode == "online" and not has_api_key():
+        return "disabled", ""
+    environment, cause = _environment_mode()
+    if config.mode == "auto" and environment == "disabled":
+        return "disabled", cause
+    if config.mode == "online" and environment in ("offline", "disabled"):
         raise InputError(
-            f"wandb.mode=online, but no API key is configured for {base_url()}; "
-            "run `wandb login`, set WANDB_API_KEY, or use wandb.mode=offline"
+            f"wandb.mode=online, but {cause} forbids the upload; unset the variable, or use wandb.mode=offline"
         )
-    return "online" if config.mode != "offline" and has_api_key() else "offline"
+    settings = _settings(config.project)
+    if config.mode == "offline":
+        return "offline", "as asked for"
+    if environment == "offline":
+        return "offline", cause
+    if config.mode == "auto" and environment is None and settings.mode in ("offline", "dryrun", "disabled"):
+        kept: Mode = "disabled" if settings.mode == "disabled" else "offline"
+        return kept, f"`wandb {kept}` was run"
+    if has_api_key():
+        _check_key()
+        return "online", ""
+    if config.mode == "online" or environment == "online":
+        raise InputError(
+            f"{'wandb.mode=online' if config.mode == 'online' else cause}, but no API key is configured for "
+            f"{base_url()}; run `wandb login`, set WANDB_API_KEY, or use wandb.mode=offline"
+        )
+    return "offline", "no API key is configured"
+
+
+def _environment_mode() -> tuple[Mode | None, str]:
+    """Return what WANDB_DISABLED or WANDB_MODE asks for, and the variable with its value; None if neither is set.
+
+    Raises:
+        InputError: for an unknown WANDB_MODE.
+    """
+    disabled = os.environ.get("WANDB_DISABLED", "")
+    if disabled.strip().lower() not in ("", "0", "false", "f", "no", "n", "off"):
+        return "disabled", f"WANDB_DISABLED={disabled}"
+    asked = os.environ.get("WANDB_MODE")
+    if not asked:
+        return None, ""
+    if asked not in _ENVIRONMENT_MODES:
+        raise InputError(
+            f"WANDB_MODE={asked!r} is not known; use {', '.join(_ENVIRONMENT_MODES)}, or unset the variable"
+        )
+    return _ENVIRONMENT_MODES[asked], f"WANDB_MODE={asked}"
+
+
+def _settings(project: str | None = None) -> Any:  # noqa: ANN401 (wandb's own type)
+    """Return wandb's settings, from its environment variables and settings files, for a run of `project`.
+
+    Raises:
+        InputError: in one line, if wandb refuses one of them or the project.
+    """
+    wandb = _wandb()
+    try:
+        settings = wandb.setup().settings
+        wandb.Settings(project=project)
+    except (wandb.errors.UsageError, ValueError) as error:
+        details = error.errors(include_url=False)[0] if hasattr(error, "errors") else None
+        reason = f"{details['loc'][0]}: {details['msg']}" if details else str(error)
+        reason = " ".join(_without_password(reason).split())
+        raise InputError(
+            f"wandb cannot use its settings: {reason}; check wandb.project, the variables WANDB_.. "
+            "and wandb's settings files, or use wandb.mode=disabled"
+        ) from None
+    return settings
+
+
+def _check_key() -> None:
+    """Raise InputError for a WANDB_API_KEY that no HTTP header can carry; the key itself is not printed."""
+    key = os.environ.get("WANDB_API_KEY", "")
+    if any(not "!" <= character <= "~" for character in key):
+        raise InputError(
+            "WANDB_API_KEY has a blank, a line break or another character that no key has; "
+            "set it again, or use wandb.mode=offline"
+        )
 
 
 def base_url() -> str:
-    """Return the server wandb is configured for: WANDB_BASE_URL, its settings files, else the public one."""
-    return str(_wandb().setup().settings.base_url)
+    """Return the server wandb is configured for, without user and password.
+
+    It is WANDB_BASE_URL, or what wandb's settings files have, or the public server.
+    """
+    return _without_password(str(_settings().base_url))
+
+
+def _without_password(text: str) -> str:
+    """Return `text` without the user and the password of a URL in it."""
+    return re.sub(r"//[^/\s'\"]*@", "//", text)
 
 
 def _wandb() -> ModuleType:
@@ -72,34 +165,58 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
     Raises:
         InputError: as `wandb_mode`.
     """
-    mode = wandb_mode(wandb_config)
+    mode, reason = mode_and_reason(wandb_config)
     if mode == "disabled":
+        if reason:
+            print(f"wandb: disabled ({reason})", flush=True)
         return None
-    reason = "no API key is configured" if wandb_config.mode == "auto" else "as asked for"
     if mode == "online":
         unreachable = _unreachable(base_url())
         if unreachable is None:
             try:
                 run = WandbRun(run_dir, wandb_config.project, config, "online")
             except Exception as error:  # noqa: BLE001 - whatever goes wrong in wandb, training must start
-                unreachable = f"{base_url()} did not accept the run: {' '.join(str(error).split())[:200]}"
+                unreachable = f"{base_url()} did not accept the run: {_one_line(error)}"
             else:
-                print(f"wandb: {run.url}", flush=True)
+                print(f"wandb: {_without_password(run.url)}", flush=True)
                 return run
         reason = unreachable
-    run = WandbRun(run_dir, wandb_config.project, config, "offline")
+    try:
+        run = WandbRun(run_dir, wandb_config.project, config, "offline")
+    except Exception as error:  # noqa: BLE001 - the same holds here
+        print(f"wandb: not started ({_one_line(error)}); the run goes on without it", flush=True)
+        return None
     print(f"wandb: offline ({reason}); `wandb sync {run.folder}` uploads the run later", flush=True)
     return run
 
 
+def _one_line(error: Exception) -> str:
+    """Return the first 200 characters of an error, without line breaks and passwords."""
+    return " ".join(_without_password(str(error)).split())[:200]
+
+
 def _unreachable(url: str) -> str | None:
-    """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error."""
+    """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error.
+
+    The time limit of urlopen holds for each read, so a server that trickles would hold it for long: it is asked in a
+    thread that is left behind.
+    """
+    answers: list[str | None] = []
+    asking = threading.Thread(target=lambda: answers.append(_ask(url)), daemon=True)
+    asking.start()
+    asking.join(REACH_SECONDS + 1.0)
+    return answers[0] if answers else f"{url} cannot be reached: it answers too slowly"
+
+
+def _ask(url: str) -> str | None:
+    """Return why nothing answers at `url`; None if something does, even an error."""
     try:
         urllib.request.urlopen(url, timeout=REACH_SECONDS).close()
     except urllib.error.HTTPError:
         return None
-    except (OSError, ValueError) as error:  # URLError is an OSError; ValueError: not a URL
-        return f"{url} cannot be reached: {error}"
+    # URLError is an OSError; ValueError: not a URL; HTTPException: the answer is not HTTP.
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{url} cannot be reached: {_one_line(error) or type(error).__name__}"
     return None
 
 
@@ -140,11 +257,14 @@ class WandbRun:
         """Queue `row` at environment step `step`; never waits for the server."""
         self._guard(lambda: self._run.log({"step": step, **row}))
 
-    def close(self, files: Sequence[Path]) -> None:
-        """Add `files` (below the run folder) and finish within FINISH_SECONDS; the unsent stays on disk."""
+    def close(self, files: Sequence[Path], exit_code: int = 0) -> None:
+        """Add `files` (below the run folder) and finish within FINISH_SECONDS; the unsent stays on disk.
+
+        wandb shows a run as finished if `exit_code` is 0, and as crashed or failed otherwise.
+        """
         for file in files:
             self._guard(partial(self._run.save, file, base_path=self._run_dir, policy="now"))
-        self._guard(self._run.finish)
+        self._guard(partial(self._run.finish, exit_code=exit_code))
 
     def _guard(self, action: Callable[[], object]) -> None:
         """Call `action`; if wandb fails, say so once and go on without it."""
@@ -155,7 +275,7 @@ class WandbRun:
         # A dead service shows as errors of wandb, asyncio and sockets, and of classes wandb keeps private.
         except Exception as error:  # noqa: BLE001
             self._lost = True
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            reason = f"{type(error).__name__}: {_one_line(error)}"
             print(
                 f"wandb: stopped ({reason}); `wandb sync {self.folder}` uploads what was recorded", flush=True
             )

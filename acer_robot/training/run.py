@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from acer_robot.experience.episodes import check_episodes_end, deterministic, ru
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.experience.update_counter import Batches, updates_per_transition
-from acer_robot.interrupt import deferred_interrupt
+from acer_robot.interrupt import Interrupted, deferred_interrupt
 from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import summarise
 from acer_robot.learner.gradients import Diagnostics
@@ -122,7 +123,8 @@ def learn(run: Run, log: RunLogger) -> None:
 
     Raises:
         NonFiniteError: if an observation, a reward or a number of the learner is NaN or infinite.
-        KeyboardInterrupt: between two steps, if Ctrl-C was pressed.
+        Interrupted: between two steps, if Ctrl-C was pressed, or SIGTERM or SIGHUP arrived.
+        KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
     config, learner, collector = run.config, run.learner, run.collector
     batches = Batches(run.replay, config.learner, independent_seeds(config.seed).update_counter)
@@ -137,10 +139,25 @@ def learn(run: Run, log: RunLogger) -> None:
                 log.log_metrics(collector.env_steps, rollout(run) | run.check())
             if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
                 run.check()  # whatever the log row did: what is evaluated is kept
-                evaluation = evaluate(run)
+                evaluation = evaluate(run, stop_if_interrupted)
                 log.log_evaluation(collector.env_steps, evaluation)
                 run.checkpoint(evaluation["eval/return_mean"])
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
+
+
+def leave(run: Run) -> None:
+    """Write the good state as `latest` and close the tasks.
+
+    A run that was stopped before its first update leaves no checkpoint, since there is nothing to export.
+    """
+    step, state = run.good
+    try:
+        if run.seen is not None or run.collector.env_steps >= run.config.steps:
+            path = run.save("latest", step, state)
+            print(f"checkpoint of environment step {step:,}: {path}", flush=True)
+    finally:
+        run.task.close()
+        run.evaluation_task.close()
 
 
 def rollout(run: Run) -> dict[str, float]:
@@ -154,12 +171,15 @@ def rollout(run: Run) -> dict[str, float]:
     }
 
 
-def evaluate(run: Run) -> dict[str, float]:
-    """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own."""
+def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[str, float]:
+    """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own.
+
+    `between_steps` is called before each step of the episodes; it may raise.
+    """
     with run.watch.paused():
         task = run.evaluation_task
-        average = run_episodes(deterministic(run.learner.deployed_policy, task), task)
-        online = run_episodes(deterministic(run.learner.policy, task), task)
+        average = run_episodes(deterministic(run.learner.deployed_policy, task), task, between_steps)
+        online = run_episodes(deterministic(run.learner.policy, task), task, between_steps)
     return {
         "seconds": run.watch.seconds,
         "eval/return_mean": float(average.returns.mean()),
@@ -183,14 +203,10 @@ def train(config: TrainConfig) -> Path:
     with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
         try:
             learn(run, log)
-        except KeyboardInterrupt:
-            run.mark_good()
+        except Interrupted:
+            run.check()  # nothing is half done, so the present state is kept if its numbers are finite
             raise
         finally:
-            step, state = run.good
-            path = run.save("latest", step, state)
-            print(f"checkpoint of environment step {step:,}: {path}", flush=True)
-            run.task.close()
-            run.evaluation_task.close()
+            leave(run)
         log.close(hand_over(run_dir, config) if config.hand_over else [])
     return run_dir

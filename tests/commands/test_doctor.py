@@ -68,12 +68,15 @@ def test_the_python_version_is_checked(monkeypatch, version, level):
 
 def test_the_mode_of_wandb_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
     assert "wandb: offline" in examine(doctor.check_wandb).text
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     finding = examine(doctor.check_wandb)
     assert "wandb: online at http" in finding.text
     assert "0" * 40 not in finding.text
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert "wandb: disabled (WANDB_MODE=disabled)" in examine(doctor.check_wandb).text
 
 
 def test_other_arguments_print_the_usage(monkeypatch, capsys):

@@ -1,18 +1,23 @@
 """What a run tells while it learns; wandb can neither stop nor hang it, and nothing private leaves."""
 
+import contextlib
 import csv
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from wandb_server import Server
 
 from acer_robot.errors import InputError
+from acer_robot.reporting import wandb as wandb_run
 from acer_robot.reporting.progress import Progress
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.reporting.wandb import wandb_mode
@@ -37,7 +42,9 @@ with RunLogger(run_dir, WandbConfig(mode=sys.argv[2]), {"learner": {"lr": 0.25}}
         log.log_metrics(step, {"loss/q": step / 4})
     log.log_evaluation(20, {"seconds": 1.0, "eval/return_mean": 1234.5})
     print("logged", flush=True)
-    sys.stdin.readline()
+    ending = sys.stdin.readline().strip()
+    if ending:
+        raise {"interrupt": KeyboardInterrupt, "error": ZeroDivisionError}[ending]
     log.close([write_environment(run_dir)])
 """
 
@@ -176,25 +183,114 @@ def test_environment_names_versions_processor_and_revision(tmp_path):
         ("disabled", KEY, None, "disabled"),
     ],
 )
-def test_the_mode_follows_the_key(tmp_path, monkeypatch, mode, key, netrc, expected):
-    monkeypatch.setattr("acer_robot.reporting.wandb.base_url", lambda: "https://wandb.example")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    if key:
-        monkeypatch.setenv("WANDB_API_KEY", key)
+def test_the_mode_follows_the_key(tmp_path, wandb_environment, mode, key, netrc, expected):
+    wandb_environment(key=key)
     if netrc:
         (tmp_path / "netrc").write_text(netrc)
     assert wandb_mode(WandbConfig(mode=mode)) == expected
 
 
-def test_online_without_a_key_and_unknown_modes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("acer_robot.reporting.wandb.base_url", lambda: "https://wandb.example")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    with pytest.raises(InputError, match=r"no API key is configured for https://wandb\.example"):
-        wandb_mode(WandbConfig(mode="online"))
-    with pytest.raises(InputError, match="auto, online, offline, disabled"):
-        wandb_mode(WandbConfig(mode="on"))
+@pytest.fixture
+def wandb_environment(tmp_path, monkeypatch):
+    """Set the variables of wandb, with a key and no others; give wandb's own settings as they would be."""
+
+    def put(kept="online", key=KEY, **variables):
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        for name, value in (variables | ({"WANDB_API_KEY": key} if key else {})).items():
+            monkeypatch.setenv(name, value)
+        settings = SimpleNamespace(mode=kept, base_url="https://me:secret@wandb.example")
+        monkeypatch.setattr(wandb_run, "_settings", lambda *_: settings)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("mode", "variables", "expected"),
+    [
+        ("auto", {"WANDB_MODE": "disabled"}, "disabled"),
+        ("auto", {"WANDB_MODE": "offline"}, "offline"),
+        ("auto", {"WANDB_MODE": "dryrun"}, "offline"),
+        ("auto", {"WANDB_MODE": "run"}, "online"),
+        ("auto", {"WANDB_DISABLED": "true", "WANDB_MODE": "online"}, "disabled"),
+        ("auto", {"WANDB_DISABLED": "false"}, "online"),
+        ("auto", {"kept": "offline"}, "offline"),
+        ("auto", {"kept": "disabled"}, "disabled"),
+        ("auto", {"kept": "offline", "WANDB_MODE": "online"}, "online"),
+        ("offline", {"WANDB_MODE": "disabled"}, "offline"),
+        ("online", {"kept": "offline"}, "online"),
+        ("disabled", {"WANDB_MODE": "nonsense"}, "disabled"),
+    ],
+)
+def test_the_switches_of_wandb_are_obeyed(wandb_environment, mode, variables, expected):
+    wandb_environment(**variables)
+    assert wandb_mode(WandbConfig(mode=mode)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "variables", "message"),
+    [
+        ("online", {"key": None}, r"no API key is configured for https://wandb\.example"),
+        ("auto", {"key": None, "WANDB_MODE": "online"}, "WANDB_MODE=online, but no API key"),
+        ("on", {}, "auto, online, offline, disabled"),
+        ("auto", {"WANDB_MODE": "nonsense"}, "WANDB_MODE='nonsense' is not known; use online"),
+        ("online", {"WANDB_MODE": "disabled"}, "wandb.mode=online, but WANDB_MODE=disabled"),
+        ("online", {"WANDB_DISABLED": "1"}, "wandb.mode=online, but WANDB_DISABLED=1"),
+        ("auto", {"WANDB_API_KEY": "two words", "key": None}, "WANDB_API_KEY has a blank"),
+        ("auto", {"WANDB_API_KEY": "two\nlines", "key": None}, "WANDB_API_KEY has a blank"),
+    ],
+)
+def test_modes_and_keys_that_cannot_be_used_are_refused(wandb_environment, mode, variables, message):
+    wandb_environment(**variables)
+    with pytest.raises(InputError, match=message):
+        wandb_mode(WandbConfig(mode=mode))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WANDB_BASE_URL", "http://me:secret@wandb.ai"),
+        ("WANDB_BASE_URL", "http://me:secret@127.0.0.1:99999"),
+        ("WANDB_BASE_URL", "not a url"),
+        ("WANDB_RUN_ID", "a/b c"),
+    ],
+)
+def test_settings_that_wandb_refuses_are_one_line_without_the_password(tmp_path, name, value):
+    code = (
+        "from acer_robot.reporting.wandb import *\n"
+        "try: wandb_mode(WandbConfig())\nexcept InputError as error: print(error)"
+    )
+    environment = {key: kept for key, kept in os.environ.items() if "WANDB" not in key}
+    environment |= {"HOME": str(tmp_path), name: value}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("wandb cannot use its settings: ")
+    assert len(done.stdout.splitlines()) == 1
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_a_project_name_that_wandb_refuses_is_an_input_error():
+    with pytest.raises(InputError, match="Invalid project name 'a/b'"):
+        wandb_mode(WandbConfig(mode="offline", project="a/b"))
+
+
+@pytest.mark.parametrize(("pause", "reason"), [(0.0, "garbage"), (0.7, "too slowly")])
+def test_servers_of_garbage_and_slow_ones_count_as_unreachable(monkeypatch, pause, reason):
+    monkeypatch.setattr(wandb_run, "REACH_SECONDS", 1.0)
+
+    def answer(listening):
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            for _ in range(4):
+                connection.sendall(b"garbage" if not pause else b"H")
+                time.sleep(pause)
+            connection.sendall(b"\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=answer, args=(listening,), daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert reason in wandb_run._unreachable(url)
 
 
 def test_a_server_that_refuses_turns_the_run_offline(tmp_path):
@@ -236,6 +332,14 @@ def test_numbers_and_files_reach_the_server_and_nothing_private_does(tmp_path, s
     for path, content in everything_below(tmp_path).items():
         assert KEY.encode() not in content, path
         assert PASSWORD.encode() not in content, path
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("error", 1), ("interrupt", 130)])
+def test_wandb_is_told_how_the_run_ended(tmp_path, server, ending, code):
+    _, process = start_run(tmp_path, "auto", server.url)
+    process.communicate(f"{ending}\n", timeout=60)
+    sent = b"\n".join(body for _, body in server.bodies)
+    assert re.findall(rb'"exitcode":(\d+)', sent) == [b"%d" % code]
 
 
 def test_offline_sends_nothing_and_keeps_nothing_private_for_a_later_upload(tmp_path, server):

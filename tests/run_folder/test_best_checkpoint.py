@@ -38,7 +38,7 @@ def falling_run(tmp_path_factory):
     real = train.evaluate
     folder, printed = tmp_path_factory.mktemp("falling") / "run", io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(train, "evaluate", lambda run: {**real(run), "eval/return_mean": next(said)})
+        patch.setattr(train, "evaluate", lambda *run: {**real(*run), "eval/return_mean": next(said)})
         call(patch, train_command.main, f"run_dir={folder}", *TINY)
     return folder, printed.getvalue()
 
@@ -74,10 +74,10 @@ def test_killed_run_keeps_its_last_evaluation_whatever_the_log_row_does(tmp_path
     folder, found = tmp_path / "run", []
     real = train.evaluate
 
-    def noting(run):
+    def noting(*run):
         there = (folder / "checkpoints/latest.pt").is_file()
         found.append(read_checkpoint(folder)["steps"] if there else None)
-        return real(run)
+        return real(*run)
 
     monkeypatch.setattr(train, "evaluate", noting)
     call(

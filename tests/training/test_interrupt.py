@@ -1,4 +1,4 @@
-"""Ctrl-C while training: kept until the step is done, then never lost."""
+"""Ctrl-C, SIGTERM and SIGHUP while training: kept until the step is done, then never lost."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import threading
 
 import pytest
 
-from acer_robot.interrupt import deferred_interrupt
+from acer_robot.interrupt import Interrupted, Signalled, deferred_interrupt, end_on_signals, exit_status
 
 
 @pytest.fixture(autouse=True)
-def python_handles_ctrl_c():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def python_handles_signals():
+    default = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in default.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def press():
@@ -35,8 +41,9 @@ def test_the_first_waits_for_the_check_and_is_told(capfd):
 def test_the_second_does_not_wait():
     with deferred_interrupt() as check:
         press()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as second:
             press()
+        assert not isinstance(second.value, Interrupted)
         with pytest.raises(KeyboardInterrupt):
             check()
 
@@ -81,3 +88,45 @@ def test_another_thread_than_the_main_one_works_without():
     thread.start()
     thread.join()
     assert not errors
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_other_signals_wait_for_the_check_as_ctrl_c_does(number, status):
+    with deferred_interrupt() as check:
+        os.kill(os.getpid(), number)
+        with pytest.raises(Interrupted) as raised:
+            check()
+    assert exit_status(raised.value) == status
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_a_second_sigterm_changes_nothing_and_ctrl_c_stops_at_once():
+    with deferred_interrupt() as check:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            check()
+
+
+def test_outside_of_a_step_sigterm_stops_at_once_and_only_once():
+    with end_on_signals():
+        with pytest.raises(Signalled, match="SIGTERM") as raised:
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert not isinstance(raised.value, Interrupted)
+    assert exit_status(raised.value) == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_after_a_deferred_signal_the_end_is_not_disturbed():
+    with end_on_signals():
+        with deferred_interrupt() as check:
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(Interrupted, match="SIGHUP"):
+                check()
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL

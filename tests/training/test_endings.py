@@ -1,0 +1,143 @@
+"""How a run ends when it is interrupted: which state is kept, and what is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+from composed import composed_train
+
+from acer_robot.commands import train as train_command
+from acer_robot.errors import NonFiniteError
+from acer_robot.interrupt import Interrupted
+from acer_robot.learner.learner import Learner
+from acer_robot.run_folder.checkpoints import read_checkpoint
+from acer_robot.training import run as training
+from acer_robot.training.run import train
+
+TINY = [
+    "task=gym", "task.id=Pendulum-v1", "num_envs=2", "steps=400", "eval_every=200", "eval_episodes=2", "video=false",
+    "log_every=10", "threads=1", "hand_over=false", "wandb.mode=disabled", "learner.hidden=[8,8]",
+    "learner.advantage_hidden=8", "learner.learning_starts=20",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def python_handles_signals():
+    default = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in default.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def at_update(monkeypatch):
+    """Call a function with the learner right after update 20."""
+
+    def put(action):
+        update = Learner.update
+
+        def updated(learner, batch):
+            seen = update(learner, batch)
+            if learner.updates == 20:
+                action(learner)
+            return seen
+
+        monkeypatch.setattr(Learner, "update", updated)
+
+    return put
+
+
+def options(tmp_path, *overrides):
+    return composed_train(f"run_dir={tmp_path / 'run'}", *TINY, *overrides)
+
+
+def poison(learner):
+    learner.log_temperature.data.fill_(float("nan"))
+
+
+def is_finite(content):
+    return all(value.isfinite().all() for value in content["learner"]["modules"].values())
+
+
+def test_a_second_ctrl_c_keeps_the_last_good_state(tmp_path, at_update):
+    def twice(learner):
+        poison(learner)  # as an update that is half done
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_update(twice)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        train(options(tmp_path))
+    assert not isinstance(raised.value, Interrupted)
+    content = read_checkpoint(tmp_path / "run")
+    assert 0 < content["learner"]["updates"] < 20
+    assert is_finite(content)
+
+
+def test_an_interrupted_state_with_a_nan_is_not_kept(tmp_path, at_update):
+    def interrupt(learner):
+        poison(learner)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_update(interrupt)
+    with pytest.raises(NonFiniteError, match="acer/temperature is nan"):
+        train(options(tmp_path))
+    assert is_finite(read_checkpoint(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_keeps_the_state_between_two_steps(tmp_path, at_update, number):
+    at_update(lambda _: os.kill(os.getpid(), number))
+    with pytest.raises(Interrupted) as raised:
+        train(options(tmp_path, "log_every=100000"))
+    assert raised.value.status == 128 + number
+    assert read_checkpoint(tmp_path / "run")["learner"]["updates"] >= 20
+
+
+def test_an_evaluation_in_training_is_interrupted_between_two_steps(tmp_path, monkeypatch):
+    calls, deterministic = [], training.deterministic
+
+    def counted(*arguments):
+        act = deterministic(*arguments)
+
+        def acted(observations):
+            calls.append(1)
+            if len(calls) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return act(observations)
+
+        return acted
+
+    monkeypatch.setattr(training, "deterministic", counted)
+    with pytest.raises(Interrupted):
+        train(options(tmp_path))
+    assert len(calls) == 3
+    assert read_checkpoint(tmp_path / "run")["steps"] == 200
+
+
+def test_before_the_first_update_no_checkpoint_is_left_and_the_remedy_is_named(tmp_path, monkeypatch, capsys):
+    step = training.Collector.step
+
+    def interrupted(collector):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(collector)
+
+    monkeypatch.setattr(training.Collector, "step", interrupted)
+    folder = tmp_path / "my run"
+    monkeypatch.setattr(sys, "argv", ["acer-train", f"run_dir='{folder}'", *TINY])
+    with pytest.raises(SystemExit) as stopped:
+        train_command.main()
+    said = capsys.readouterr()
+    assert stopped.value.code == 130
+    assert "acer-export" not in said.err
+    assert f"rm -r '{folder}'" in said.err.splitlines()[-1]
+    assert "checkpoint of" not in said.out
+    assert not (folder / "checkpoints").exists()
