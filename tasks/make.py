@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from acer_robot.errors import InputError
+from acer_robot.memory import check_memory, free_memory, used_memory
 from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import VectorTask
+
+MAX_ACTION_REPEAT = 1000
+"""Environment steps that one command may be held for."""
+MAX_ENVIRONMENTS = 1_000_000
+TRIED = 8
+"""Environments whose memory is measured, before the others are built."""
 
 
 def make_task(
@@ -24,8 +31,8 @@ def make_task(
             are not flat, or an option does not fit it.
     """
     check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
-    check_range("task.action_repeat", config.action_repeat, 1)
-    check_range("num_envs", num_envs, 1)
+    check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
+    check_range("num_envs", num_envs, 1, MAX_ENVIRONMENTS)
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
@@ -38,4 +45,14 @@ def make_task(
     except InputError:
         first.close()
         raise
-    return VectorTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)
+    environments, used = [first], used_memory()
+    while len(environments) < num_envs:
+        environments.append(build(config, None))
+        if len(environments) == TRIED and used is not None:
+            each = ((used_memory() or 0) - used) / (TRIED - 1)
+            what, remedy = (
+                f"{num_envs:,} environments of {spec.id}",
+                "lower num_envs or the number of episodes",
+            )
+            check_memory(what, each * (num_envs - TRIED), free_memory(), remedy)
+    return VectorTask(spec, environments, seed)

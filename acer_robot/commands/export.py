@@ -32,7 +32,8 @@ class ExportConfig:
 
 
 def _export(config: ExportConfig) -> None:
-    check_range("episodes", config.episodes, 0)
+    check_range("episodes", config.episodes, 0, 1_000_000)
+    check_range("seed", config.seed, 0, 2**31 - 1)
     run_dir = Path(config.run)
     out = run_dir / "export" if config.out is None else Path(config.out)
     run = load_run(run_dir, config.checkpoint)

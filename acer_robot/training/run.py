@@ -26,6 +26,7 @@ from acer_robot.run_folder.checkpoints import save_checkpoint
 from acer_robot.run_folder.layout import create_run_dir, write_environment
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, make_task
+from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
@@ -98,6 +99,7 @@ def prepare(config: TrainConfig) -> Run:
     torch.set_num_threads(config.threads)
     seeds = independent_seeds(config.seed)
     task = make_task(config.task, config.num_envs, seeds.environments)
+    check_joints(task.spec)
     evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
     if task.spec.time_limit == 0:
         # In an environment of its own, so that no number of the run depends on it.
