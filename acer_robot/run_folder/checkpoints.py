@@ -16,6 +16,7 @@ from acer_robot.learner.anneal import std_min_after
 from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
+from acer_robot.provenance import UNKNOWN, Software, this_software
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig, WandbConfig, check_choice
 from acer_robot.spec import TaskSpec
 
@@ -49,10 +50,18 @@ class TrainedRun:
     spec: TaskSpec
     steps: int
     """Environment steps of training."""
+    software: Software = UNKNOWN
+    """The code that trained; unknown for checkpoints of former versions."""
 
 
 def save_checkpoint(
-    run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int, name: str
+    run_dir: Path,
+    state: dict[str, Any],
+    config: TrainConfig,
+    spec: TaskSpec,
+    steps: int,
+    name: str,
+    software: Software | None = None,
 ) -> Path:
     """Write `checkpoints/<name>.pt` so that a crash half-way leaves the previous one untouched.
 
@@ -63,6 +72,7 @@ def save_checkpoint(
         spec: the task's spec.
         steps: environment steps so far.
         name: which of CHECKPOINTS it is.
+        software: the code that trains; None: the code that runs now.
     """
     path = run_dir / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +81,7 @@ def save_checkpoint(
         "steps": steps,
         "config": dataclasses.asdict(config),
         "spec": spec.to_dict(),
+        "software": dataclasses.asdict(software or this_software()),
         "learner": state,
     }
     temporary = path.with_suffix(".tmp")
@@ -118,7 +129,8 @@ def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
     if config.learner.std_min_final is not None:
         actor.set_std_min(std_min_after(config.learner, content["learner"]["updates"]))
     policy = Policy(normalizer, actor).eval().requires_grad_(False)
-    return TrainedRun(policy, config, spec, content["steps"])
+    software = Software(**content.get("software", {"revision": None, "versions": None}))
+    return TrainedRun(policy, config, spec, content["steps"], software)
 
 
 def config_from_dict(data: dict[str, Any]) -> TrainConfig:

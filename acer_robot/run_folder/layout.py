@@ -7,15 +7,16 @@ from pathlib import Path
 
 import yaml
 
-from acer_robot.provenance import describe_environment
+from acer_robot.provenance import Software, describe_environment
 from acer_robot.schema import TrainConfig
 
 
-def write_environment(run_dir: Path) -> Path:
+def write_environment(run_dir: Path, software: Software) -> Path:
     """Write environment.txt, one "name: value" line for each version, the processor and the git revision."""
     path = run_dir / "environment.txt"
     path.write_text(
-        "".join(f"{name}: {value}\n" for name, value in describe_environment().items()), encoding="utf-8"
+        "".join(f"{name}: {value}\n" for name, value in describe_environment(software).items()),
+        encoding="utf-8",
     )
     return path
 
