@@ -1,4 +1,10 @@
-"""The one exception that a command turns into a single line and exit status 2."""
+"""The one exception that a command turns into a single line and exit status 2, and what damaged files raise."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import struct
 
 
 class InputError(ValueError):
@@ -7,3 +13,27 @@ class InputError(ValueError):
 
 class NonFiniteError(RuntimeError):
     """A tensor or array that must be finite holds NaN or infinity; the message names it and the step."""
+
+
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    csv.Error,
+    pickle.UnpicklingError,
+    struct.error,
+)
+"""What a reader of torch, JSON or CSV may raise for a damaged file: it depends on the byte that is wrong."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error's name where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.export import export_policy
+from acer_robot.deployment.export import check_task, export_policy
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.schema import MISSING, check_range
 
@@ -37,6 +37,7 @@ def _export(config: ExportConfig) -> None:
     run_dir = Path(config.run)
     out = run_dir / "export" if config.out is None else Path(config.out)
     run = load_run(run_dir, config.checkpoint)
+    check_task(run)
     policy = export_policy(run, out, config.episodes, config.seed, config.fallback, config.formats)
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
 

@@ -26,7 +26,8 @@ from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.provenance import this_software
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import check_choice
-from acer_robot.spec import fallback_command
+from acer_robot.spec import check_same_robot, fallback_command
+from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
 NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video")
@@ -89,6 +90,15 @@ def export_policy(
         for finished in sorted(scratch.iterdir()):
             os.replace(finished, out / finished.name)
     return out / "policy.pt"
+
+
+def check_task(run: TrainedRun) -> None:
+    """Raise InputError unless the task here is the one that the checkpoint says the run was trained in."""
+    task = make_task(run.config.task, 1, 0)
+    try:
+        check_same_robot(run.spec, task.spec)
+    finally:
+        task.close()
 
 
 def describe(run: TrainedRun) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from acer_robot.provenance import Software, describe_environment
 from acer_robot.schema import TrainConfig
 
 
-def write_environment(run_dir: Path, software: Software) -> Path:
+def write_environment(run_dir: Path, software: Software | None = None) -> Path:
     """Write environment.txt, one "name: value" line for each version, the processor and the git revision."""
     path = run_dir / "environment.txt"
     path.write_text(
