@@ -10,6 +10,7 @@ import torch
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.wandb import wandb_mode
+from acer_robot.run_folder.layout import check_folder
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
 from acer_robot.training.feasible import check_learns, check_sizes
@@ -71,7 +72,8 @@ def check_train(config: TrainConfig) -> None:
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    check_folder("run_dir", run_dir)
+    if run_dir.exists() and any(run_dir.iterdir()):
         raise InputError(
             f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it"
         )
