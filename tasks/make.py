@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from acer_robot.errors import InputError
 from acer_robot.memory import check_memory, free_memory, used_memory
 from acer_robot.schema import TaskConfig, check_choice, check_range
@@ -32,6 +35,8 @@ def make_task(
     """
     check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
     check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
+    if _has_nan(config.kwargs):
+        raise InputError(f"task.kwargs={config.kwargs} holds a NaN; give a number")
     check_range("num_envs", num_envs, 1, MAX_ENVIRONMENTS)
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
@@ -56,3 +61,10 @@ def make_task(
             )
             check_memory(what, each * (num_envs - TRIED), free_memory(), remedy)
     return VectorTask(spec, environments, seed)
+
+
+def _has_nan(value: Any) -> bool:  # noqa: ANN401 (any nesting of arguments)
+    """Return whether a NaN is anywhere in `value`."""
+    if isinstance(value, dict | list | tuple):
+        return any(map(_has_nan, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and math.isnan(value)

@@ -111,6 +111,8 @@ def read_checkpoint(run_dir: Path, name: str = "latest") -> dict[str, Any]:
             f"give checkpoint={others[0]}, which it has" if others else "give the folder of a training run"
         )
         raise InputError(f"{run_dir} has no checkpoint: {path} does not exist; {remedy}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} cannot be read as a checkpoint: it is empty; {RESTORE}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

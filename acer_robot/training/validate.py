@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -82,7 +83,7 @@ def check_train(config: TrainConfig) -> None:
 def _check_ranges(config: TrainConfig) -> None:
     """Raise InputError for a number out of its range."""
     for name, (low, high) in RANGES.items():
-        value = reduce(getattr, name.split("."), config)
+        value: Any = reduce(getattr, name.split("."), config)
         if value is None or (name == "learner.c" and value == math.inf):
             continue  # null and c=inf switch something off
         for number in value if isinstance(value, list) else [value]:

@@ -144,6 +144,21 @@ def test_range_of_a_task_option(task, words):
         make_task(task, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"frame_skip": 0}, "cannot be made with task.kwargs={'frame_skip': 0}"),
+        ({"xml_file": None}, "cannot be made with task.kwargs={'xml_file': None}"),
+        ({"reset_noise_scale": float("nan")}, "holds a NaN"),
+        ({"healthy_z_range": [0.7, float("nan")]}, "holds a NaN"),
+    ],
+)
+def test_argument_that_a_task_cannot_take(kwargs, words):
+    with pytest.raises(InputError) as refused:
+        make_task(TaskConfig("gymnasium", "Hopper-v5", kwargs), 1, 0)
+    assert words in str(refused.value)
+
+
 def test_task_whose_joints_are_all_fixed_has_nothing_to_learn():
     spec = make_task(TaskConfig("gymnasium", "Pendulum-v1"), 1, 0).spec
     check_joints(spec)
