@@ -1,4 +1,10 @@
-"""The exceptions that a command turns into a single line."""
+"""The exceptions that a command turns into a single line, and what damaged files raise."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import struct
 
 
 class InputError(ValueError):
@@ -14,3 +20,27 @@ class NonFiniteError(RuntimeError):
 
 class TaskError(RuntimeError):
     """An environment raised, or returned what cannot be used; the message names environment, step and seed."""
+
+
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    csv.Error,
+    pickle.UnpicklingError,
+    struct.error,
+)
+"""What a reader of torch, JSON or CSV may raise for a damaged file: it depends on the byte that is wrong."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the error's name where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -60,13 +61,32 @@ def _git(file: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def describe_environment() -> dict[str, str]:
-    """Return versions, processor and git revision as ordered (name, value) pairs."""
+@dataclass(frozen=True)
+class Software:
+    """The code that did something: a run's training, or an export."""
+
+    revision: str | None
+    """Commit of the checkout, as `git_revision` gives it; None: not a checkout, or not known."""
+    versions: dict[str, str] | None
+    """Version of every package in PACKAGES; None: not known."""
+
+
+UNKNOWN = Software(None, None)
+
+
+def this_software() -> Software:
+    """Return what runs now. A run asks once, at its start: a checkout may change while it trains."""
+    return Software(git_revision(), package_versions())
+
+
+def describe_environment(software: Software | None = None) -> dict[str, str]:
+    """Return versions, processor and git revision as ordered (name, value) pairs, of `software` if it is given."""
+    software = software or this_software()
     return {
         "python": platform.python_version(),
-        **package_versions(),
+        **(software.versions or {}),
         "system": platform.platform(),
         "cpu": cpu_model(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "git revision": git_revision() or "not a git checkout",
+        "git revision": software.revision or "not a git checkout",
     }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
+from acer_robot.schema import check_range
 from acer_robot.spec import FloatArray, TaskSpec, fallback_command, representable_limits, to_canonical
 
 
@@ -40,11 +41,9 @@ def _check_rate(name: str, limit: Any) -> None:  # noqa: ANN401 - whatever a use
 
 
 def check_low_pass(frequency: float | None) -> None:
-    """Raise InputError unless the cut-off frequency is None or positive and finite."""
-    if frequency is not None and not 0.0 < frequency < math.inf:
-        raise InputError(
-            f"task.low_pass_hz={frequency!r} is out of range; expected a positive number or null"
-        )
+    """Raise InputError unless the cut-off frequency is None or between 0.001 Hz and 1 MHz."""
+    if frequency is not None:
+        check_range("task.low_pass_hz", frequency, 1e-3, 1e6)
 
 
 def largest_steps(spec: TaskSpec) -> npt.NDArray[np.float64]:

@@ -257,7 +257,7 @@ class TaskSpec:
     def from_dict(cls, data: Mapping[str, Any]) -> TaskSpec:
         """Rebuild a spec from `to_dict()`, possibly after a trip through JSON."""
         bounds = data["bounds"]
-        return cls(
+        spec = cls(
             id=data["id"],
             observation=tuple(ObservationField(**dict(field)) for field in data["observation"]),
             bounds=ActionBounds(tuple(bounds["names"]), tuple(bounds["low"]), tuple(bounds["high"])),
@@ -270,6 +270,26 @@ class TaskSpec:
             low_pass_hz=data.get("low_pass_hz"),
             observes_last_command=data.get("observes_last_command", False),
         )
+        _check_spec(spec)
+        return spec
+
+
+def _check_spec(spec: TaskSpec) -> None:
+    """Raise InputError for a recorded spec that no task can have."""
+    numbers = [spec.control_dt, *spec.bounds.low, *spec.bounds.high]
+    numbers += [rate for rate in (*spec.slew_rate, spec.low_pass_hz) if rate is not None]
+    counts = [spec.frame_skip, spec.action_repeat, spec.time_limit]
+    edges = [0, *(field.stop for field in spec.observation)]
+    if not all(isinstance(name, str) for name in (spec.id, *spec.bounds.names)):
+        raise InputError("the task's id and the joints' names must be text")
+    if not all(isinstance(value, int | float) and np.isfinite(value) for value in numbers):
+        raise InputError("the task's control_dt, bounds and rates must be finite numbers")
+    if not spec.control_dt > 0.0 or not all(isinstance(value, int) and value >= 0 for value in counts):
+        raise InputError(
+            "the task's control_dt must be above 0, its frame_skip, action_repeat and time_limit whole"
+        )
+    if [field.start for field in spec.observation] != edges[:-1] or edges != sorted(set(edges)):
+        raise InputError("the fields of the task's observation must follow each other without a gap")
 
 
 def check_same_robot(policy: TaskSpec, task: TaskSpec) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 from acer_robot.errors import InputError
+from acer_robot.memory import check_memory, free_memory, used_memory
 from acer_robot.rate_limit import is_limited
 from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import CpuTask
+
+MAX_ACTION_REPEAT = 1000
+"""Environment steps that one command may be held for."""
+MAX_ENVIRONMENTS = 1_000_000
+TRIED = 8
+"""Environments whose memory is measured, before the others are built."""
 
 
 def make_task(
@@ -27,8 +36,10 @@ def make_task(
             are not flat, or an option does not fit it.
     """
     check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
-    check_range("task.action_repeat", config.action_repeat, 1)
-    check_range("num_envs", num_envs, 1)
+    check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
+    if _has_nan(config.kwargs):
+        raise InputError(f"task.kwargs={config.kwargs} holds a NaN; give a number")
+    check_range("num_envs", num_envs, 1, MAX_ENVIRONMENTS)
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
@@ -43,4 +54,21 @@ def make_task(
     except InputError:
         first.close()
         raise
-    return CpuTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)
+    environments, used = [first], used_memory()
+    while len(environments) < num_envs:
+        environments.append(build(config, None))
+        if len(environments) == TRIED and used is not None:
+            each = ((used_memory() or 0) - used) / (TRIED - 1)
+            what, remedy = (
+                f"{num_envs:,} environments of {spec.id}",
+                "lower num_envs or the number of episodes",
+            )
+            check_memory(what, each * (num_envs - TRIED), free_memory(), remedy)
+    return CpuTask(spec, environments, seed)
+
+
+def _has_nan(value: Any) -> bool:  # noqa: ANN401 (any nesting of arguments)
+    """Return whether a NaN is anywhere in `value`."""
+    if isinstance(value, dict | list | tuple):
+        return any(map(_has_nan, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and math.isnan(value)

@@ -80,13 +80,14 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
 
 
 def _check(config: DeployConfig) -> None:
-    check_range("episodes", config.episodes, 1)
-    check_range("action_delay", config.action_delay, 0)
+    check_range("episodes", config.episodes, 1, 1_000_000)
+    check_range("seed", config.seed, 0, 2**31 - 1)
+    check_range("action_delay", config.action_delay, 0, 10_000)
     largest = float(np.finfo(np.float32).max)
     check_range("rate", config.rate, 0.0, largest)
     check_range("observation_noise", config.observation_noise, 0.0, largest)
     if config.max_steps is not None:
-        check_range("max_steps", config.max_steps, 1)
+        check_range("max_steps", config.max_steps, 1, 1e12)
 
 
 def _deploy(config: DeployConfig) -> None:

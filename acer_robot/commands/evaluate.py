@@ -30,7 +30,8 @@ class EvaluateConfig:
 
 
 def _evaluate(config: EvaluateConfig) -> None:
-    check_range("episodes", config.episodes, 1)
+    check_range("episodes", config.episodes, 1, 1_000_000)
+    check_range("seed", config.seed, 0, 2**31 - 1)
     if (config.policy is None) == (config.run is None):
         raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
     if config.policy is not None:

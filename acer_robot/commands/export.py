@@ -7,7 +7,7 @@ from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.commands.process import command_process
-from acer_robot.deployment.export import export_policy
+from acer_robot.deployment.export import check_task, export_policy
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.schema import MISSING, check_range
 
@@ -33,10 +33,12 @@ class ExportConfig:
 
 
 def _export(config: ExportConfig) -> None:
-    check_range("episodes", config.episodes, 0)
+    check_range("episodes", config.episodes, 0, 1_000_000)
+    check_range("seed", config.seed, 0, 2**31 - 1)
     run_dir = Path(config.run)
     out = run_dir / "export" if config.out is None else Path(config.out)
     run = load_run(run_dir, config.checkpoint)
+    check_task(run)
     policy = export_policy(run, out, config.episodes, config.seed, config.fallback, config.formats)
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
 

@@ -24,12 +24,18 @@ from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, save_deployed
 from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, save_format
 from acer_robot.policies.exported.module import DeployedPolicy
-from acer_robot.provenance import git_revision, package_versions
+from acer_robot.provenance import this_software
 from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.run_folder.layout import check_folder
 from acer_robot.schema import check_choice
-from acer_robot.spec import fallback_command
+from acer_robot.spec import check_same_robot, fallback_command
+from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
+NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video")
+"""Options outside `config_sha256`. `run_dir` and `wandb` say where results go, `log_every` how often they are written,
+`hand_over` and `video` what follows training. `threads` belongs to the machine: it changes how sums are rounded.
+`eval_every` and `eval_episodes` are inside, as they decide which policy is the best."""
 
 
 def export_policy(
@@ -63,8 +69,7 @@ def export_policy(
     """
     unusable = fallback_command(run.spec.bounds, fallback)
     others = check_formats(formats)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"out={out} is a file; give a folder")
+    check_folder("out", out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
         scratch = Path(folder)
@@ -90,11 +95,21 @@ def export_policy(
     return out / "policy.pt"
 
 
+def check_task(run: TrainedRun) -> None:
+    """Raise InputError unless the task here is the one that the checkpoint says the run was trained in."""
+    task = make_task(run.config.task, 1, 0)
+    try:
+        check_same_robot(run.spec, task.spec)
+    finally:
+        task.close()
+
+
 def describe(run: TrainedRun) -> dict[str, Any]:
     """Return what policy.json records about a run, all but the hashes of weights and file."""
     normalizer = run.policy.normalizer
     config = _json_ready(dataclasses.asdict(run.config))
-    versions = package_versions()
+    here = this_software()
+    versions = here.versions or {}
     return {
         "schema_version": SCHEMA_VERSION,
         "task": run.spec.to_dict(),
@@ -113,13 +128,21 @@ def describe(run: TrainedRun) -> dict[str, Any]:
         "training": {
             "steps": run.steps,
             "seed": run.config.seed,
-            "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+            "config_sha256": config_sha256(config),
+            "revision": run.software.revision,
+            "versions": run.software.versions,
         },
         "evaluation": None,
         "versions": {name: versions[name] for name in ("acer-robot", "torch", "numpy")}
         | dict(run.spec.versions),
-        "git_revision": git_revision(),
+        "git_revision": here.revision,
     }
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """Return the sha256 of the options that decide what a run learns: all but those in NOT_HASHED."""
+    deciding = {name: value for name, value in config.items() if name not in NOT_HASHED}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)

@@ -119,15 +119,7 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         recipe=_table({"algorithm": metadata["algorithm"], **metadata["learner"]}),
         rate_limit=_rate_limit(spec),
         limit=f"{normalizer['limit']:g} standard deviations" if normalizer["enabled"] else "±1e9",
-        provenance=_table(
-            {
-                "code": metadata["git_revision"] or "not from a git checkout",
-                "config sha256": metadata["training"]["config_sha256"],
-                "weights sha256": metadata["weights_sha256"],
-                "training seed": metadata["training"]["seed"],
-                **metadata["versions"],
-            }
-        ),
+        provenance=_provenance(metadata),
     )
 
 
@@ -174,6 +166,28 @@ def _rate_limit(spec: TaskSpec) -> str:
         f"Their changes are limited as the table says{low_pass},\n"
         "  starting from rest (zero, or the middle of the range); unusable observations approach the fallback.\n"
         "  So one loaded file serves one robot, or one batch, until `reset()`."
+    )
+
+
+def _provenance(metadata: Mapping[str, Any]) -> str:
+    """Show the code of training and of export apart: they may be months from each other."""
+    training, simulator = metadata["training"], dict(metadata["task"]["versions"])
+    recorded: Mapping[str, str] = training["versions"] or {}
+    return _table(
+        {
+            "code of training": training["revision"]
+            or ("not from a git checkout" if recorded else "not recorded"),
+            "code of export": metadata["git_revision"] or "not from a git checkout",
+            "config sha256": training["config_sha256"],
+            "weights sha256": metadata["weights_sha256"],
+            "training seed": training["seed"],
+            **{f"{name} of training": version for name, version in {**recorded, **simulator}.items()},
+            **{
+                f"{name} of export": version
+                for name, version in metadata["versions"].items()
+                if name not in simulator
+            },
+        }
     )
 
 

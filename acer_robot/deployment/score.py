@@ -30,10 +30,15 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
 
 
 def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Episodes:
-    """Run the average policy of a run's checkpoint."""
+    """Run the average policy of a run's checkpoint.
+
+    Raises:
+        InputError: if the task here is not the one that the run was trained in.
+    """
     run = load_run(run_dir, checkpoint)
     task = make_task(run.config.task, episodes, seed)
     try:
+        check_same_robot(run.spec, task.spec)
         return run_episodes(deterministic(run.policy, task), task)
     finally:
         task.close()

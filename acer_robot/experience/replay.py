@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
+from acer_robot import memory
 from acer_robot.errors import InputError
 from acer_robot.learner.batch import Trajectory
 
@@ -117,7 +115,7 @@ class Replay:
 
 def _check_memory(needed: int, device: torch.device, transitions: int) -> None:
     """Raise InputError if `needed` bytes exceed what is free on the device."""
-    free = _free_memory(device)
+    free = free_memory(device)
     if free is not None and needed > free:
         raise InputError(
             f"learner.replay_size={transitions} needs {needed / 2**30:.1f} GiB, but only {free / 2**30:.1f} GiB "
@@ -125,14 +123,6 @@ def _check_memory(needed: int, device: torch.device, transitions: int) -> None:
         )
 
 
-def _free_memory(device: torch.device) -> int | None:
+def free_memory(device: torch.device) -> int | None:
     """Return free bytes on the device, or None where the platform does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if device.type == "cpu" and meminfo.exists():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    if device.type == "cpu" and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.free_memory()

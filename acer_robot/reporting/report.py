@@ -10,12 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from acer_robot.errors import InputError
+from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.metrics import FORMULAS, OTHER_FORMULAS
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
+from acer_robot.spec import TaskSpec
 
 STYLE = Path(__file__).with_name("report.css")
+SETTINGS = ("config.yaml", "environment.txt")
 
 
 def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
@@ -26,15 +28,15 @@ def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
         no_video: why there is no video, if there is none.
 
     Raises:
-        InputError: if `run_dir` is not a run folder.
+        InputError: if `run_dir` is not a run folder, or one of its files is damaged.
     """
     if not (run_dir / "config.yaml").is_file():
         raise InputError(
             f"{run_dir} is not a run folder: it has no config.yaml; give the run_dir of acer-train"
         )
     metrics, evaluations = read_table(run_dir / "metrics.csv"), read_table(run_dir / "eval.csv")
-    policy, score = _read_json(run_dir / "export/policy.json"), _read_json(run_dir / "export/evaluation.json")
-    task = policy.get("task", {})
+    settings = [_read_text(run_dir / name) for name in SETTINGS]
+    task, score = _read_task(run_dir / "export/policy.json"), _read_score(run_dir / "export/evaluation.json")
     title = f"{task.get('id', run_dir.name)}, {_integer(_last(metrics, evaluations))} environment steps"
     sections = [
         f"<header><h1>{_text(title)}</h1><p>{_text(run_dir.name)}</p></header>",
@@ -45,7 +47,7 @@ def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
         _section("Evaluations during training", _evaluations(evaluations, run_dir)),
         _section("Policy contract", _contract(task)),
         _section("Diagnostics", _diagnostics(metrics)),
-        _section("Settings and versions", _details(run_dir)),
+        _section("Settings and versions", _details(settings)),
     ]
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
@@ -59,9 +61,44 @@ def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
     return path
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
+def _read_text(path: Path) -> str:
+    """Return a text file's content, or nothing where there is no file."""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise _damaged(path, error) from error
+
+
+def _read_task(path: Path) -> dict[str, Any]:
+    """Return what policy.json says of the task, or nothing where there is no file."""
+    text = _read_text(path)
+    if not path.is_file():
+        return {}
+    try:
+        return TaskSpec.from_dict(json.loads(text)["task"]).to_dict()
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _read_score(path: Path) -> dict[str, Any]:
+    """Return evaluation.json, or nothing where there is no file."""
+    text = _read_text(path)
+    if not path.is_file():
+        return {}
+    try:
+        score = json.loads(text)
+        numbers = [score[name] for name in ("return_mean", "return_std", "episodes", "seed")]
+        if not all(isinstance(number, int | float) for number in (*numbers, *score["returns"])):
+            raise ValueError("a return, episodes or seed is not a number")
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+    return dict(score)
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    remedy = "restore it from a copy, write it again, or remove it to have a report without it"
+    reason = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
+    return InputError(f"{path} is damaged: {reason}; {remedy}")
 
 
 def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> str:
@@ -168,12 +205,11 @@ def _diagnostics(metrics: Table) -> str:
     return f'<div class="grid">{"".join(figures)}</div>' if figures else _missing("No metrics were logged.")
 
 
-def _details(run_dir: Path) -> str:
+def _details(settings: Sequence[str]) -> str:
     parts = []
-    for name in ("config.yaml", "environment.txt"):
-        path = run_dir / name
-        content = path.read_text(encoding="utf-8") if path.is_file() else f"{name} is missing"
-        parts.append(f"<details><summary>{name}</summary><pre>{_text(content)}</pre></details>")
+    for name, content in zip(SETTINGS, settings, strict=True):
+        text = _text(content or f"{name} is missing")
+        parts.append(f"<details><summary>{name}</summary><pre>{text}</pre></details>")
     return "".join(parts)
 
 
@@ -223,6 +259,8 @@ def _integer(value: float) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -182,11 +182,10 @@ def check_video(out: Path, options: VideoOptions) -> None:
     """Raise InputError for the first option that cannot be used."""
     if out.suffix != ".mp4":
         raise InputError(f"out={str(out)!r} is not an mp4 file; give a name that ends in .mp4")
-    check_range("episodes", options.episodes, 1)
-    check_range("fps", options.fps, 1)
-    if options.max_seconds is not None and not options.max_seconds > 0.0:
-        raise InputError(
-            f"max_seconds={options.max_seconds!r} is out of range; expected a number above 0, or null"
-        )
+    check_range("episodes", options.episodes, 1, 10_000)
+    check_range("fps", options.fps, 1, 1000)
+    check_range("seed", options.seed, 0, 2**31 - 1)
+    if options.max_seconds is not None:
+        check_range("max_seconds", options.max_seconds, 1e-3, 1e6)
     for name in ("width", "height"):
         check_range(name, getattr(options, name), 16, 4096)

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from acer_robot.errors import InputError
+from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.learner.anneal import std_min_after
 from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
+from acer_robot.provenance import UNKNOWN, Software, this_software
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig, WandbConfig, check_choice
 from acer_robot.spec import TaskSpec
 
 FORMAT = 2
+PARTS = frozenset({"format", "steps", "config", "spec", "learner"})
+SINCE_CHECKSUM = frozenset({"software", "sha256"})
+"""Parts of a checkpoint since it has a checksum: a checkpoint of a former version has neither of them."""
+RESTORE = "restore it from a copy, or use another checkpoint (checkpoint=latest, checkpoint=best)"
 CHECKPOINTS = ("latest", "best")
 """The end of the run, and where the average policy's evaluation was highest."""
 
@@ -49,10 +56,18 @@ class TrainedRun:
     spec: TaskSpec
     steps: int
     """Environment steps of training."""
+    software: Software = UNKNOWN
+    """The code that trained; unknown for checkpoints of former versions."""
 
 
 def save_checkpoint(
-    run_dir: Path, state: dict[str, Any], config: TrainConfig, spec: TaskSpec, steps: int, name: str
+    run_dir: Path,
+    state: dict[str, Any],
+    config: TrainConfig,
+    spec: TaskSpec,
+    steps: int,
+    name: str,
+    software: Software | None = None,
 ) -> Path:
     """Write `checkpoints/<name>.pt` so that a crash half-way leaves the previous one untouched.
 
@@ -63,6 +78,7 @@ def save_checkpoint(
         spec: the task's spec.
         steps: environment steps so far.
         name: which of CHECKPOINTS it is.
+        software: the code that trains; None: the code that runs now.
     """
     path = run_dir / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,8 +87,10 @@ def save_checkpoint(
         "steps": steps,
         "config": dataclasses.asdict(config),
         "spec": spec.to_dict(),
+        "software": dataclasses.asdict(software or this_software()),
         "learner": state,
     }
+    content["sha256"] = content_sha256(content)
     temporary = path.with_suffix(".tmp")
     torch.save(content, temporary)
     os.replace(temporary, path)
@@ -93,32 +111,112 @@ def read_checkpoint(run_dir: Path, name: str = "latest") -> dict[str, Any]:
             f"give checkpoint={others[0]}, which it has" if others else "give the folder of a training run"
         )
         raise InputError(f"{run_dir} has no checkpoint: {path} does not exist; {remedy}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} cannot be read as a checkpoint: it is empty; {RESTORE}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or holds objects that run code when they are "
+            "loaded, which a checkpoint of acer-robot never does; do not load it, and restore it from a copy"
+        ) from error
+    except DAMAGE as error:
+        reason = "torch finds no content in it" if "weights_only" in str(error) else first_line(error)
+        raise InputError(
+            f"{path} cannot be read as a checkpoint: it is damaged ({reason}); {RESTORE}"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
+    _check_content(path, content)
     return content
+
+
+def _check_content(path: Path, content: dict[str, Any]) -> None:
+    """Raise InputError if a part is missing or unknown, or if the content is not what its checksum says."""
+    if missing := PARTS - content.keys():
+        raise InputError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}; {RESTORE}")
+    unknown = content.keys() - PARTS - SINCE_CHECKSUM
+    if unknown or len(SINCE_CHECKSUM & content.keys()) not in (0, len(SINCE_CHECKSUM)):
+        raise InputError(f"{path} is damaged: it has the parts {', '.join(map(str, content))}; {RESTORE}")
+    if "sha256" in content and content_sha256(content) != content["sha256"]:
+        raise InputError(f"{path} is damaged: its content is not what its sha256 says; {RESTORE}")
+
+
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """Return the sha256 over everything in a checkpoint but the entry "sha256": names, numbers and tensors' bytes.
+
+    torch.load does not compare the checksums of the archive, so that a flipped bit would change a weight unseen.
+    """
+    digest = hashlib.sha256()
+    _digest({name: value for name, value in content.items() if name != "sha256"}, digest.update)
+    return digest.hexdigest()
+
+
+def _digest(value: Any, update: Callable[[bytes], None]) -> None:  # noqa: ANN401 (whatever a checkpoint holds)
+    """Feed a value into a digest, with its type and size, so that no two values look alike."""
+    if isinstance(value, torch.Tensor):
+        update(f"tensor {value.dtype} {list(value.shape)}".encode())
+        # Bytes, as numpy lacks some of torch's types. Numbers are little-endian wherever torch runs.
+        update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, Mapping):
+        update(f"mapping {len(value)}".encode())
+        for name, item in value.items():
+            _digest(name, update)
+            _digest(item, update)
+    elif isinstance(value, list | tuple):
+        update(f"sequence {len(value)}".encode())
+        for item in value:
+            _digest(item, update)
+    else:
+        update(f"{type(value).__name__} {value!r};".encode())
 
 
 def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
     """Return the average policy of a run folder's checkpoint with everything needed to use it.
 
     Raises:
-        InputError: if there is no readable checkpoint of that name.
+        InputError: if there is no readable checkpoint of that name, or its content does not fit together.
     """
-    content = read_checkpoint(run_dir, checkpoint)
+    content, path = read_checkpoint(run_dir, checkpoint), run_dir / "checkpoints" / f"{checkpoint}.pt"
+    try:
+        return _trained_run(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except DAMAGE as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"{path} is damaged: its parts do not fit together ({reason}); {RESTORE}") from error
+
+
+def _trained_run(content: dict[str, Any]) -> TrainedRun:
     config, spec = config_from_dict(content["config"]), TaskSpec.from_dict(content["spec"])
     modules = content["learner"]["modules"]
+    states = {name: _under(modules, f"{name}.") for name in ("normalizer", "deployed_actor")}
+    _check_weights(config.learner, spec, states["deployed_actor"])
+    for part, state in states.items():
+        for name, tensor in state.items():
+            if not tensor.isfinite().all():
+                raise InputError(f"{part}.{name} holds NaN or infinity; {RESTORE}")
     normalizer = ObservationNormalizer(spec.input_size, config.learner.normalize_observations)
     actor = build_actor(config.learner, spec.input_size, spec.action_size)
-    normalizer.load_state_dict(_under(modules, "normalizer."))
-    actor.load_state_dict(_under(modules, "deployed_actor."))
+    normalizer.load_state_dict(states["normalizer"])
+    actor.load_state_dict(states["deployed_actor"])
     if config.learner.std_min_final is not None:
         actor.set_std_min(std_min_after(config.learner, content["learner"]["updates"]))
     policy = Policy(normalizer, actor).eval().requires_grad_(False)
-    return TrainedRun(policy, config, spec, content["steps"])
+    software = Software(**content["software"]) if "software" in content else UNKNOWN
+    return TrainedRun(policy, config, spec, int(content["steps"]), software)
+
+
+def _check_weights(options: LearnerConfig, spec: TaskSpec, state: Mapping[str, Any]) -> None:
+    """Raise InputError unless the weights have the shapes of the options' network, before it takes memory."""
+    with torch.device("meta"):
+        wanted = build_actor(options, spec.observation_size, spec.action_size).state_dict()
+    for name in sorted(wanted.keys() | state.keys()):
+        shapes = [list(weights[name].shape) if name in weights else None for weights in (state, wanted)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"deployed_actor.{name} has the shape {shapes[0]}, where the options ask for {shapes[1]}; {RESTORE}"
+            )
 
 
 def config_from_dict(data: dict[str, Any]) -> TrainConfig:
@@ -127,6 +225,8 @@ def config_from_dict(data: dict[str, Any]) -> TrainConfig:
     Raises:
         InputError: for an option that neither this version nor a former one has.
     """
+    if not isinstance(data, dict):
+        raise InputError(f"its options are {type(data).__name__}, not a dictionary; {RESTORE}")
     parts = {"task": TaskConfig, "learner": LearnerConfig, "wandb": WandbConfig}
     values = {
         name: parts[name](**_known(name, value, parts[name])) if name in parts else value
@@ -137,6 +237,8 @@ def config_from_dict(data: dict[str, Any]) -> TrainConfig:
 
 def _known(group: str, values: dict[str, Any], schema: type[Any]) -> dict[str, Any]:
     """Return `values` without the retired options of `group`, or raise InputError for an unknown one."""
+    if not isinstance(values, dict):
+        raise InputError(f"its options of {group} are {type(values).__name__}, not a dictionary; {RESTORE}")
     known = {field.name for field in dataclasses.fields(schema)}
     if unknown := values.keys() - known - RETIRED.get(group, {}).keys():
         raise InputError(

@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import yaml
 
-from acer_robot.provenance import describe_environment
+from acer_robot.errors import InputError
+from acer_robot.provenance import Software, describe_environment
 from acer_robot.schema import TrainConfig
 
+ROOM = 128
+"""Bytes that the path of a folder leaves to the names of the files in it."""
 
-def write_environment(run_dir: Path) -> Path:
+
+def write_environment(run_dir: Path, software: Software | None = None) -> Path:
     """Write environment.txt, one "name: value" line for each version, the processor and the git revision."""
     path = run_dir / "environment.txt"
     path.write_text(
-        "".join(f"{name}: {value}\n" for name, value in describe_environment().items()), encoding="utf-8"
+        "".join(f"{name}: {value}\n" for name, value in describe_environment(software).items()),
+        encoding="utf-8",
     )
     return path
+
+
+def check_folder(name: str, path: Path) -> None:
+    """Raise InputError, naming the option `name`, unless a folder is at `path` or can be created there.
+
+    Nothing is created.
+    """
+    what = f"{name}={str(path)!r}"
+    nearest = path.absolute()
+    if "\0" in str(path):
+        raise InputError(f"{what} has a NUL in its name; give another one")
+    try:
+        while not (nearest.is_symlink() or nearest.exists()):
+            nearest = nearest.parent
+        is_folder, loops = nearest.is_dir(), nearest.is_symlink() and not nearest.exists()
+    except OSError as error:  # a name that is too long, or a disk that is gone
+        raise InputError(f"{what} cannot be a folder: {error.strerror}; give another one") from error
+    if loops:
+        raise InputError(
+            f"{what} cannot be created: {nearest} is a link to nothing, or to itself; remove the link"
+        )
+    if not is_folder:
+        below = "" if nearest == path.absolute() else f": {nearest} is one"
+        raise InputError(f"{what} is a file, or lies below one{below}; give a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{what} cannot be written: {nearest} is read-only for this user; give another folder"
+        )
+    longest, longest_path = (os.pathconf(nearest, limit) for limit in ("PC_NAME_MAX", "PC_PATH_MAX"))
+    if any(len(os.fsencode(part)) > longest for part in path.parts):
+        raise InputError(
+            f"{what} has a name of more than {longest} bytes, which this disk refuses; shorten it"
+        )
+    if len(os.fsencode(path.absolute())) + ROOM > longest_path:
+        raise InputError(
+            f"{what} is longer than the {longest_path - ROOM} bytes that a path may have; shorten it"
+        )
 
 
 def create_run_dir(config: TrainConfig) -> Path:

@@ -7,17 +7,36 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from acer_robot.errors import DAMAGE, InputError, first_line
+
 Table = dict[str, list[float]]
+REMEDY = "restore it from a copy, or remove it to go on without it"
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV file of numbers by columns; an empty cell is NaN, and a missing file has no columns."""
+    """Read a CSV file of numbers by columns; an empty cell is NaN, and a missing file has no columns.
+
+    Raises:
+        InputError: if it is not a table of numbers with the column "step".
+    """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    complete = [row for row in rows if len(row) == len(header)]  # an interrupted run may end in half a row
-    return {name: [float(row[i] or "nan") for row in complete] for i, name in enumerate(header)}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        complete = [
+            row for row in rows if len(row) == len(header)
+        ]  # an interrupted run may end in half a row
+        table = {name: [float(row[i] or "nan") for row in complete] for i, name in enumerate(header)}
+    except DAMAGE as error:
+        raise InputError(f"{path} is damaged: {first_line(error)}; {REMEDY}") from error
+    if header and ("step" not in table or len(table) != len(header)):
+        raise InputError(
+            f"{path} is damaged: its first line is not step and other names, once each; {REMEDY}"
+        )
+    if not all(map(math.isfinite, table.get("step", []))):
+        raise InputError(f"{path} is damaged: a step is not a number; {REMEDY}")
+    return table
 
 
 def best_evaluation(evaluations: Table) -> tuple[float, int] | None:

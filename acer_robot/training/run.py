@@ -22,11 +22,13 @@ from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
+from acer_robot.provenance import Software, this_software
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
 from acer_robot.run_folder.layout import create_run_dir, write_environment
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, make_task
+from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
@@ -43,6 +45,8 @@ class Run:
     learner: Learner
     replay: Replay
     collector: Collector
+    software: Software = field(default_factory=this_software)
+    """The code that trains, as it was when the run began."""
     watch: Stopwatch = field(default_factory=Stopwatch)
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     good: tuple[int, dict[str, Any]] = (0, {})
@@ -85,7 +89,8 @@ class Run:
 
     def save(self, name: str, step: int, state: dict[str, Any]) -> Path:
         """Write checkpoints/<name>.pt of the run folder."""
-        return save_checkpoint(Path(self.config.run_dir), state, self.config, self.task.spec, step, name)
+        run_dir, spec = Path(self.config.run_dir), self.task.spec
+        return save_checkpoint(run_dir, state, self.config, spec, step, name, self.software)
 
 
 def prepare(config: TrainConfig) -> Run:
@@ -99,6 +104,7 @@ def prepare(config: TrainConfig) -> Run:
     torch.set_num_threads(config.threads)
     seeds = independent_seeds(config.seed)
     task = make_task(config.task, config.num_envs, seeds.environments)
+    check_joints(task.spec)
     evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
     if task.spec.time_limit == 0:
         # In an environment of its own, so that no number of the run depends on it.
@@ -199,7 +205,7 @@ def train(config: TrainConfig) -> Path:
     run = prepare(config)
     config = run.config
     run_dir = create_run_dir(config)
-    write_environment(run_dir)
+    write_environment(run_dir, run.software)
     with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
         try:
             learn(run, log)

@@ -3,73 +3,93 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.wandb import wandb_mode
+from acer_robot.run_folder.layout import check_folder
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
+from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
+from acer_robot.training.feasible import check_learns, check_sizes
 
 MAX_SEED = 2**31 - 1
 
 
+AVERAGE = 0.999999
+"""Highest share that an average keeps of itself in an update; with 1 it would stay the untrained start for ever."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    "steps": (1, 1e12),
+    "num_envs": (1, MAX_ENVIRONMENTS),
+    "threads": (1, 1024),
+    "eval_every": (1, 1e12),
+    "eval_episodes": (1, MAX_ENVIRONMENTS),
+    "log_every": (1, 1e12),
+    "seed": (0, MAX_SEED),
+    "task.action_repeat": (1, MAX_ACTION_REPEAT),
+    "learner.gamma": (0.0, 1.0),
+    "learner.c": (0.0, 1e6),
+    "learner.trace_lambda": (0.0, 1.0),
+    "learner.trace_exponent": (1e-6, 100.0),
+    "learner.delta": (1e-9, 1e9),
+    "learner.alpha": (0.0, AVERAGE),
+    "learner.deployed_alpha": (0.0, AVERAGE),
+    "learner.target_alpha": (0.0, AVERAGE),
+    "learner.hidden": (1, 1e9),
+    "learner.advantage_hidden": (1, 1e9),
+    "learner.std_init": (1e-4, 100.0),
+    "learner.std_min": (1e-4, 100.0),
+    "learner.std_min_final": (1e-4, 100.0),
+    "learner.std_max": (1e-4, 100.0),
+    "learner.mean_bound": (0.01, 1000.0),
+    "learner.sdn_samples": (0, 1e9),
+    "learner.critics": (1, 1e9),
+    "learner.pessimism": (-10.0, 10.0),
+    "learner.temperature_init": (1e-6, 1e4),
+    "learner.entropy_target": (-50.0, 0.69),
+    "learner.entropy_target_final": (-50.0, 0.69),
+    "learner.annealing_start": (0, 1e12),
+    "learner.annealing_updates": (1, 1e12),
+    "learner.lr": (1e-9, 1.0),
+    "learner.segment_length": (1, 1e9),
+    "learner.segments": (1, 1e9),
+    "learner.replay_ratio": (1e-6, 1e5),
+    "learner.replay_size": (1, 1e12),
+    "learner.learning_starts": (0, 1e12),
+}
+"""Option -> lowest and highest value. Beyond them a run breaks, gives NaN, or trains nothing. An entropy above
+ln 2 = 0.69 nats per joint cannot be had on [-1, 1]. Sizes have high limits: what they may be depends on the memory."""
+
+
 def check_train(config: TrainConfig) -> None:
-    """Raise InputError for the first option of `acer-train` that cannot be used."""
-    for name in ("steps", "num_envs", "threads", "eval_every", "eval_episodes", "log_every"):
-        check_range(name, getattr(config, name), 1)
-    check_range("seed", config.seed, 0, MAX_SEED)
+    """Raise InputError for the first option of `acer-train` that cannot be used, or pair that excludes each other."""
+    _check_ranges(config)
     wandb_mode(config.wandb)
-    _check_ranges(config.learner)
     _check_choices(config.learner)
+    check_learns(config)
+    check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    check_folder("run_dir", run_dir)
+    if run_dir.exists() and any(run_dir.iterdir()):
         raise InputError(
             f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it"
         )
 
 
-def _check_ranges(options: LearnerConfig) -> None:
+def _check_ranges(config: TrainConfig) -> None:
     """Raise InputError for a number out of its range."""
-    for name in (
-        "std_init",
-        "std_min",
-        "std_max",
-        "lr",
-        "replay_ratio",
-        "temperature_init",
-        "trace_exponent",
-    ):
-        value = getattr(options, name)
-        if not value > 0.0:
-            raise InputError(f"learner.{name}={value!r} is out of range; expected {name} > 0")
-    for name in ("gamma", "trace_lambda", "alpha", "target_alpha"):
-        check_range(f"learner.{name}", getattr(options, name), 0.0, 1.0)
-    for name in (
-        "c",
-        "delta",
-        "sdn_samples",
-        "learning_starts",
-        "annealing_start",
-    ):
-        check_range(f"learner.{name}", getattr(options, name), 0.0)
-    for name in (
-        "critics",
-        "annealing_updates",
-        "segment_length",
-        "segments",
-        "advantage_hidden",
-        "replay_size",
-    ):
-        check_range(f"learner.{name}", getattr(options, name), 1)
-    for width in options.hidden or [0]:
-        check_range("learner.hidden", width, 1)
-    if options.deployed_alpha is not None:
-        check_range("learner.deployed_alpha", options.deployed_alpha, 0.0, 1.0)
-    if options.mean_bound is not None and not options.mean_bound > 0.0:
-        raise InputError(
-            f"learner.mean_bound={options.mean_bound!r} is out of range; expected a number above 0, or null"
-        )
+    for name, (low, high) in RANGES.items():
+        value: Any = reduce(getattr, name.split("."), config)
+        if value is None or (name == "learner.c" and value == math.inf):
+            continue  # null and c=inf switch something off
+        for number in value if isinstance(value, list) else [value]:
+            check_range(name, number, low, high)
+    if not config.learner.hidden:
+        raise InputError("learner.hidden=[] has no layer; give the width of one layer at least: [64]")
 
 
 def _check_choices(options: LearnerConfig) -> None:
@@ -78,6 +98,10 @@ def _check_choices(options: LearnerConfig) -> None:
     if options.estimator != "acer" and options.entropy_target is not None:
         raise InputError(
             f"learner.estimator={options.estimator} has no entropy term; set learner.entropy_target=null"
+        )
+    if options.estimator == "tis" and options.c == 0.0:
+        raise InputError(
+            "learner.estimator=tis truncates its ratios at learner.c=0.0, which leaves nothing; set learner.c=5"
         )
     check_choice("learner.correction", options.correction, ("score", "pathwise", "none"))
     if options.correction != "none" and math.isinf(options.c):
@@ -88,7 +112,7 @@ def _check_choices(options: LearnerConfig) -> None:
             f"learner.std_init={options.std_init} must lie between learner.std_min={options.std_min} "
             f"and learner.std_max={options.std_max}"
         )
-    if options.std_min_final is not None and not 0.0 < options.std_min_final <= options.std_min:
+    if options.std_min_final is not None and options.std_min_final > options.std_min:
         raise InputError(
             f"learner.std_min_final={options.std_min_final!r} is out of range; expected a number above 0 and not "
             f"above learner.std_min={options.std_min}, or null"

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acer_robot.errors import InputError
+from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
@@ -115,19 +115,38 @@ def load_deployed(path: Path) -> LoadedPolicy:
     try:
         with _torchscript_is_deprecated():
             module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} cannot be read as a TorchScript file: {first_line}") from error
+    except DAMAGE as error:
+        raise InputError(
+            f"{path} cannot be read as a TorchScript file: {first_line(error)}; copy or export it again"
+        ) from error
     try:
         metadata = json.loads(extra[METADATA_FILE])
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} holds no policy.json; it was not written by acer-export") from error
+    except DAMAGE as error:
+        raise InputError(
+            f"{path} holds no policy.json; it was not written by acer-export, or is damaged: export it again"
+        ) from error
     version = metadata.get("schema_version") if isinstance(metadata, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} has metadata of schema {version}; this version reads {SCHEMA_VERSION}")
-    if weights_sha256(module) != metadata["weights_sha256"]:
+    if weights_sha256(module) != metadata.get("weights_sha256"):
         raise InputError(f"{path} has other weights than its metadata says; export it again")
-    return LoadedPolicy(module, metadata, TaskSpec.from_dict(metadata["task"]))
+    return _loaded(path, module, metadata)
+
+
+def _loaded(path: Path, module: torch.jit.ScriptModule, metadata: dict[str, Any]) -> LoadedPolicy:
+    """Return the policy if both copies of its metadata agree and describe a task."""
+    try:
+        if json.loads(module.metadata()) != metadata:
+            raise InputError("its policy.json was changed after the export")
+        loaded = LoadedPolicy(module, metadata, TaskSpec.from_dict(metadata["task"]))
+        _ = loaded.task_config
+    except InputError as error:
+        raise InputError(f"{path} has metadata that cannot be used: {error}; export it again") from error
+    except DAMAGE as error:
+        raise InputError(
+            f"{path} has metadata that cannot be used: {type(error).__name__}: {first_line(error)}; export it again"
+        ) from error
+    return loaded
 
 
 def weights_sha256(module: nn.Module) -> str:
@@ -145,8 +164,8 @@ def _check_file_hash(path: Path) -> None:
     if not beside.is_file():
         return
     try:
-        expected = json.loads(beside.read_text())["file_sha256"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        expected = json.loads(beside.read_text(encoding="utf-8"))["file_sha256"]
+    except DAMAGE as error:
         raise InputError(
             f"{beside} is not the metadata of an exported policy; restore or remove it"
         ) from error

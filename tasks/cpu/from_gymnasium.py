@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Env = gymnasium.Env[Any, Any]
 
+MISTAKES = (TypeError, AssertionError, ArithmeticError, AttributeError, LookupError)
+"""What an environment's code raises for arguments that it does not expect, as frame_skip=0."""
+
 
 def find(task_id: str) -> EnvSpec:
     """Return the registration of "EnvId", or of "module:EnvId" after importing the module that registers it.
@@ -68,9 +71,9 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
             env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
     except InputError:
         raise
-    except (gymnasium.error.Error, ImportError, TypeError, ValueError, OSError, AssertionError) as error:
-        # Where no arguments are given, these two are mistakes in the environment's code: show the traceback.
-        if isinstance(error, TypeError | AssertionError) and not kwargs:
+    except (gymnasium.error.Error, ImportError, ValueError, OSError, *MISTAKES) as error:
+        # Where no arguments are given, these are mistakes in the environment's code: show the traceback.
+        if isinstance(error, MISTAKES) and not kwargs:
             raise
         given = f" with task.kwargs={config.kwargs}" if config.kwargs else ""
         # Gymnasium wraps a TypeError in one that repeats the arguments.
