@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class ActionBounds:
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise InputError(
                     f"joint {name!r} has bounds [{low}, {high}], which are not finite; "
-                    f"give it finite ones: task.bounds={{{name}: [low, high]}}"
+                    f"give it finite ones: task.bounds={{{option_key(name)}: [low, high]}}"
                 )
             if low > high:
                 raise InputError(f"joint {name!r} has low {low} above high {high}; swap them")
@@ -60,6 +61,15 @@ class ActionBounds:
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""
         return {"names": list(self.names), "low": list(self.low), "high": list(self.high)}
+
+
+def option_key(name: str) -> str:
+    """Return a joint's name as the key of a dictionary on the command line: special characters get a backslash.
+
+    >>> print(option_key("left knee:pitch"))
+    left knee\\:pitch
+    """
+    return re.sub(r"([\\()\[\]{}:=,])", r"\\\1", name)
 
 
 def representable_limits(
@@ -185,7 +195,7 @@ class TaskSpec:
     observation: tuple[ObservationField, ...]
     """Layout of the flat float32 observation; the fields are contiguous and cover it."""
     bounds: ActionBounds
-    """Joint names and per-joint limits of the commands in actuator units."""
+    """Names and limits of the commands: of the joints, in actuator units, if `command_is_actuator`."""
     control_dt: float
     """Seconds between two commands, action repeat included."""
     frame_skip: int
@@ -200,6 +210,15 @@ class TaskSpec:
     """Per joint, how fast its command may change, in actuator units per second; None: any speed; (): all."""
     low_pass_hz: float | None = None
     """Cut-off frequency of a first-order low-pass over the commands; None: there is none."""
+    command_is_actuator: bool = True
+    """Whether a command arrives in MuJoCo's ctrl as it is; False: its meaning is the environment's own."""
+    notes: tuple[str, ...] = ()
+    """What was seen of the task that whoever runs the policy must know, one sentence each."""
+
+    @property
+    def units(self) -> str:
+        """What the commands are counted in."""
+        return "MuJoCo's ctrl" if self.command_is_actuator else "the environment's"
 
     @property
     def observation_size(self) -> int:
@@ -213,7 +232,7 @@ class TaskSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary; `TaskSpec.from_dict` is its inverse."""
-        return asdict(self)
+        return asdict(self) | {"units": self.units}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TaskSpec:
@@ -230,6 +249,8 @@ class TaskSpec:
             versions=tuple((name, version) for name, version in data["versions"]),
             slew_rate=tuple(data.get("slew_rate", ())),
             low_pass_hz=data.get("low_pass_hz"),
+            command_is_actuator=data.get("command_is_actuator", True),
+            notes=tuple(data.get("notes", ())),
         )
 
 

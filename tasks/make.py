@@ -32,10 +32,11 @@ def make_task(
     build, describe = from_gymnasium.build, from_gymnasium.describe
     if config.suite == "dm_control":
         build, describe = from_dm_control.build, from_dm_control.describe
-    first = build(config, render_size)
+    # Measured in an environment of its own, so that no number of a run depends on it.
+    trial = build(config, render_size)
     try:
-        spec = describe(first, config)
-    except InputError:
-        first.close()
-        raise
+        spec = describe(trial, config)
+    finally:
+        trial.close()
+    first = build(config, render_size)
     return VectorTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)
