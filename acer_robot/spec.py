@@ -64,10 +64,10 @@ class ActionBounds:
 
 
 def option_key(name: str) -> str:
-    """Return a joint's name as the key of a dictionary on the command line: special characters get a backslash.
+    r"""Return a joint's name as the key of a dictionary on the command line, with a backslash where one is needed.
 
     >>> print(option_key("left knee:pitch"))
-    left knee\\:pitch
+    left knee\:pitch
     """
     return re.sub(r"([\\()\[\]{}:=,])", r"\\\1", name)
 

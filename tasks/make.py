@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig, check_choice, check_range
+from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import VectorTask
 
@@ -29,14 +30,17 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
-    build, describe = from_gymnasium.build, from_gymnasium.describe
-    if config.suite == "dm_control":
-        build, describe = from_dm_control.build, from_dm_control.describe
-    # Measured in an environment of its own, so that no number of a run depends on it.
-    trial = build(config, render_size)
-    try:
-        spec = describe(trial, config)
-    finally:
-        trial.close()
+    build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
+    spec = _measured(config, render_size)
     first = build(config, render_size)
     return VectorTask(spec, [first, *(build(config, None) for _ in range(num_envs - 1))], seed)
+
+
+def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSpec:
+    """Return what is seen of the task in an environment of its own, so that no number of a run depends on it."""
+    suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
+    trial = suite.build(config, render_size)
+    try:
+        return suite.describe(trial, config)
+    finally:
+        trial.close()

@@ -72,7 +72,7 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
             env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - an environment's __init__ may raise anything
+    except Exception as error:  # an environment's __init__ may raise anything
         given = f" with task.kwargs={config.kwargs}" if config.kwargs else ""
         # Gymnasium wraps a TypeError in one that repeats the arguments.
         reason = where(error.__cause__ or error)

@@ -76,7 +76,7 @@ def probe_simulation(env: Env, task_id: str, low: Array, high: Array, names: Seq
             checked_reset(env, task_id)
         command = _command(attempt, low, high).astype(env.action_space.dtype)
         model, data = _required(env)
-        before = float(data.time)
+        before, resets = float(data.time), _resets(data)
         try:
             terminated, truncated = checked_step(env, task_id, command)
         except NonFiniteError:
@@ -85,7 +85,7 @@ def probe_simulation(env: Env, task_id: str, low: Array, high: Array, names: Seq
         model, data = _required(env)
         gain, timestep = float(data.time) - before, float(model.opt.timestep)
         fresh = not (terminated or truncated)
-        if gain < 0.0:  # MuJoCo, or the environment itself, has reset the state
+        if gain < 0.0 or _resets(data) > resets:  # MuJoCo, or the environment itself, has reset the state
             fresh = False
             continue
         departure = departure or _departure(command, np.array(data.ctrl), high - low, names)
@@ -113,7 +113,7 @@ def probe_interface(env: Env, task_id: str, command: Array) -> int:
     """
     assert isinstance(env.action_space, gymnasium.spaces.Box)
     inner, calls = env.unwrapped, 0
-    step = inner.step
+    attributes, step = dict(vars(inner)), inner.step
 
     def counted(action: Any) -> Any:  # noqa: ANN401 - the environment's own types
         nonlocal calls
@@ -127,7 +127,9 @@ def probe_interface(env: Env, task_id: str, command: Array) -> int:
     except NonFiniteError as error:
         raise InputError(f"task.id={task_id!r}: the first step fails: {one_line(error)}") from error
     finally:
-        inner.step = step  # type: ignore[method-assign]
+        del inner.step  # a method of its class again, so that nothing keeps a closed environment alive
+        if "step" in attributes:
+            inner.step = step  # type: ignore[method-assign]
     return max(calls, 1)
 
 
@@ -209,6 +211,18 @@ def _required(env: Env) -> tuple[MjModel, MjData]:
     return found
 
 
+def _resets(data: MjData) -> int:
+    """Return how often MuJoCo found the state unusable and began anew with the model's initial one."""
+    import mujoco
+
+    kinds = (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+    )
+    return sum(int(data.warning[kind].number) for kind in kinds)
+
+
 def _called(what: str, call: Any) -> Any:  # noqa: ANN401 - whatever an environment returns
     """Return `call()`; an exception of the environment's own becomes an InputError."""
     try:
@@ -216,7 +230,7 @@ def _called(what: str, call: Any) -> Any:  # noqa: ANN401 - whatever an environm
             return call()
     except (InputError, NonFiniteError):
         raise
-    except Exception as error:  # noqa: BLE001 - an environment may raise anything
+    except Exception as error:  # an environment may raise anything
         raise InputError(f"{what} raises {where(error)}") from error
 
 
