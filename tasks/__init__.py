@@ -1,7 +1,8 @@
 """Tasks: dm_control and Gymnasium MuJoCo behind one vector interface."""
 
 from acer_robot.tasks.cpu.vector_task import VectorTask
+from acer_robot.tasks.files import absolute_files
 from acer_robot.tasks.interface import StepResult
 from acer_robot.tasks.make import make_task
 
-__all__ = ["StepResult", "VectorTask", "make_task"]
+__all__ = ["StepResult", "VectorTask", "absolute_files", "make_task"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from acer_robot.experience.episodes import Episodes, deterministic, run_episodes
+from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Episodes, deterministic, run_rounds
 from acer_robot.policies.exported.file import load_deployed
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.spec import check_same_robot
@@ -22,11 +22,10 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
         InputError: if the task here is not the one that the file was made for.
     """
     policy = load_deployed(path)
-    task = make_task(policy.task_config, episodes, seed)
-    policy.reset()
+    task = make_task(policy.task_config, min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(policy.spec, task.spec)
-        return run_episodes(policy.act, task)
+        return run_rounds(policy.act, task, episodes, policy.reset)
     finally:
         task.close()
 
@@ -34,8 +33,9 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
 def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Episodes:
     """Run the average policy of a run's checkpoint."""
     run = load_run(run_dir, checkpoint)
-    task = make_task(run.config.task, episodes, seed)
+    task = make_task(run.config.task, min(episodes, MAX_ENVIRONMENTS), seed)
     try:
-        return run_episodes(deterministic(run.policy, task.spec.bounds, torch.device("cpu")), task)
+        act = deterministic(run.policy, task.spec.bounds, torch.device("cpu"))
+        return run_rounds(act, task, episodes, start=lambda: None)
     finally:
         task.close()

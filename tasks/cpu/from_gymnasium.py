@@ -17,6 +17,7 @@ from acer_robot.rate_limit import check_low_pass, slew_rates
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField, TaskSpec
 from acer_robot.tasks.cpu.commands import measure_commands
+from acer_robot.tasks.cpu.pictures import RgbFrames
 from acer_robot.tasks.cpu.probe import where
 from acer_robot.tasks.cpu.spaces import check_spaces, one_line
 from acer_robot.tasks.cpu.step_time import step_time
@@ -81,6 +82,7 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         _set_up_pictures(env, render_size)
         if not {"camera_id", "camera_name"} & kwargs.keys():
             _follow_the_robot(env)
+        return RgbFrames(env, config.id)
     return env
 
 
@@ -167,7 +169,7 @@ def _follow_the_robot(env: Env) -> None:
 def _passes_everything(env: Env) -> bool:
     """Return whether no wrapper changes observations or actions, so that the model's names hold for them."""
     while isinstance(env, gymnasium.Wrapper):
-        if type(env) not in (OrderEnforcing, TimeLimit):
+        if type(env) not in (OrderEnforcing, TimeLimit, RgbFrames):
             return False
         env = env.env
     return True
