@@ -103,6 +103,6 @@ def _check_commands(
             row, joint = np.unravel_index(int(excess.argmax()), excess.shape)
             raise InputError(
                 f"export refused: check 'closed loop' failed: at command {step} of episode {episode + row} "
-                f"the file gives {commands[row, joint]:.6g} for joint {bounds.names[joint]!r}, the training-side policy "
-                f"{wanted[row, joint]:.6g}"
+                f"the file gives {commands[row, joint]:.6g} for joint {bounds.names[joint]!r}, the "
+                f"training-side policy {wanted[row, joint]:.6g}"
             )
