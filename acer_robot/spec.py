@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -43,7 +44,7 @@ class ActionBounds:
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise InputError(
                     f"joint {name!r} has bounds [{low}, {high}], which are not finite; "
-                    f"give it finite ones: task.bounds={{{name}: [low, high]}}"
+                    f"give it finite ones: task.bounds={{{option_key(name)}: [low, high]}}"
                 )
             if low > high:
                 raise InputError(f"joint {name!r} has low {low} above high {high}; swap them")
@@ -90,6 +91,15 @@ def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
     half_range = 0.5 * high - 0.5 * low
     constant = half_range == 0.0
     return (command - (0.5 * high + 0.5 * low)) / (half_range + constant) * ~constant
+
+
+def option_key(name: str) -> str:
+    r"""Return a joint's name as the key of a dictionary on the command line, with a backslash where one is needed.
+
+    >>> print(option_key("left knee:pitch"))
+    left knee\:pitch
+    """
+    return re.sub(r"([\\()\[\]{}:=,])", r"\\\1", name)
 
 
 def representable_limits(
@@ -215,7 +225,7 @@ class TaskSpec:
     observation: tuple[ObservationField, ...]
     """Layout of the flat float32 observation; the fields are contiguous and cover it."""
     bounds: ActionBounds
-    """Joint names and per-joint limits of the commands in actuator units."""
+    """Names and limits of the commands: of the joints, in actuator units, if `command_is_actuator`."""
     control_dt: float
     """Seconds between two commands, action repeat included."""
     frame_skip: int
@@ -233,6 +243,15 @@ class TaskSpec:
     observes_last_command: bool = False
     """Whether the policy also gets the last command that the actuators got, as a canonical action, after the
     observation. A rate limit makes that command a part of the state. Runs of before 0.2.0 did not show it."""
+    command_is_actuator: bool = True
+    """Whether a command arrives in MuJoCo's ctrl as it is; False: its meaning is the environment's own."""
+    notes: tuple[str, ...] = ()
+    """What was seen of the task that whoever runs the policy must know, one sentence each."""
+
+    @property
+    def units(self) -> str:
+        """What the commands are counted in."""
+        return "MuJoCo's ctrl" if self.command_is_actuator else "the environment's"
 
     @property
     def observation_size(self) -> int:
@@ -251,7 +270,7 @@ class TaskSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary; `TaskSpec.from_dict` is its inverse."""
-        return asdict(self)
+        return asdict(self) | {"units": self.units}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TaskSpec:
@@ -269,6 +288,8 @@ class TaskSpec:
             slew_rate=tuple(data.get("slew_rate", ())),
             low_pass_hz=data.get("low_pass_hz"),
             observes_last_command=data.get("observes_last_command", False),
+            command_is_actuator=data.get("command_is_actuator", True),
+            notes=tuple(data.get("notes", ())),
         )
         _check_spec(spec)
         return spec

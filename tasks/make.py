@@ -10,6 +10,7 @@ from acer_robot.errors import InputError
 from acer_robot.memory import check_memory, free_memory, used_memory
 from acer_robot.rate_limit import is_limited
 from acer_robot.schema import TaskConfig, check_choice, check_range
+from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import CpuTask
 
@@ -43,17 +44,9 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
-    build, describe = from_gymnasium.build, from_gymnasium.describe
-    if config.suite == "dm_control":
-        build, describe = from_dm_control.build, from_dm_control.describe
+    build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
+    spec = _measured(config, render_size)
     first = build(config, render_size)
-    try:
-        spec = describe(first, config)
-        limited = is_limited(spec.slew_rate, spec.low_pass_hz)
-        spec = dataclasses.replace(spec, observes_last_command=limited)
-    except InputError:
-        first.close()
-        raise
     environments, used = [first], used_memory()
     while len(environments) < num_envs:
         environments.append(build(config, None))
@@ -65,6 +58,18 @@ def make_task(
             )
             check_memory(what, each * (num_envs - TRIED), free_memory(), remedy)
     return CpuTask(spec, environments, seed)
+
+
+def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSpec:
+    """Return what is seen of the task in an environment of its own, so that no number of a run depends on it."""
+    suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
+    trial = suite.build(config, render_size)
+    try:
+        spec = suite.describe(trial, config)
+    finally:
+        trial.close()
+    limited = is_limited(spec.slew_rate, spec.low_pass_hz)
+    return dataclasses.replace(spec, observes_last_command=limited)
 
 
 def _has_nan(value: Any) -> bool:  # noqa: ANN401 (any nesting of arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from acer_robot.deployment.vectors import reference_commands
 from acer_robot.deployment.verify_policy import TOLERANCE
 from acer_robot.errors import InputError
-from acer_robot.experience.episodes import deterministic, run_episodes
+from acer_robot.experience.episodes import MAX_ENVIRONMENTS, deterministic, run_rounds
 from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.run_folder.checkpoints import TrainedRun
@@ -48,7 +49,9 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     """
     observations: list[Tensor] = []
     policy = load_deployed(file)
-    task = make_task(run.config.task, episodes, seed)
+    at_once = min(episodes, MAX_ENVIRONMENTS)
+    starts: list[int] = []
+    task = make_task(run.config.task, at_once, seed)
     act = deterministic(run.policy, task)
 
     def recorded(batch: Tensor) -> Tensor:
@@ -56,14 +59,14 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         return act(batch)
 
     try:
-        expected = run_episodes(recorded, task)
+        expected = run_rounds(recorded, task, episodes, lambda: starts.append(len(observations)))
     finally:
         task.close()
-    _check_commands(run, policy, observations)
-    policy.reset()
-    task = make_task(policy.task_config, episodes, seed)
+    for number, (first, end) in enumerate(itertools.pairwise([*starts, len(observations)])):
+        _check_commands(run, policy, observations[first:end], number * at_once)
+    task = make_task(policy.task_config, at_once, seed)
     try:
-        got = run_episodes(policy.act, task)
+        got = run_rounds(policy.act, task, episodes, policy.reset)
     finally:
         task.close()
     evaluation = {
@@ -77,13 +80,16 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     return ClosedLoop(torch.cat(raw).numpy(), sequence.numpy(), evaluation)
 
 
-def _check_commands(run: TrainedRun, policy: LoadedPolicy, observations: Sequence[Tensor]) -> None:
+def _check_commands(
+    run: TrainedRun, policy: LoadedPolicy, observations: Sequence[Tensor], episode: int
+) -> None:
     """Raise InputError unless the file gives the training-side policy's commands, in order.
 
     Args:
         run: the trained run.
         policy: the file.
         observations: batches [B, n], each with the last commands of the training side where it observes them.
+        episode: number of the episode in row 0 of the batches.
     """
     bounds = run.spec.bounds
     half_range = 0.5 * np.asarray(bounds.high) - 0.5 * np.asarray(bounds.low)
@@ -100,7 +106,7 @@ def _check_commands(run: TrainedRun, policy: LoadedPolicy, observations: Sequenc
         if not (excess <= 0.0).all():
             row, joint = np.unravel_index(int(excess.argmax()), excess.shape)
             raise InputError(
-                f"export refused: check 'closed loop' failed: at command {step} of episode {row} the file gives "
-                f"{commands[row, joint]:.6g} for joint {bounds.names[joint]!r}, the training-side policy "
-                f"{wanted[row, joint]:.6g}"
+                f"export refused: check 'closed loop' failed: at command {step} of episode {episode + row} "
+                f"the file gives {commands[row, joint]:.6g} for joint {bounds.names[joint]!r}, the "
+                f"training-side policy {wanted[row, joint]:.6g}"
             )

@@ -83,7 +83,9 @@ def export_policy(
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
             sequence = loop.sequence
             complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
-            (scratch / "evaluation.json").write_text(json.dumps(loop.evaluation, indent=2) + "\n")
+            (scratch / "evaluation.json").write_text(
+                json.dumps(loop.evaluation, indent=2) + "\n", encoding="utf-8"
+            )
         arrays = vectors(run, observations, sequence, unusable)
         np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
         files = [save_format(name, module, complete, scratch) for name in others]
@@ -172,7 +174,7 @@ def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path
     """Check a policy.pt and its other formats in fresh processes; write policy.json and the card beside."""
     beside, companion = dict(metadata), file.with_suffix(".json")
     beside["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    companion.write_text(json.dumps(beside, indent=2) + "\n")
+    companion.write_text(json.dumps(beside, indent=2) + "\n", encoding="utf-8")
     beside["verification"] = verify(file, fuzzed_rows=fuzzed_rows)
     beside["other_formats"] = {
         other.name: {
@@ -181,8 +183,8 @@ def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path
         }
         for other in others
     }
-    companion.write_text(json.dumps(beside, indent=2) + "\n")
-    (file.parent / "POLICY_CARD.md").write_text(render_card(beside))
+    companion.write_text(json.dumps(beside, indent=2) + "\n", encoding="utf-8")
+    (file.parent / "POLICY_CARD.md").write_text(render_card(beside), encoding="utf-8")
 
 
 def verify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,15 +13,15 @@ from acer_robot.spec import TaskSpec
 CARD = """\
 # Policy card: {task}
 
-A policy for {joints} actuators of `{task}`, trained with ACER (Wang et al. 2017) for {steps:,} environment
+A policy with {joints} commands for `{task}`, trained with ACER (Wang et al. 2017) for {steps:,} environment
 steps. It is the average policy, deterministic: the same observation always gives the same commands.
 
 ## Input and output
 
-`policy.pt` takes a raw float32 observation `[{width}]` or `[B, {width}]`, not normalised or scaled, and
-returns commands `[{joints}]` or `[B, {joints}]` in actuator units (MuJoCo's `ctrl`), one every
+`policy.pt` takes a {raw} `[{width}]` or `[B, {width}]`, and returns commands
+`[{joints}]` or `[B, {joints}]` in {units}, one every
 {control_dt:g} s ({rate:g} Hz).
-
+{notes}
 | observation | entries | unit |
 |---|---|---|
 {observation_rows}
@@ -105,12 +106,19 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         joints=spec.action_size,
         control_dt=spec.control_dt,
         rate=1.0 / spec.control_dt,
+        raw="float32 observation as the task returns it, not normalised or scaled any further,"
+        if spec.notes
+        else "raw float32 observation, not normalised or scaled,",
+        units="actuator units (MuJoCo's `ctrl`)"
+        if spec.command_is_actuator
+        else "the environment's units: they are no actuator's, and only this task knows what they mean",
+        notes="".join(f"\n- {note}" for note in spec.notes) + "\n" * bool(spec.notes),
         observation_rows="\n".join(
-            f"| {field.name} | {_entries(field.start, field.stop)} | {field.unit} |"
+            f"| {_cell(field.name)} | {_entries(field.start, field.stop)} | {field.unit} |"
             for field in spec.observation
         ),
         command_rows="\n".join(
-            f"| {name} | {low:g} | {high:g} | {rest:g} | {'any' if rate is None else f'{rate:g}'} |"
+            f"| {_cell(name)} | {low:g} | {high:g} | {rest:g} | {'any' if rate is None else f'{rate:g}'} |"
             for name, low, high, rest, rate in joints
         ),
         file_sha256=metadata["file_sha256"],
@@ -189,6 +197,11 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
             },
         }
     )
+
+
+def _cell(text: str) -> str:
+    """Return `text` for a cell of a table, with a backslash before what Markdown would read as a sign."""
+    return re.sub(r"([\\`*<>|&\[\]])", r"\\\1", text)
 
 
 def _entries(start: int, stop: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acer_robot.experience.episodes import Episodes, deterministic, run_episodes
+from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Episodes, deterministic, run_rounds
 from acer_robot.policies.exported.file import load_deployed
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.spec import check_same_robot
@@ -20,11 +20,10 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
         InputError: if the task here is not the one that the file was made for.
     """
     policy = load_deployed(path)
-    task = make_task(policy.task_config, episodes, seed)
-    policy.reset()
+    task = make_task(policy.task_config, min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(policy.spec, task.spec)
-        return run_episodes(policy.act, task)
+        return run_rounds(policy.act, task, episodes, policy.reset)
     finally:
         task.close()
 
@@ -36,9 +35,9 @@ def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Ep
         InputError: if the task here is not the one that the run was trained in.
     """
     run = load_run(run_dir, checkpoint)
-    task = make_task(run.config.task, episodes, seed)
+    task = make_task(run.config.task, min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(run.spec, task.spec)
-        return run_episodes(deterministic(run.policy, task), task)
+        return run_rounds(deterministic(run.policy, task), task, episodes, start=lambda: None)
     finally:
         task.close()

@@ -21,15 +21,18 @@ Act = Callable[[Tensor], Tensor]
 MAX_EPISODE_STEPS = 100_000
 """Environment steps after which an episode of a task without a time limit counts as one that never ends."""
 
+MAX_ENVIRONMENTS = 16
+"""Environments that score a policy, whatever the number of episodes: one of a large robot takes 80 MB."""
+
 
 @dataclass(frozen=True)
 class Episodes:
-    """Whole episodes, one per environment."""
+    """Whole episodes."""
 
     returns: npt.NDArray[np.float64]
-    """[B] undiscounted sums of rewards."""
+    """[N] undiscounted sums of rewards."""
     lengths: npt.NDArray[np.int64]
-    """[B] environment steps, action repeat counted."""
+    """[N] environment steps, action repeat counted."""
 
     def summary(self) -> dict[str, object]:
         """Return what `acer-eval` prints: mean and standard deviation over episodes, and every return."""
@@ -65,6 +68,27 @@ def run_episodes(act: Act, task: VectorTask, between_steps: Callable[[], None] |
         if (running & (lengths >= longest)).any():
             raise InputError(_endless(task.spec.id, longest))
     return Episodes(returns.cpu().numpy(), lengths.cpu().numpy())
+
+
+def run_rounds(act: Act, task: VectorTask, episodes: int, start: Callable[[], object]) -> Episodes:
+    """Run `episodes` whole episodes, as many at a time as the task has environments.
+
+    Args:
+        act: the policy.
+        task: its environments; each round starts from a reset, which continues their random streams.
+        episodes: how many to run; the surplus of the last round is left out.
+        start: called before each round, as a policy with a memory needs it.
+
+    Raises:
+        InputError: if an episode does not end.
+    """
+    rounds = []
+    for _ in range(-(-episodes // task.num_envs)):
+        start()
+        rounds.append(run_episodes(act, task))
+    returns = np.concatenate([done.returns for done in rounds])[:episodes]
+    lengths = np.concatenate([done.lengths for done in rounds])[:episodes]
+    return Episodes(returns, lengths)
 
 
 def check_episodes_end(task: VectorTask) -> None:

@@ -185,8 +185,10 @@ def _contract(task: dict[str, Any]) -> str:
     joints = zip(bounds["names"], bounds["low"], bounds["high"], strict=True)
     fields = ((f["name"], f"{f['start']}:{f['stop']}", f["unit"]) for f in task["observation"])
     rate = f"One command every {task['control_dt']:g} s ({1 / task['control_dt']:g} Hz)."
+    units = "actuator" if task.get("command_is_actuator", True) else "the environment's"
+    notes = "".join(f"<p>{_text(note)}</p>" for note in task.get("notes", ()))
     return (
-        f"<p>{_text(rate)} Raw float32 observation in, commands in actuator units out.</p>"
+        f"<p>{_text(rate)} Float32 observation in, commands in {_text(units)} units out.</p>{notes}"
         + '<div class="side"><div><h3>Commands</h3>'
         + _table(("joint", "low", "high"), [(name, f"{low:g}", f"{high:g}") for name, low, high in joints])
         + "</div><div><h3>Observation</h3>"

@@ -210,7 +210,7 @@ def _trained_run(content: dict[str, Any]) -> TrainedRun:
 def _check_weights(options: LearnerConfig, spec: TaskSpec, state: Mapping[str, Any]) -> None:
     """Raise InputError unless the weights have the shapes of the options' network, before it takes memory."""
     with torch.device("meta"):
-        wanted = build_actor(options, spec.observation_size, spec.action_size).state_dict()
+        wanted = build_actor(options, spec.input_size, spec.action_size).state_dict()
     for name in sorted(wanted.keys() | state.keys()):
         shapes = [list(weights[name].shape) if name in weights else None for weights in (state, wanted)]
         if shapes[0] != shapes[1]:

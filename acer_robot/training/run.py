@@ -27,7 +27,7 @@ from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
 from acer_robot.run_folder.layout import create_run_dir, write_environment
 from acer_robot.schema import TrainConfig
-from acer_robot.tasks import VectorTask, make_task
+from acer_robot.tasks import VectorTask, absolute_files, make_task
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.timing import Every, Stopwatch
@@ -100,7 +100,7 @@ def prepare(config: TrainConfig) -> Run:
     updates = config.steps / config.task.action_repeat * updates_per_transition(config.learner)
     compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
     options = dataclasses.replace(config.learner, compile=compiling)
-    config = dataclasses.replace(config, learner=options)
+    config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     torch.set_num_threads(config.threads)
     seeds = independent_seeds(config.seed)
     task = make_task(config.task, config.num_envs, seeds.environments)

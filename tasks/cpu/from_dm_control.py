@@ -17,7 +17,8 @@ from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.rate_limit import check_low_pass, slew_rates
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
-from acer_robot.tasks.cpu.spaces import command_bounds, one_line
+from acer_robot.tasks.cpu.commands import measure_commands
+from acer_robot.tasks.cpu.spaces import one_line
 from acer_robot.tasks.model.layout import fields
 from acer_robot.tasks.model.names import Entry
 from acer_robot.tasks.model.simulator import load_simulator, prepare_pictures, quiet_building
@@ -141,21 +142,25 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     assert isinstance(env.action_space, gymnasium.spaces.Box)
     # dm_control counts steps and ends an episode with the first that reaches its limit.
     limit = environment._step_limit
-    timestep = environment.physics.timestep()
     packages = ("dm_control", "gymnasium", "mujoco")
     check_low_pass(config.low_pass_hz)
-    bounds = command_bounds(env.action_space, environment.physics.model.ptr, config.bounds)
+    commands = measure_commands(env, config, environment.physics.model.ptr, wrapped=False)
+    bounds, seen = commands.bounds, commands.seen
+    assert seen is not None
+    physics_steps = seen.physics_steps or 1
     return TaskSpec(
         id=f"dm_control/{config.id}",
         observation=fields(env.layout),
         bounds=bounds,
-        control_dt=environment.control_timestep() * config.action_repeat,
-        frame_skip=round(environment.control_timestep() / timestep),
+        control_dt=physics_steps * seen.timestep * config.action_repeat,
+        frame_skip=physics_steps,
         action_repeat=config.action_repeat,
         time_limit=0 if math.isinf(limit) else math.ceil(limit),
         versions=tuple((package, version(package)) for package in packages),
         slew_rate=slew_rates(bounds.names, config.slew_rate),
         low_pass_hz=config.low_pass_hz,
+        command_is_actuator=commands.is_actuator,
+        notes=commands.notes,
     )
 
 

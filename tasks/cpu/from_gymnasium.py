@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.wrappers import OrderEnforcing, TimeLimit
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward, OrderEnforcing, TimeLimit
 
 from acer_robot.errors import InputError
 from acer_robot.rate_limit import check_low_pass, slew_rates
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField, TaskSpec
-from acer_robot.tasks.cpu.spaces import check_spaces, command_bounds, one_line
+from acer_robot.tasks.cpu.commands import measure_commands
+from acer_robot.tasks.cpu.pictures import RgbFrames
+from acer_robot.tasks.cpu.probe import where
+from acer_robot.tasks.cpu.spaces import check_spaces, one_line
+from acer_robot.tasks.cpu.step_time import step_time
 from acer_robot.tasks.model.layout import fields, model_layout
 from acer_robot.tasks.model.names import Entry
 from acer_robot.tasks.model.simulator import load_simulator, prepare_pictures, quiet_building
@@ -24,9 +29,6 @@ if TYPE_CHECKING:
     from mujoco import MjModel
 
 Env = gymnasium.Env[Any, Any]
-
-MISTAKES = (TypeError, AssertionError, ArithmeticError, AttributeError, LookupError)
-"""What an environment's code raises for arguments that it does not expect, as frame_skip=0."""
 
 
 def find(task_id: str) -> EnvSpec:
@@ -71,18 +73,16 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
             env = gymnasium.make(registration, disable_env_checker=True, **kwargs)
     except InputError:
         raise
-    except (gymnasium.error.Error, ImportError, ValueError, OSError, *MISTAKES) as error:
-        # Where no arguments are given, these are mistakes in the environment's code: show the traceback.
-        if isinstance(error, MISTAKES) and not kwargs:
-            raise
+    except Exception as error:  # an environment's __init__ may raise anything
         given = f" with task.kwargs={config.kwargs}" if config.kwargs else ""
         # Gymnasium wraps a TypeError in one that repeats the arguments.
-        reason = one_line(error.__cause__ or error)
+        reason = where(error.__cause__ or error)
         raise InputError(f"task.id={config.id!r} cannot be made{given}: {reason}") from error
     if render_size is not None:
         _set_up_pictures(env, render_size)
         if not {"camera_id", "camera_name"} & kwargs.keys():
             _follow_the_robot(env)
+        return RgbFrames(env, config.id)
     return env
 
 
@@ -97,23 +97,31 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     check_spaces(config.id, env)
     found = getattr(env.unwrapped, "model", None)
     simulated = isinstance(found, mujoco.MjModel)
-    model = found if simulated and _passes_everything(env) else None
+    wrapped = not _passes_everything(env)
+    model = found if simulated and not wrapped else None
+    layout = _layout(env, config.id, model)
     limit = env.spec.max_episode_steps if env.spec is not None else None
     packages = ("gymnasium", "mujoco") if simulated else ("gymnasium",)
-    assert isinstance(env.action_space, gymnasium.spaces.Box)
     check_low_pass(config.low_pass_hz)
-    bounds = command_bounds(env.action_space, model, config.bounds)
+    commands = measure_commands(env, config, found if simulated else None, wrapped)
+    bounds = commands.bounds
+    seconds, physics_steps, notes = step_time(env, config.id, commands.seen, commands.calls)
+    notes = (*commands.notes, *notes, *_statistics(env))
+    for note in notes:
+        warnings.warn(f"{config.id}: {note}", UserWarning, stacklevel=2)
     return TaskSpec(
         id=f"gymnasium/{config.id}",
-        observation=_layout(env, config.id, model),
+        observation=layout,
         bounds=bounds,
-        control_dt=_step_seconds(env, config.id) * config.action_repeat,
-        frame_skip=int(getattr(env.unwrapped, "frame_skip", 1)),
+        control_dt=seconds * config.action_repeat,
+        frame_skip=physics_steps,
         action_repeat=config.action_repeat,
         time_limit=int(limit or 0),
         versions=tuple((package, version(package)) for package in packages),
         slew_rate=slew_rates(bounds.names, config.slew_rate),
         low_pass_hz=config.low_pass_hz,
+        command_is_actuator=commands.is_actuator,
+        notes=notes,
     )
 
 
@@ -161,10 +169,27 @@ def _follow_the_robot(env: Env) -> None:
 def _passes_everything(env: Env) -> bool:
     """Return whether no wrapper changes observations or actions, so that the model's names hold for them."""
     while isinstance(env, gymnasium.Wrapper):
-        if type(env) not in (OrderEnforcing, TimeLimit):
+        if type(env) not in (OrderEnforcing, TimeLimit, RgbFrames):
             return False
         env = env.env
     return True
+
+
+def _statistics(env: Env) -> list[str]:
+    """Name each wrapper that keeps running statistics, which an exported policy cannot have."""
+    notes = []
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, NormalizeObservation):
+            notes.append(
+                "The wrapper NormalizeObservation keeps running statistics in the task, and they are not in the "
+                "policy file: the policy expects what this wrapper returns, no raw observation."
+            )
+        if isinstance(env, NormalizeReward):
+            notes.append(
+                "The wrapper NormalizeReward divides rewards by running statistics: returns are not the task's own."
+            )
+        env = env.env
+    return notes
 
 
 def _layout(env: Env, task_id: str, model: MjModel | None) -> tuple[ObservationField, ...]:
@@ -174,16 +199,3 @@ def _layout(env: Env, task_id: str, model: MjModel | None) -> tuple[ObservationF
         return fields([Entry("observation", size, "")])
     structure = getattr(env.unwrapped, "observation_structure", None)
     return fields(model_layout(task_id.rpartition(":")[2], model, structure, size))
-
-
-def _step_seconds(env: Env, task_id: str) -> float:
-    """Return the environment's `dt`, else the step that its frame rate implies."""
-    dt, frame_rate = getattr(env.unwrapped, "dt", None), env.metadata.get("render_fps")
-    if isinstance(dt, float | int) and dt > 0:
-        return float(dt)
-    if frame_rate:
-        return 1.0 / float(frame_rate)
-    raise InputError(
-        f"task.id={task_id!r} does not say how many seconds a step takes, which a controller must know; "
-        f"give the environment an attribute `dt` or metadata['render_fps']"
-    )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
-from acer_robot.spec import ActionBounds, narrow_bounds
+from acer_robot.spec import ActionBounds, narrow_bounds, option_key
 from acer_robot.tasks.model.names import actuator_names
 
 if TYPE_CHECKING:
@@ -33,6 +33,53 @@ def check_spaces(task_id: str, env: gymnasium.Env[Any, Any]) -> None:
             f"Box of floats: register it wrapped in gymnasium.wrappers.FlattenObservation "
             f"(pictures are not supported)"
         )
+    for name, space in (("observation", observation), ("action", action)):
+        if space.shape == (0,):
+            raise InputError(
+                f"task.id={task_id!r} has the {name} space {one_line(space)}, which is empty; expected a width of "
+                f"1 or more"
+            )
+
+
+def expected_limits(
+    space: gymnasium.spaces.Box, model: MjModel | None, overrides: Mapping[str, Any]
+) -> tuple[tuple[str, ...], Limits, Limits]:
+    """Return names and limits of the commands as far as space, model and options tell; limits may be infinite.
+
+    A usable override counts by the name of the joint and by `action_i`; `command_bounds` refuses the others.
+
+    Raises:
+        InputError: for NaN in the limits.
+    """
+    names, low, high = _believed(space, model)
+    for i, name in enumerate(names):
+        for key in (name, f"action_{i}"):
+            try:
+                lower, upper = (float(x) for x in overrides[key])
+            except (KeyError, TypeError, ValueError):
+                continue
+            if low[i] <= lower <= upper <= high[i]:
+                low[i], high[i] = lower, upper
+    return names, low, high
+
+
+def check_neutral_names(task_id: str, names: Mapping[str, Mapping[str, Any]], size: int, reason: str) -> None:
+    """Refuse options by joint name where the commands are not known to be an actuator's.
+
+    Args:
+        task_id: the id as the user wrote it.
+        names: the options with their keys: `{"task.bounds": {..}}`.
+        size: number of commands.
+        reason: a clause that says why.
+    """
+    neutral = [f"action_{i}" for i in range(size)]
+    for option, given in names.items():
+        for name in given:
+            if name not in neutral:
+                raise InputError(
+                    f"{option} names {name!r}, but the commands of task.id={task_id!r} are the environment's, so "
+                    f"that none belongs to a joint: {reason}; this task has {', '.join(neutral)}"
+                )
 
 
 def command_bounds(
@@ -48,22 +95,13 @@ def command_bounds(
     Raises:
         InputError: for NaN in the limits, a joint without finite limits, or overrides that do not fit.
     """
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    names = tuple(f"action_{i}" for i in range(low.size))
-    if model is not None and _space_is_the_models(model, low, high):
-        names = actuator_names(model)
-        low, high = _model_limits(model, low, high)
-    for name, lower, upper in zip(names, low, high, strict=True):
-        if np.isnan(lower) or np.isnan(upper):
-            raise InputError(
-                f"joint {name!r} has NaN in its bounds [{lower}, {upper}]; mend the model or action space"
-            )
+    names, low, high = _believed(space, model)
     endless = np.isinf(low) | np.isinf(high)
     unbounded = [
         name for name, infinite in zip(names, endless, strict=True) if infinite and name not in overrides
     ]
     if unbounded and set(overrides) <= set(names):
-        mended = ", ".join(f"{name}: [LOW, HIGH]" for name in unbounded)
+        mended = ", ".join(f"{option_key(name)}: [LOW, HIGH]" for name in unbounded)
         raise InputError(
             f"the actions are unbounded for {', '.join(unbounded)}; "
             f"give finite limits: task.bounds={{{mended}}}"
@@ -84,8 +122,28 @@ def _is_flat_box(space: gymnasium.Space[Any]) -> bool:
     )
 
 
-def _space_is_the_models(model: MjModel, low: Limits, high: Limits) -> bool:
-    """Return whether actions go to the actuators as they are, judged by number and limits."""
+def _believed(space: gymnasium.spaces.Box, model: MjModel | None) -> tuple[tuple[str, ...], Limits, Limits]:
+    """Return names and limits of the commands, of the model where the space is the model's.
+
+    Raises:
+        InputError: for NaN in the limits.
+    """
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    names = tuple(f"action_{i}" for i in range(low.size))
+    if model is not None and space_is_the_models(space, model):
+        names = actuator_names(model)
+        low, high = _model_limits(model, low, high)
+    for name, lower, upper in zip(names, low, high, strict=True):
+        if np.isnan(lower) or np.isnan(upper):
+            raise InputError(
+                f"joint {name!r} has NaN in its bounds [{lower}, {upper}]; mend the model or action space"
+            )
+    return names, low, high
+
+
+def space_is_the_models(space: gymnasium.spaces.Box, model: MjModel) -> bool:
+    """Return whether the action space has the number and the limits of the model's actuators."""
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     if low.size != model.nu:
         return False
     expected = model.actuator_ctrlrange.astype(np.float32)

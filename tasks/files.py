@@ -1,0 +1,30 @@
+"""Files that a task's options name, recorded so that they are found from every folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from acer_robot.schema import TaskConfig
+
+HERE = ("./", "../", "~/")
+"""How a path begins that is meant from the current folder or from home, in Gymnasium's own tasks too."""
+
+
+def absolute_files(config: TaskConfig) -> TaskConfig:
+    """Return the options with absolute paths for the files that `task.kwargs` names from the current folder.
+
+    A plain name under `xml_file` stays: Gymnasium looks for it among its own models.
+    """
+    kwargs = {name: _absolute(name, value) for name, value in config.kwargs.items()}
+    return dataclasses.replace(config, kwargs=kwargs)
+
+
+def _absolute(name: str, value: Any) -> Any:  # noqa: ANN401 - any keyword argument
+    if not isinstance(value, str) or not (
+        value.startswith(HERE) or (Path(value).suffix and name != "xml_file")
+    ):
+        return value
+    path = Path(value).expanduser()
+    return str(path.resolve()) if path.is_file() else value
