@@ -190,7 +190,10 @@ def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
 def _trained_run(content: dict[str, Any]) -> TrainedRun:
     config, spec = config_from_dict(content["config"]), TaskSpec.from_dict(content["spec"])
     modules = content["learner"]["modules"]
-    states = {name: _under(modules, f"{name}.") for name in ("normalizer", "deployed_actor")}
+    states = {
+        "normalizer": _under(modules, "normalizer."),
+        "deployed_actor": _under(modules, "deployed_actor."),
+    }
     _check_weights(config.learner, spec, states["deployed_actor"])
     for part, state in states.items():
         for name, tensor in state.items():
