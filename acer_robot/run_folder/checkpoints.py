@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import pickle
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ def save_checkpoint(
         spec: the task's spec.
         steps: environment steps so far.
         name: which of CHECKPOINTS it is.
+
+    Raises:
+        OSError: naming the file, if it cannot be written.
     """
     path = run_dir / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +77,17 @@ def save_checkpoint(
         "spec": spec.to_dict(),
         "learner": state,
     }
+    # Through memory: where the disk is full, torch's own writer hides the reason behind another error.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(buffer.getbuffer())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)  # what is cut off would take the room of the next one
     return path
 
 
