@@ -1,7 +1,9 @@
-"""How the process of a command ends: an interrupt is one line and an exit status."""
+"""What every command's process needs: standard streams, and an end in one line after a signal or on a full disk."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +13,31 @@ from acer_robot.interrupt import end_on_signals, exit_status
 
 @contextmanager
 def command_process() -> Iterator[None]:
-    """End the process in one line after Ctrl-C, SIGTERM or SIGHUP in the block.
+    """Open closed standard streams; end in one line after Ctrl-C, SIGTERM or SIGHUP, or where the disk is full.
 
     Raises:
-        SystemExit: with 128 + the number of the signal.
+        SystemExit: with 128 + the number of the signal, or with 1 if the disk is full.
     """
+    open_closed_streams()
     with end_on_signals():
         try:
             yield
         except KeyboardInterrupt as error:
             print("interrupted", file=sys.stderr)
             raise SystemExit(exit_status(error)) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = f"{error.filename} cannot be written" if error.filename else "a file cannot be written"
+            print(f"acer-robot: error: the disk is full: {where}; make room", file=sys.stderr)
+            raise SystemExit(1) from None
+
+
+def open_closed_streams() -> None:
+    """Open /dev/null for each standard stream that is closed, where Python has None."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import os
 import pickle
 from collections.abc import Callable, Mapping
@@ -79,6 +80,9 @@ def save_checkpoint(
         steps: environment steps so far.
         name: which of CHECKPOINTS it is.
         software: the code that trains; None: the code that runs now.
+
+    Raises:
+        OSError: naming the file, if it cannot be written.
     """
     path = run_dir / "checkpoints" / f"{name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +95,17 @@ def save_checkpoint(
         "learner": state,
     }
     content["sha256"] = content_sha256(content)
+    # Through memory: where the disk is full, torch's own writer hides the reason behind another error.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(buffer.getbuffer())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)  # what is cut off would take the room of the next one
     return path
 
 

@@ -60,6 +60,7 @@ class CsvTable:
 
         Raises:
             ValueError: if `row` has a name that the first row did not have.
+            OSError: naming the file, if it cannot be written.
         """
         if self._names is None:
             self._names = list(row)
@@ -69,7 +70,10 @@ class CsvTable:
                 f"{self.path.name} has no column {', '.join(unknown)}; its first row fixed its columns"
             )
         self._writer.writerow([step, *(float(row[name]) if name in row else "" for name in self._names)])
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def close(self) -> None:
         """Close the file; later calls do nothing."""
