@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import sys
+
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.spec import TaskSpec
@@ -41,6 +44,15 @@ def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSp
     suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
     trial = suite.build(config, render_size)
     try:
-        return suite.describe(trial, config)
+        spec = suite.describe(trial, config)
     finally:
         trial.close()
+    for note in spec.notes:
+        _say_once(f"{spec.id}: {note}")
+    return spec
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Print a line to stderr, the first time: a run makes the same task several times."""
+    print(text, file=sys.stderr)
