@@ -44,7 +44,7 @@ def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSp
     suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
     trial = suite.build(config, render_size)
     try:
-        spec = suite.describe(trial, config)
+        spec: TaskSpec = suite.describe(trial, config)
     finally:
         trial.close()
     for note in spec.notes:
