@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -93,13 +94,18 @@ def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
     return (command - (0.5 * high + 0.5 * low)) / (half_range + constant) * ~constant
 
 
-def option_key(name: str) -> str:
-    r"""Return a joint's name as the key of a dictionary on the command line, with a backslash where one is needed.
+NO_NAMES = ("null", "true", "false", "nan", "inf")
+"""Words that the command line reads as something else than a name."""
 
-    >>> print(option_key("left knee:pitch"))
-    left knee\:pitch
+
+def option_key(name: str) -> str:
+    """Return a joint's name as the key of a dictionary on the command line: in double quotes where it needs them.
+
+    >>> print(option_key("left_knee"), option_key("left:knee"), option_key("1"))
+    left_knee "left:knee" "1"
     """
-    return re.sub(r"([\\()\[\]{}:=,])", r"\\\1", name)
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", name) and name.lower() not in NO_NAMES
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def representable_limits(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import sys
 from typing import Any
 
 from acer_robot.errors import InputError
@@ -65,11 +67,19 @@ def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSp
     suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
     trial = suite.build(config, render_size)
     try:
-        spec = suite.describe(trial, config)
+        spec: TaskSpec = suite.describe(trial, config)
     finally:
         trial.close()
+    for note in spec.notes:
+        _say_once(f"{spec.id}: {note}")
     limited = is_limited(spec.slew_rate, spec.low_pass_hz)
     return dataclasses.replace(spec, observes_last_command=limited)
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Print a line to stderr, the first time: a run makes the same task several times."""
+    print(text, file=sys.stderr)
 
 
 def _has_nan(value: Any) -> bool:  # noqa: ANN401 (any nesting of arguments)

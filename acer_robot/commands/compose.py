@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -13,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
 from acer_robot.commands.error_lines import one_line, unknown_option
@@ -23,6 +25,8 @@ from acer_robot.errors import InputError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
+BY_JOINT = ("task.bounds", "task.slew_rate", "fallback")
+"""Options whose keys are names of joints."""
 PROGRAMS = {"evaluate": "acer-eval"}
 """Commands whose name is not acer- and the name of their config."""
 
@@ -73,11 +77,37 @@ def compose(name: str, schema: type[Any]) -> list[DictConfig]:
     arguments = sys.argv
     try:
         # Hydra has a help of its own; ours is composed as well, and shows the values of this command line.
-        sys.argv = [argument for argument in arguments if argument not in HELP_FLAGS]
+        sys.argv = [
+            argument for argument in arguments if argument not in HELP_FLAGS and not is_quoted(argument)
+        ]
         application()
     finally:
         sys.argv = arguments
+    for config in composed:
+        add_quoted(config, filter(is_quoted, arguments))
     return composed
+
+
+def is_quoted(argument: str) -> bool:
+    """Whether `argument` gives values by joint name with a name in quotes, which Hydra's grammar does not take."""
+    name, _, value = argument.partition("=")
+    return name in BY_JOINT and value.startswith("{") and re.search(r"""[{,]\s*["']""", value) is not None
+
+
+def add_quoted(config: DictConfig, arguments: Iterable[str]) -> None:
+    """Put values by joint name with names in quotes into `config`: `task.bounds={"left:knee": [-1, 1]}`.
+
+    Raises:
+        InputError: if a value is no dictionary as YAML writes it.
+    """
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        try:
+            values = OmegaConf.create(value)
+        except (YAMLError, OmegaConfBaseException) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"cannot read {argument!r}: {reason}") from error
+        OmegaConf.update(config, name, values, merge=True, force_add=True)
 
 
 def wants_help() -> bool:

@@ -10,6 +10,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    KeyValidationError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -35,8 +36,16 @@ def one_line(error: Exception) -> str:
         return _about_option(cause)
     if isinstance(error, OverrideParseException):
         reason = error.message.splitlines()[0]
+        if reason.startswith("LexerNoViableAltException"):  # what follows is the override once more
+            reason = "a character cannot stand there"
+        if "={" in (error.override or ""):
+            return (
+                f"cannot read {error.override!r}: {reason}; put a name with special characters in double quotes, as "
+                f"in 'task.bounds={{\"left:knee\": [-1, 1]}}'"
+            )
         return (
-            f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'"
+            f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'; put a "
+            f"value with special characters in double quotes: 'name=\"value\"'"
         )
     # An InputError tells the whole story; Hydra's errors leave the reason to their cause.
     parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
@@ -72,6 +81,8 @@ def _about_option(error: OmegaConfBaseException) -> str:
         docs = {option.name: option.doc for option in options(typed, f"{parent}." if parent else "")}
         return f"{name}=... must be given: {docs[name]}"
     first = (error.msg or str(error)).splitlines()[0]
+    if isinstance(error, KeyValidationError):
+        return f"{first}; put the name in double quotes, as in 'task.bounds={{\"1\": [-1, 1]}}'"
     if first.endswith("is not Optional"):
         first = "null is not allowed here"
     return f"{name}: {first}" if isinstance(error, ValidationError) else first

@@ -56,7 +56,8 @@ def measure_commands(
     space = env.action_space
     assert isinstance(space, gymnasium.spaces.Box)
     names, low, high = expected_limits(space, None if wrapped else model, config.bounds)
-    seen, calls, notes = None, 1, ()
+    seen, calls = None, 1
+    notes: tuple[str, ...] = ()
     if simulation_of(env) is None or model is None:
         rest = np.where((low <= 0.0) & (high >= 0.0), 0.0, np.where(np.isinf(low), high, low))
         calls = probe_interface(env, config.id, rest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +106,6 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
     bounds = commands.bounds
     seconds, physics_steps, notes = step_time(env, config.id, commands.seen, commands.calls)
     notes = (*commands.notes, *notes, *_statistics(env))
-    for note in notes:
-        warnings.warn(f"{config.id}: {note}", UserWarning, stacklevel=2)
     return TaskSpec(
         id=f"gymnasium/{config.id}",
         observation=layout,

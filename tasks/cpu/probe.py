@@ -277,7 +277,8 @@ def _command(step: int, low: Array, high: Array) -> Array:
     """Return a command [d] within the limits that differs from joint to joint and from step to step."""
     numbers = np.arange(1, low.size + 1) + step * low.size
     share = 0.1 + 0.8 * ((GOLDEN * numbers) % 1.0)
-    return np.clip(low + share * (high - low), low, high)
+    command: Array = np.clip(low + share * (high - low), low, high)
+    return command
 
 
 def _departure(command: Array, arrived: Array, width: Array, names: Sequence[str]) -> str | None:

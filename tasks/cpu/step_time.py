@@ -45,7 +45,7 @@ def step_time(
 
 def _own_dt(env: gymnasium.Env[Any, Any]) -> float | None:
     """Return the attribute or method `dt` as a positive number; None if there is no such number."""
-    given = getattr(env, "dt", None)
+    given: Any = getattr(env, "dt", None)
     if callable(given):
         try:
             given = given()

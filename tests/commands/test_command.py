@@ -85,6 +85,41 @@ def test_an_experiment_of_ones_own_names_a_task_of_the_suite(train, tmp_path):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        (
+            "task.bounds={колено: [1, 2]}",
+            "a character cannot stand there; put a name with special characters in ",
+        ),
+        (
+            "task.bounds={left: knee: [1, 2]}",
+            "in double quotes, as in 'task.bounds={\"left:knee\": [-1, 1]}'",
+        ),
+        ("task.bounds={1: [1, 2]}", "put the name in double quotes, as in 'task.bounds={\"1\": [-1, 1]}'"),
+        ('task.bounds={"left: [1, 2]}', "found unexpected end of stream"),
+        ('task.slew_rate={"left": fast}', "Value 'fast'"),
+        ("run_dir=肘", "put a value with special characters in double quotes: 'name=\"value\"'"),
+    ],
+)
+def test_quotes_that_are_missing_are_shown(train, argument, message):
+    received, status, _, err = train(argument)
+    assert (received, status) == ([], 2)
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_joint_names_in_quotes(train):
+    received, status, _, _ = train(
+        'task.bounds={"left:knee": [-1, 1], hip: [0, 2]}',
+        'task.slew_rate={"1": 3}',
+        "task.bounds.foot=[0, 1]",
+    )
+    assert status == 0
+    assert received[0].task.bounds == {"foot": [0, 1], "left:knee": [-1, 1], "hip": [0, 2]}
+    assert received[0].task.slew_rate == {"1": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
         ("learner.gama=0.9", "learner.gama is not an option; did you mean learner.gamma?"),
         ("gamma=0.9", "gamma is not an option; did you mean learner.gamma?"),
         ("+learner.gama=0.9", "learner.gama is not an option; did you mean learner.gamma?"),

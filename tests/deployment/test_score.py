@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from exported import make_policy, make_run
 
+from acer_robot.deployment import score
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.score import evaluate_file
 from acer_robot.errors import InputError
@@ -26,6 +27,17 @@ def saved(folder: Path, task: TaskConfig, **changes: object) -> Path:
     run = dataclasses.replace(run, spec=spec, config=dataclasses.replace(run.config, task=task))
     save_deployed(DeployedPolicy(run.policy, spec), describe(run), folder / "policy.pt")
     return folder / "policy.pt"
+
+
+def test_many_episodes_share_environments(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(score, "MAX_ENVIRONMENTS", 2)
+    monkeypatch.setattr(score, "make_task", lambda *args: made.append(args[1]) or make_task(*args))
+    file = saved(tmp_path, TaskConfig("gymnasium", "Pendulum-v1"))
+    returns = evaluate_file(file, 3, 0).returns
+    assert made == [2]
+    assert len(set(returns)) == 3
+    assert returns[:2].tolist() == evaluate_file(file, 2, 0).returns.tolist()
 
 
 def test_file_of_another_control_rate_is_neither_scored_nor_rendered(tmp_path):

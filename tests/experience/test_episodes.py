@@ -1,7 +1,7 @@
 """Episodes that never end are refused, before a run and within one."""
 
 import pytest
-import scripted_envs  # noqa: F401 (registers Scripted-v0)
+import scripted_envs  # registers Scripted-v0
 import torch
 
 from acer_robot.errors import InputError
@@ -69,3 +69,16 @@ def test_the_remedy_of_a_dm_control_task(monkeypatch):
         episodes.check_episodes_end(task)
     config.kwargs["time_limit"] = 20
     assert make_task(config, 1, 0).spec.time_limit > 0
+
+
+def test_rounds_use_the_environments_again():
+    # Episodes of 3 and 4 steps: the two environments run three rounds, and the last one's surplus is left out.
+    config = TaskConfig("gymnasium", "Scripted-v0", {"length": 3, "longer_by": 1})
+    scripted_envs.ScriptedEnv.made.clear()
+    task, starts = make_task(config, 2, 0), []
+    found = episodes.run_rounds(middle(task), task, 5, lambda: starts.append(1))
+    assert len(starts) == 3
+    assert found.lengths.tolist() == [3, 4, 3, 4, 3]
+    assert len(scripted_envs.ScriptedEnv.made) == 2
+    np.testing.assert_array_equal(found.returns, found.lengths * (found.lengths + 1) / 2)
+    task.close()

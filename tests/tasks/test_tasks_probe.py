@@ -1,7 +1,5 @@
 """What policy.json says of a task is measured: where commands arrive, how long a step takes, what step() returns."""
 
-import warnings
-
 import numpy as np
 import probed_envs  # registers the environments
 import pytest
@@ -15,9 +13,7 @@ from acer_robot.tasks.cpu.probe import _command, _moderate
 
 
 def spec_of(task_id, suite="gymnasium", **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        task = make_task(TaskConfig(suite, task_id, **options), 1, 0)
+    task = make_task(TaskConfig(suite, task_id, **options), 1, 0)
     task.close()
     return task.spec
 
@@ -108,14 +104,15 @@ def test_joint_names_are_refused_where_commands_belong_to_none():
     assert (spec.bounds.low, spec.slew_rate) == ((-1.0, -0.5), (3.0, None))
 
 
-def test_running_statistics_are_noted():
-    config = TaskConfig("gymnasium", "NormalizedLeg-v0")
-    with pytest.warns(
-        UserWarning, match="NormalizeObservation keeps running statistics in the task, and they"
-    ):
-        task = make_task(config, 1, 0)
-    task.close()
-    assert any("NormalizeReward divides rewards" in note for note in task.spec.notes)
+def test_running_statistics_are_noted_once(capsys):
+    spec = spec_of("NormalizedLeg-v0")
+    spec_of("NormalizedLeg-v0")
+    assert any("NormalizeReward divides rewards" in note for note in spec.notes)
+    said = capsys.readouterr().err
+    assert (
+        said.count("NormalizeObservation keeps running statistics in the task, and they are not in the") == 1
+    )
+    assert "takes a float32 observation as the task returns it" in card_of(spec)
 
 
 def test_a_simulation_that_explodes_is_refused():
@@ -183,9 +180,10 @@ def test_a_spec_of_an_older_file_has_actuator_commands():
 def card_of(spec):
     metadata = {
         "task": spec.to_dict(), "training": {"steps": 1, "seed": 0, "config_sha256": "", "revision": None, "versions": None},
-        "fallback": [0.0] * spec.action_size, "normalizer": {"enabled": True, "limit": 10.0},
-        "file_sha256": "", "evaluation": None, "verification": {},
-        "other_formats": {}, "algorithm": "", "learner": {}, "git_revision": "", "weights_sha256": "", "versions": {},
+        "algorithm": "",
+        "fallback": [0.0] * spec.action_size, "normalizer": {"enabled": True, "limit": 10.0}, "file_sha256": "",
+        "evaluation": None, "verification": {}, "other_formats": {}, "learner": {}, "git_revision": "",
+        "weights_sha256": "", "versions": {},
     }  # fmt: skip
     return render_card(metadata)
 
