@@ -47,7 +47,7 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     Raises:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
     """
-    _check(config)
+    check_job(config)
     policy = load_deployed(Path(config.policy))
     task = make_task(policy.task_config, 1, config.seed)
     try:
@@ -75,7 +75,8 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     }
 
 
-def _check(config: DeployConfig) -> None:
+def check_job(config: DeployConfig) -> None:
+    """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1)
     check_range("action_delay", config.action_delay, 0)
     largest = float(np.finfo(np.float32).max)

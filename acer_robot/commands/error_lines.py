@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, cast, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -43,6 +44,17 @@ def one_line(error: Exception) -> str:
     return " ".join(
         line.strip() for part in dict.fromkeys(parts) for line in part.splitlines() if line.strip()
     )
+
+
+def check_names(config: DictConfig, schema: type[Any], prefix: str = "") -> None:
+    """Raise InputError for a name that `schema` does not have; Hydra lets `+learner.gama=1` add one."""
+    hints = get_type_hints(schema)
+    for key in map(str, config):
+        name = prefix + key
+        if key not in hints:
+            raise InputError(unknown_option(name, schema))
+        if is_dataclass(hints[key]):
+            check_names(config[key], cast(type[Any], hints[key]), f"{name}.")
 
 
 def unknown_option(name: str, schema: type[Any]) -> str:

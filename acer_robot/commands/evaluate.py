@@ -28,21 +28,25 @@ class EvaluateConfig:
     """Seed of the episodes."""
 
 
-def _evaluate(config: EvaluateConfig) -> None:
+def check_job(config: EvaluateConfig) -> None:
+    """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1)
     if (config.policy is None) == (config.run is None):
         raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
+    if config.policy is not None and config.checkpoint != "latest":
+        raise InputError(f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already")
+
+
+def _evaluate(config: EvaluateConfig) -> float:
+    check_job(config)
     if config.policy is not None:
-        if config.checkpoint != "latest":
-            raise InputError(
-                f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already"
-            )
         episodes = evaluate_file(Path(config.policy), config.episodes, config.seed)
     else:
         episodes = evaluate_run(Path(str(config.run)), config.checkpoint, config.episodes, config.seed)
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
     print(json.dumps(episodes.summary()))
+    return float(episodes.returns.mean())
 
 
 def main() -> None:

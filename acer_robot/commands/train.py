@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import NonFiniteError
+from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.training.run import train
+from acer_robot.training.validate import check_train, select_device
 
 
-def _command(config: TrainConfig) -> None:
+def check_job(config: TrainConfig) -> None:
+    """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
+    check_train(config)
+    select_device(config.device)
+
+
+def _command(config: TrainConfig) -> float | None:
+    """Train; return the return of the exported policy, or that of the best evaluation where nothing is exported."""
     try:
-        train(config)
+        run_dir = train(config)
     except KeyboardInterrupt:
         print(f"interrupted; export what was learnt with: acer-export run={config.run_dir}", file=sys.stderr)
         raise SystemExit(130) from None
     except NonFiniteError as error:
-        print(f"acer-robot: error: training stopped: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise NonFiniteError(f"training stopped: {error}") from error
+    if config.hand_over:
+        return float(json.loads((run_dir / "export" / "evaluation.json").read_text())["return_mean"])
+    best = best_evaluation(read_table(run_dir / "eval.csv"))
+    return best[0] if best else None
 
 
 def main() -> None:

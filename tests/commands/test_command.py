@@ -3,14 +3,19 @@
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+import yaml
+from hydra.utils import get_class, get_method
 
+import acer_robot.configs
 from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.commands.render import RenderConfig
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.schema import TaskConfig, TrainConfig
 
 
@@ -52,6 +57,99 @@ def test_several_jobs_run_one_after_the_other(train):
     configs, status, _, _ = train("--multirun", "seed=0,1,2", "hydra.sweep.dir=sweep")
     assert status == 0
     assert [config.seed for config in configs] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("seed=0,-1",), "job 1 (seed=-1): seed=-1 is out of range"),
+        (("device=cpu,tpu", "run_dir=runs/${device}"), "job 1 (device=tpu run_dir="),
+        (("+gama=1,2",), "job 0 (+gama=1): gama is not an option; did you mean learner.gamma?"),
+        (("learner.lr=0.1,0.2",), "jobs 0 and 1 have the same run_dir=runs/"),
+        (
+            ("learner=acer,paper", "run_dir=x"),
+            "put what differs into it, as in 'run_dir=runs/${hydra:job.num}'",
+        ),
+    ],
+)
+def test_a_sweep_is_refused_before_its_first_job(train, tmp_path, arguments, message):
+    received, status, out, err = train("-m", *arguments)
+    assert (received, status, out) == ([], 2, "")
+    assert message in err
+    assert err.startswith("acer-robot: error: job")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def sweep(monkeypatch, capsys, tmp_path, body, *arguments):
+    """Run a sweep over three seeds with `body`; return (exit status, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["acer-train", "-m", "seed=0,1,2", "hydra.sweep.dir=sweep", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_command("train", TrainConfig, body)
+    return stopped.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("no such file"), NonFiniteError("loss is nan"), KeyError("bug")]
+)
+def test_a_failed_job_does_not_stop_the_others(monkeypatch, capsys, tmp_path, error):
+    seen = []
+
+    def body(config):
+        seen.append(config.seed)
+        if config.seed != 2:
+            raise error
+
+    # One job a batch: Hydra's sweeper looks at each before it starts the next.
+    status, err = sweep(monkeypatch, capsys, tmp_path, body, "hydra.sweeper.max_batch_size=1")
+    assert (status, seen) == (1, [0, 1, 2])
+    summary = err.splitlines()[-3:]
+    assert summary[0] == "acer-robot: error: 2 jobs failed:"
+    assert summary[1].startswith("  job 0 (seed=0): ")
+    assert summary[2].startswith("  job 1 (seed=1): ")
+    assert str(error) in summary[2]
+    assert ("Traceback" in err) == isinstance(error, KeyError)
+
+
+def test_ctrl_c_stops_a_sweep(monkeypatch, capsys, tmp_path):
+    seen = []
+
+    def body(config):
+        seen.append(config.seed)
+        raise KeyboardInterrupt
+
+    status, err = sweep(monkeypatch, capsys, tmp_path, body)
+    assert (status, seen) == (130, [0])
+    assert err.endswith("interrupted\n")
+
+
+def test_jobs_run_in_other_processes(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "acer_robot.commands.report", "-m", "run=a,b", *launcher]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "2 jobs failed:" in done.stderr
+    lines = (tmp_path / "sweep/failed_jobs.txt").read_text().splitlines()
+    assert sorted(lines)[1].startswith("job 1 (run=b): b is not a run folder")
+
+
+def test_help_of_a_sweep_is_printed_once(train, tmp_path):
+    received, status, out, _ = train("-m", "seed=1,2", "--help")
+    assert (received, status, out.count("acer-train:")) == ([], 0, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "deploy", "export", "render", "report"])
+def test_what_a_command_checks_of_a_sweep_exists(name):
+    folder = Path(acer_robot.configs.__path__[0])
+    options = yaml.safe_load((folder / f"{name}.yaml").read_text())["hydra"]["callbacks"]["sweep"]
+    schema = get_class(options["schema"])
+    if "validate" in options:
+        get_method(options["validate"])
+    if "separate" in options:
+        assert options["separate"] in get_type_hints(schema)
 
 
 def test_a_task_of_ones_own_comes_from_a_folder(train, tmp_path):
