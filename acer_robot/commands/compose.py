@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -15,10 +17,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
 from acer_robot.commands.error_lines import check_names, one_line
-from acer_robot.commands.help import help_text
+from acer_robot.commands.help import help_text, version_text
 from acer_robot.commands.option_docs import options
 from acer_robot.commands.sweep import run_job
 from acer_robot.errors import InputError, NonFiniteError
@@ -40,14 +43,18 @@ def run_command(name: str, schema: type[Config], body: Callable[[Config], float 
         SystemExit: after one line on stderr. Status 2: the command line or what it names cannot be used; 1: a number
             was not finite, or jobs of a sweep failed; 130: Ctrl-C.
     """
+    program = PROGRAMS.get(name, f"acer-{name}")
+    if "--version" in sys.argv[1:]:
+        print(version_text(program))
+        return
     try:
         for config in compose(name, schema, body):
             check_names(config, schema)
             if wants_help():
-                print(help_text(PROGRAMS.get(name, f"acer-{name}"), _summary(body), schema, config))
+                print(help_text(program, _summary(body), schema, config))
             else:
                 body(cast(Config, OmegaConf.to_object(config)))
-    except (InputError, HydraException, OmegaConfBaseException) as error:
+    except (InputError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         print(f"acer-robot: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except NonFiniteError as error:
@@ -139,5 +146,7 @@ def check_dashes(arguments: list[str], schema: type[Any]) -> None:
 
 def _summary(body: Callable[..., None]) -> str:
     """Return what the command does: the first line of its module's docstring, after the name."""
-    first = (sys.modules[body.__module__].__doc__ or "").splitlines()[0]
+    # Read from the source: python -OO strips docstrings.
+    source = inspect.getsource(sys.modules[body.__module__])
+    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
     return first.partition(": ")[2]

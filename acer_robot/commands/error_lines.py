@@ -15,6 +15,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
     ValidationError,
 )
+from yaml import MarkedYAMLError
 
 from acer_robot.commands.option_docs import did_you_mean, group_choices, options
 from acer_robot.errors import InputError
@@ -31,7 +32,12 @@ def one_line(error: Exception) -> str:
     if SAME_NAME in str(error):
         config = str(error).partition("'")[2].partition("'")[0]
         return f"{config}.yaml has the name of a task that is there already; give your file another name"
-    cause = error.__cause__ if isinstance(error, HydraException) else error
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
+        tab = "; YAML takes spaces, no tabs" if "'\\t'" in str(error.problem) else ""
+        return f"{where}: {error.problem}{tab}"
+    cause = (error.__cause__ or error.__context__) if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _about_option(cause)
     if isinstance(error, OverrideParseException):
@@ -78,6 +84,11 @@ def _about_option(error: OmegaConfBaseException) -> str:
     name, schema = str(error.full_key), error.object_type
     typed = schema if isinstance(schema, type) and is_dataclass(schema) else None
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and typed is not None:
+        if name in ("task.learner", "task.task"):
+            return (
+                f"{name} is not an option: a task's file holds options of the task alone; to set learner.* in it as "
+                "well, begin it with the line '# @package _global_' and write its options below task: and learner:"
+            )
         return unknown_option(name, typed)
     if isinstance(error, MissingMandatoryValue) and typed is not None:
         parent = name.rpartition(".")[0]

@@ -23,13 +23,14 @@ from hydra.experimental.callback import Callback
 from hydra.utils import get_class, get_method
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from acer_robot.commands.error_lines import check_names, one_line
 from acer_robot.errors import InputError, NonFiniteError
 
 FAILED = "failed_jobs.txt"
 """File in the sweep's folder with one line for each failed job."""
-REFUSALS = (InputError, HydraException, OmegaConfBaseException)
+REFUSALS = (InputError, HydraException, OmegaConfBaseException, MarkedYAMLError)
 """What is raised for input that cannot be used."""
 
 

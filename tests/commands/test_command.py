@@ -1,5 +1,6 @@
 """Every way to mistype a command line ends in one clear line, exit status 2, and nothing created."""
 
+import re
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
@@ -133,6 +134,55 @@ def test_jobs_run_in_other_processes(tmp_path):
     assert "2 jobs failed:" in done.stderr
     lines = (tmp_path / "sweep/failed_jobs.txt").read_text().splitlines()
     assert sorted(lines)[1].startswith("job 1 (run=b): b is not a run folder")
+
+
+def test_help_begins_with_what_most_people_set(train):
+    _, _, out, _ = train("--help")
+    heads = [line.strip().partition("=")[0] for line in out.splitlines()[4:] if line[:3].strip()]
+    assert heads[:8] == ["task", "steps", "seed", "num_envs", "device", "run_dir", "learner", "wandb.mode"]
+    lines = out.splitlines()
+    places = [lines.index(head) for head in ("Returns and truncations", "Networks", "Critic")]
+    assert places == sorted(places)
+    assert lines[places[0] + 1].startswith("  learner.gamma=")
+    assert out.index("learner.compile=") < out.index("task.suite=") < out.index("wandb.project=")
+    assert len(re.findall(r"^  wandb\.mode=", out, re.MULTILINE)) == 1
+
+
+def test_version_is_that_of_the_package(train):
+    received, status, out, _ = train("--version")
+    assert (received, status) == ([], 0)
+    assert out.startswith(f"acer-train {acer_robot.__version__} (torch ")
+
+
+def test_help_works_without_docstrings(tmp_path):
+    command = [sys.executable, "-OO", "-m", "acer_robot.commands.report", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("acer-report: everything worth knowing about a run")
+    assert "A run folder; its report.html is written anew." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("suite: gymnasium\nid:\tPendulum-v1\n", "line 2: found character"),
+        ("suite: gymnasium\nid: A\nlearner: {lr: 1}\n", "begin it with the line '# @package _global_'"),
+    ],
+)
+def test_a_mistake_in_a_tasks_file_is_one_line(train, tmp_path, text, message):
+    (tmp_path / "mine/task").mkdir(parents=True)
+    (tmp_path / "mine/task/robot.yaml").write_text(text)
+    _, status, _, err = train("--config-dir", "mine", "task=robot")
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_a_tasks_file_sets_learner_options(train, tmp_path):
+    (tmp_path / "mine/task").mkdir(parents=True)
+    (tmp_path / "mine/task/robot.yaml").write_text(
+        "# @package _global_\ntask:\n  suite: gymnasium\n  id: A\nlearner:\n  lr: 0.5\n"
+    )
+    (config,), _, _, _ = train("--config-dir", "mine", "task=robot")
+    assert (config.task.id, config.learner.lr) == ("A", 0.5)
 
 
 def test_help_of_a_sweep_is_printed_once(train, tmp_path):
