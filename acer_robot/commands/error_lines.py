@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from typing import Any, cast, get_type_hints
@@ -19,6 +21,7 @@ from yaml import MarkedYAMLError
 
 from acer_robot.commands.option_docs import did_you_mean, group_choices, options
 from acer_robot.errors import InputError
+from acer_robot.shell import typed
 
 SAME_NAME = "is validated against ConfigStore schema with the same name"
 """What Hydra says of a user's file that has the name of a config which we store."""
@@ -44,7 +47,10 @@ def one_line(error: Exception) -> str:
         reason = error.message.splitlines()[0]
         return (
             f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'"
+            f"{_as_text(error.override)}"
         )
+    if found := re.match(r"Ambiguous value for argument '(.*)'$", str(error).partition("\n")[0]):
+        return f"{found[1]} has several values; to sweep over them, add --multirun{_as_text(found[1])}"
     # An InputError tells the whole story; Hydra's errors leave the reason to their cause.
     parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
     return " ".join(
@@ -78,6 +84,14 @@ def unknown_choice(group: str, name: str, known: Sequence[str] = ()) -> str:
     names += [other for other in known if other not in names]
     hint = did_you_mean(name, names)
     return f"{group}={name} does not exist; {hint + ' ' if hint else ''}{group} takes {', '.join(names)}"
+
+
+def _as_text(override: str | None) -> str:
+    """Say how an override is written whose value is meant as plain text, a path for example."""
+    name, _, value = (override or "").partition("=")
+    if not value or not re.fullmatch(r"[\w.]+", name) or value[0] in "[{'\"":
+        return ""
+    return f"; for a path or other text: {typed(name, os.path.expanduser(value))}"
 
 
 def _about_option(error: OmegaConfBaseException) -> str:

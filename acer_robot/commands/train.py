@@ -9,6 +9,7 @@ from acer_robot.commands.compose import run_command
 from acer_robot.errors import NonFiniteError
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
+from acer_robot.shell import typed
 from acer_robot.training.run import train
 from acer_robot.training.validate import check_train, select_device
 
@@ -24,7 +25,10 @@ def _command(config: TrainConfig) -> float | None:
     try:
         run_dir = train(config)
     except KeyboardInterrupt:
-        print(f"interrupted; export what was learnt with: acer-export run={config.run_dir}", file=sys.stderr)
+        print(
+            f"interrupted; export what was learnt with: acer-export {typed('run', config.run_dir)}",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
     except NonFiniteError as error:
         raise NonFiniteError(f"training stopped: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -88,7 +89,10 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
                 return run
         reason = unreachable
     run = WandbRun(run_dir, wandb_config.project, config, "offline")
-    print(f"wandb: offline ({reason}); `wandb sync {run.folder}` uploads the run later", flush=True)
+    print(
+        f"wandb: offline ({reason}); `wandb sync {shlex.quote(str(run.folder))}` uploads the run later",
+        flush=True,
+    )
     return run
 
 
@@ -157,5 +161,7 @@ class WandbRun:
             self._lost = True
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             print(
-                f"wandb: stopped ({reason}); `wandb sync {self.folder}` uploads what was recorded", flush=True
+                f"wandb: stopped ({reason}); `wandb sync {shlex.quote(str(self.folder))}` "
+                f"uploads what was recorded",
+                flush=True,
             )

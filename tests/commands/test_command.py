@@ -1,6 +1,7 @@
 """Every way to mistype a command line ends in one clear line, exit status 2, and nothing created."""
 
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
@@ -18,6 +19,7 @@ from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choi
 from acer_robot.commands.render import RenderConfig
 from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.schema import TaskConfig, TrainConfig
+from acer_robot.shell import typed
 
 
 def call(monkeypatch, capsys, name, schema, *arguments):
@@ -134,6 +136,27 @@ def test_jobs_run_in_other_processes(tmp_path):
     assert "2 jobs failed:" in done.stderr
     lines = (tmp_path / "sweep/failed_jobs.txt").read_text().splitlines()
     assert sorted(lines)[1].startswith("job 1 (run=b): b is not a run folder")
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/a=b", "runs/lauf_ü", "runs/(1)", "runs/a,b", "runs/a b", "runs/it's", 'runs/"x"', "runs/a"]
+)
+def test_a_printed_path_can_be_pasted(train, path):
+    (config,), _, _, _ = train(*shlex.split(typed("run_dir", path)))
+    assert config.run_dir == path
+
+
+@pytest.mark.parametrize("path", ["runs/a=b", "runs/lauf_ü", "runs/(1)", "runs/a,b"])
+def test_a_path_that_needs_quotes_is_shown_with_them(train, path):
+    _, status, _, err = train(f"run_dir={path}")
+    assert status == 2
+    assert f"""for a path or other text: 'run_dir="{path}"'""" in err
+    assert err.count("\n") == 1
+
+
+def test_home_is_written_out(train, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert "for a path or other text: run_dir=/home/me/x" in train("run_dir=~/x")[3]
 
 
 def test_help_begins_with_what_most_people_set(train):
