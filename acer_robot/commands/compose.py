@@ -144,7 +144,7 @@ def check_dashes(arguments: list[str], schema: type[Any]) -> None:
             raise InputError(f"{argument}: options are written without dashes: {known}={value or 'VALUE'}")
 
 
-def _summary(body: Callable[..., None]) -> str:
+def _summary(body: Callable[..., float | None]) -> str:
     """Return what the command does: the first line of its module's docstring, after the name."""
     # Read from the source: python -OO strips docstrings.
     source = inspect.getsource(sys.modules[body.__module__])

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -134,7 +134,7 @@ def run_job(config: DictConfig, schema: type[Any], body: Callable[[Any], float |
     Raises:
         Exception: the failure, where the sweeper is not Hydra's own.
     """
-    hydra = HydraConfig.get()
+    hydra = cast(DictConfig, HydraConfig.get())
     failure: Exception
     name = described(hydra.job.num, task_overrides(hydra))
     print(name, file=sys.stderr, flush=True)
@@ -156,7 +156,7 @@ def run_job(config: DictConfig, schema: type[Any], body: Callable[[Any], float |
 
 def task_overrides(hydra: DictConfig) -> list[str]:
     """Return the command line's overrides as they were typed."""
-    return [str(override) for override in OmegaConf.to_container(hydra.overrides.task, resolve=False)]
+    return cast(list[str], OmegaConf.to_container(hydra.overrides.task, resolve=False))
 
 
 def is_basic(hydra: DictConfig) -> bool:
