@@ -7,6 +7,7 @@ sweepers get the exception, and their options say how many failures they bear.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import traceback
@@ -72,6 +73,10 @@ class Sweep(Callback):
         """Raise InputError for the first job that cannot be run."""
         schema = get_class(self.schema)
         validate = get_method(self.validate) if self.validate else None
+        if self.separate:
+            # Jobs copy the values of ${now:..} that this config has read, so that all have the time that is checked here.
+            with contextlib.suppress(OmegaConfBaseException):  # a value that only the jobs have
+                OmegaConf.select(config, self.separate)
         jobs = sweep_jobs(config)
         places: dict[Path, int] = {}
         for number, overrides in enumerate(jobs):

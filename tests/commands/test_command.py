@@ -84,6 +84,13 @@ def test_a_sweep_is_refused_before_its_first_job(train, tmp_path, arguments, mes
     assert list(tmp_path.iterdir()) == []
 
 
+def test_all_jobs_of_a_sweep_have_one_time(train, tmp_path):
+    jobs, status, _, _ = train("-m", "seed=0,1", "run_dir=${now:%f}_${seed}", "hydra.sweep.dir=sweep")
+    assert status == 0
+    first, second = (job.run_dir.partition("_")[0] for job in jobs)
+    assert first == second
+
+
 def sweep(monkeypatch, capsys, tmp_path, body, *arguments):
     """Run a sweep over three seeds with `body`; return (exit status, stderr)."""
     monkeypatch.chdir(tmp_path)
