@@ -74,7 +74,7 @@ class Sweep(Callback):
         schema = get_class(self.schema)
         validate = get_method(self.validate) if self.validate else None
         if self.separate:
-            # Jobs copy the values of ${now:..} that this config has read, so that all have the time that is checked here.
+            # Jobs copy the values of ${now:..} that this config has read: all get the time that is checked here.
             with contextlib.suppress(OmegaConfBaseException):  # a value that only the jobs have
                 OmegaConf.select(config, self.separate)
         jobs = sweep_jobs(config)
