@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import is_dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
-from acer_robot.commands.error_lines import one_line, unknown_option
-from acer_robot.commands.help import help_text
+from acer_robot.commands.error_lines import check_names, one_line
+from acer_robot.commands.help import help_text, version_text
 from acer_robot.commands.option_docs import options
-from acer_robot.errors import InputError
+from acer_robot.commands.process import command_process
+from acer_robot.commands.sweep import run_job
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 
 Config = TypeVar("Config")
 
@@ -31,55 +37,72 @@ PROGRAMS = {"evaluate": "acer-eval"}
 """Commands whose name is not acer- and the name of their config."""
 
 
-def run_command(name: str, schema: type[Config], body: Callable[[Config], None]) -> None:
+def run_command(name: str, schema: type[Config], body: Callable[[Config], float | None]) -> None:
     """Compose `configs/{name}.yaml` with the command line's overrides and call `body` with the result.
 
-    `body` receives a plain, fully resolved instance of `schema`. `--help` prints every option instead.
+    `body` receives a plain, fully resolved instance of `schema`. A sweep calls it once for each job, inside
+    Hydra's job; Hydra's sweeper maximises or minimises what it returns. `--help` prints every option instead.
 
     Raises:
-        SystemExit: status 2 after one line on stderr, if the command line or what it names cannot be used.
+        SystemExit: after one line on stderr. Status 2: the command line or what it names cannot be used; 1: a number
+            was not finite, an environment failed, jobs of a sweep failed, or the disk is full; 130: Ctrl-C.
     """
+    program = PROGRAMS.get(name, f"acer-{name}")
+    if "--version" in sys.argv[1:]:
+        print(version_text(program))
+        return
     try:
-        for config in compose(name, schema):
-            check_names(config, schema)
-            if wants_help():
-                print(help_text(PROGRAMS.get(name, f"acer-{name}"), _summary(body), schema, config))
-            else:
-                body(cast(Config, OmegaConf.to_object(config)))
-    except (InputError, HydraException, OmegaConfBaseException) as error:
+        with command_process():
+            for config in compose(name, schema, body):
+                check_names(config, schema)
+                if wants_help():
+                    print(help_text(program, _summary(body), schema, config))
+                else:
+                    body(cast(Config, OmegaConf.to_object(config)))
+    except (InputError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         print(f"acer-robot: error: {one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except (NonFiniteError, TaskError) as error:
+        print(f"acer-robot: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
-def compose(name: str, schema: type[Any]) -> list[DictConfig]:
-    """Return the configs that the command line asks for: one, or one for each job of a `--multirun`.
+def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -> list[DictConfig]:
+    """Return the one config that the command line asks for, or none after all jobs of a `--multirun`.
 
     Raises:
         InputError: if an option is written with dashes.
         HydraException: if the command line cannot be composed.
+        SystemExit: if a sweep is refused, or a job of it failed.
     """
     check_dashes(sys.argv[1:], schema)
     ConfigStore.instance().store(name=f"{name}_schema", node=open_dictionaries(schema))
     store_dm_control_tasks()
     composed: list[DictConfig] = []
 
-    # Hydra only composes. Run inside it, a command that fails would print Hydra's lines before its own.
-    def keep(config: DictConfig) -> None:
+    # Hydra only composes a single run. Run inside it, a command that fails would print Hydra's lines before its own.
+    def job(config: DictConfig) -> float | None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return run_job(config, schema, body)
         composed.append(config)
+        return None
 
-    keep.__module__ = "__main__"  # Hydra resolves relative config paths against the function's module
+    if any(flag in sys.argv for flag in ("-m", "--multirun")) and any(map(is_quoted, sys.argv)):
+        raise InputError(
+            "a sweep takes no names in quotes; put them into a task's file, and sweep over task=FILE"
+        )
+    job.__module__ = "__main__"  # Hydra resolves relative config paths against the function's module
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # else Hydra prints and swallows errors on its own, with exit status 1
     )
     application = hydra.main(version_base="1.3", config_path="pkg://acer_robot.configs", config_name=name)(
-        keep
+        job
     )
     arguments = sys.argv
     try:
         # Hydra has a help of its own; ours is composed as well, and shows the values of this command line.
-        sys.argv = [
-            argument for argument in arguments if argument not in HELP_FLAGS and not is_quoted(argument)
-        ]
+        sys.argv = without_sweep(arguments) if wants_help() else arguments
+        sys.argv = [argument for argument in sys.argv if not is_quoted(argument)]
         application()
     finally:
         sys.argv = arguments
@@ -110,6 +133,20 @@ def add_quoted(config: DictConfig, arguments: Iterable[str]) -> None:
         OmegaConf.update(config, name, values, merge=True, force_add=True)
 
 
+def without_sweep(arguments: list[str]) -> list[str]:
+    """Return what is left of a command line that asks for help: one run, without flags for help or a sweep."""
+    flags = (*HELP_FLAGS, "-m", "--multirun")
+    parser = OverridesParser.create()
+    kept = []
+    for argument in arguments:
+        is_override = "=" in argument and not argument.startswith("-")
+        if argument not in flags and not (
+            is_override and parser.parse_override(argument).is_sweep_override()
+        ):
+            kept.append(argument)
+    return kept
+
+
 def wants_help() -> bool:
     """Whether the command line asks for help."""
     return any(argument in HELP_FLAGS for argument in sys.argv[1:])
@@ -138,18 +175,9 @@ def check_dashes(arguments: list[str], schema: type[Any]) -> None:
             raise InputError(f"{argument}: options are written without dashes: {known}={value or 'VALUE'}")
 
 
-def check_names(config: DictConfig, schema: type[Any], prefix: str = "") -> None:
-    """Raise InputError for a name that `schema` does not have; Hydra lets `+learner.gama=1` add one."""
-    hints = get_type_hints(schema)
-    for key in map(str, config):
-        name = prefix + key
-        if key not in hints:
-            raise InputError(unknown_option(name, schema))
-        if is_dataclass(hints[key]):
-            check_names(config[key], cast(type[Any], hints[key]), f"{name}.")
-
-
-def _summary(body: Callable[..., None]) -> str:
+def _summary(body: Callable[..., float | None]) -> str:
     """Return what the command does: the first line of its module's docstring, after the name."""
-    first = (sys.modules[body.__module__].__doc__ or "").splitlines()[0]
+    # Read from the source: python -OO strips docstrings.
+    source = inspect.getsource(sys.modules[body.__module__])
+    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
     return first.partition(": ")[2]

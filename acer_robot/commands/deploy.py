@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from acer_robot.commands.compose import run_command
-from acer_robot.commands.process import command_process
 from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
 from acer_robot.policies.exported.file import load_deployed
@@ -51,7 +50,7 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     Raises:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
     """
-    _check(config)
+    check_job(config)
     policy = load_deployed(Path(config.policy))
     task = make_task(policy.task_config, 1, config.seed)
     try:
@@ -79,7 +78,8 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     }
 
 
-def _check(config: DeployConfig) -> None:
+def check_job(config: DeployConfig) -> None:
+    """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
     check_range("action_delay", config.action_delay, 0, 10_000)
@@ -108,8 +108,7 @@ def _deploy(config: DeployConfig) -> None:
 
 def main() -> None:
     """Run `acer-deploy`."""
-    with command_process():
-        run_command("deploy", DeployConfig, _deploy)
+    run_command("deploy", DeployConfig, _deploy)
 
 
 if __name__ == "__main__":

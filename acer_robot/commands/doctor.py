@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from acer_robot.commands.help import version_text
 from acer_robot.errors import InputError
 from acer_robot.provenance import describe_environment
 from acer_robot.schema import TaskConfig, WandbConfig
@@ -150,6 +151,9 @@ def main() -> None:
     Raises:
         SystemExit: with status 1 if a check found an error.
     """
+    if sys.argv[1:] == ["--version"]:
+        print(version_text("acer-doctor"))
+        return
     if len(sys.argv) > 1:
         print("usage: acer-doctor\n\nSays whether training can run here, and what to type where it cannot.")
         raise SystemExit(0 if sys.argv[1] in ("-h", "--help") else 2)

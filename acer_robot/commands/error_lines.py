@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, cast, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -15,9 +18,11 @@ from omegaconf.errors import (
     OmegaConfBaseException,
     ValidationError,
 )
+from yaml import MarkedYAMLError
 
 from acer_robot.commands.option_docs import did_you_mean, group_choices, options
 from acer_robot.errors import InputError
+from acer_robot.shell import typed
 
 SAME_NAME = "is validated against ConfigStore schema with the same name"
 """What Hydra says of a user's file that has the name of a config which we store."""
@@ -31,7 +36,12 @@ def one_line(error: Exception) -> str:
     if SAME_NAME in str(error):
         config = str(error).partition("'")[2].partition("'")[0]
         return f"{config}.yaml has the name of a task that is there already; give your file another name"
-    cause = error.__cause__ if isinstance(error, HydraException) else error
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
+        tab = "; YAML takes spaces, no tabs" if "'\\t'" in str(error.problem) else ""
+        return f"{where}: {error.problem}{tab}"
+    cause = (error.__cause__ or error.__context__) if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _about_option(cause)
     if isinstance(error, OverrideParseException):
@@ -44,14 +54,27 @@ def one_line(error: Exception) -> str:
                 f"in 'task.bounds={{\"left:knee\": [-1, 1]}}'"
             )
         return (
-            f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'; put a "
-            f"value with special characters in double quotes: 'name=\"value\"'"
+            f"cannot read {error.override!r}: {reason}; expected name=value, as in steps=1000 or 'a=[1, 2]'"
+            f"{_as_text(error.override)}"
         )
+    if found := re.match(r"Ambiguous value for argument '(.*)'$", str(error).partition("\n")[0]):
+        return f"{found[1]} has several values; to sweep over them, add --multirun{_as_text(found[1])}"
     # An InputError tells the whole story; Hydra's errors leave the reason to their cause.
     parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
     return " ".join(
         line.strip() for part in dict.fromkeys(parts) for line in part.splitlines() if line.strip()
     )
+
+
+def check_names(config: DictConfig, schema: type[Any], prefix: str = "") -> None:
+    """Raise InputError for a name that `schema` does not have; Hydra lets `+learner.gama=1` add one."""
+    hints = get_type_hints(schema)
+    for key in map(str, config):
+        name = prefix + key
+        if key not in hints:
+            raise InputError(unknown_option(name, schema))
+        if is_dataclass(hints[key]):
+            check_names(config[key], cast(type[Any], hints[key]), f"{name}.")
 
 
 def unknown_option(name: str, schema: type[Any]) -> str:
@@ -71,10 +94,23 @@ def unknown_choice(group: str, name: str, known: Sequence[str] = ()) -> str:
     return f"{group}={name} does not exist; {hint + ' ' if hint else ''}{group} takes {', '.join(names)}"
 
 
+def _as_text(override: str | None) -> str:
+    """Say how an override is written whose value is meant as plain text, a path for example."""
+    name, _, value = (override or "").partition("=")
+    if not value or not re.fullmatch(r"[\w.]+", name) or value[0] in "[{'\"":
+        return ""
+    return f"; for a path or other text: {typed(name, os.path.expanduser(value))}"
+
+
 def _about_option(error: OmegaConfBaseException) -> str:
     name, schema = str(error.full_key), error.object_type
     typed = schema if isinstance(schema, type) and is_dataclass(schema) else None
     if isinstance(error, ConfigAttributeError | ConfigKeyError) and typed is not None:
+        if name in ("task.learner", "task.task"):
+            return (
+                f"{name} is not an option: a task's file holds options of the task alone; to set learner.* in it as "
+                "well, begin it with the line '# @package _global_' and write its options below task: and learner:"
+            )
         return unknown_option(name, typed)
     if isinstance(error, MissingMandatoryValue) and typed is not None:
         parent = name.rpartition(".")[0]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.commands.process import command_process
 from acer_robot.deployment.score import evaluate_file, evaluate_run
 from acer_robot.errors import InputError
 from acer_robot.schema import check_range
@@ -29,28 +28,31 @@ class EvaluateConfig:
     """Seed of the episodes."""
 
 
-def _evaluate(config: EvaluateConfig) -> None:
+def check_job(config: EvaluateConfig) -> None:
+    """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
     if (config.policy is None) == (config.run is None):
         raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
+    if config.policy is not None and config.checkpoint != "latest":
+        raise InputError(f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already")
+
+
+def _evaluate(config: EvaluateConfig) -> float:
+    check_job(config)
     if config.policy is not None:
-        if config.checkpoint != "latest":
-            raise InputError(
-                f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already"
-            )
         episodes = evaluate_file(Path(config.policy), config.episodes, config.seed)
     else:
         episodes = evaluate_run(Path(str(config.run)), config.checkpoint, config.episodes, config.seed)
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
     print(json.dumps(episodes.summary()))
+    return float(episodes.returns.mean())
 
 
 def main() -> None:
     """Run `acer-eval`."""
-    with command_process():
-        run_command("evaluate", EvaluateConfig, _evaluate)
+    run_command("evaluate", EvaluateConfig, _evaluate)
 
 
 if __name__ == "__main__":

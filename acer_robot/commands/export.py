@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.commands.process import command_process
 from acer_robot.deployment.export import check_task, export_policy
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.schema import MISSING, check_range
@@ -45,8 +44,7 @@ def _export(config: ExportConfig) -> None:
 
 def main() -> None:
     """Run `acer-export`."""
-    with command_process():
-        run_command("export", ExportConfig, _export)
+    run_command("export", ExportConfig, _export)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from acer_robot.commands.option_docs import group_choices, options
+from acer_robot.provenance import package_versions
 
 WIDTH = 100
+FIRST = ("task", "steps", "seed", "num_envs", "device", "run_dir", "learner", "wandb.mode")
+"""What most people set, in this order; other options follow."""
 
 
 def help_text(program: str, summary: str, schema: type[Any], config: DictConfig) -> str:
@@ -24,16 +27,33 @@ def help_text(program: str, summary: str, schema: type[Any], config: DictConfig)
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)
     parts = [f"{program}: {summary}", "", f"usage: {program} [option=value ...]", ""]
-    groups = [group for group in ("task", "learner") if group in values]
-    for group in groups + ["experiment"] * ("learner" in groups):
-        parts += [_wrapped(f"{group}=NAME", f"One of {', '.join(group_choices(group))}.")]
-    for option in options(schema):
-        value: Any = values
-        for part in option.name.split("."):
-            value = value[part]
-        parts.append(_wrapped(f"{option.name}={_shown(value)}", option.doc))
+    known = {option.name: option for option in options(schema)}
+    names = [name for name in FIRST if name in known or name in values]
+    plain = [name for name in known if "." not in name]
+    learner = [name for name in known if name.startswith("learner.")]
+    heading = ""
+    for name in dict.fromkeys([*names, *plain, *["experiment"] * ("learner" in values), *learner, *known]):
+        if name not in known:
+            parts.append(_wrapped(f"{name}=NAME", f"One of {', '.join(group_choices(name))}."))
+            continue
+        if name not in names and known[name].section != heading:
+            heading = known[name].section
+            parts += ["", *([heading] if heading else [])]
+        parts.append(_wrapped(f"{name}={_shown(_value(values, name))}", known[name].doc))
     parts += ["", "  Also: --config-dir DIR adds configs of your own; --cfg job prints the composed options."]
     return "\n".join(parts)
+
+
+def version_text(program: str) -> str:
+    """Return what `--version` prints: the versions that decide what a run computes."""
+    versions = package_versions()
+    return f"{program} {versions['acer-robot']} (torch {versions['torch']}, mujoco {versions['mujoco']})"
+
+
+def _value(values: Any, name: str) -> object:  # noqa: ANN401 - a tree of dictionaries
+    for part in name.split("."):
+        values = values[part]
+    return values
 
 
 def _wrapped(head: str, doc: str) -> str:

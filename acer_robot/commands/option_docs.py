@@ -23,17 +23,19 @@ class Option:
     """Dotted name, as it is typed: "learner.gamma"."""
     doc: str
     """The docstring under its field."""
+    section: str = ""
+    """The comment that heads its part of the schema; "" where there is none."""
 
 
 def options(schema: type[Any], prefix: str = "") -> list[Option]:
     """Return every option below `schema`, nested groups after the plain options."""
     plain, nested = [], []
-    docs = field_docs(schema)
+    docs, headings = field_docs(schema), field_sections(schema)
     for name, kind in get_type_hints(schema).items():
         if is_dataclass(kind):
             nested += options(cast(type[Any], kind), f"{prefix}{name}.")
         else:
-            plain.append(Option(prefix + name, docs[name]))
+            plain.append(Option(prefix + name, docs[name], headings[name]))
     return plain + nested
 
 
@@ -46,6 +48,17 @@ def field_docs(schema: type[Any]) -> dict[str, str]:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             docs[statement.target.id] = _string(following)
     return docs
+
+
+def field_sections(schema: type[Any]) -> dict[str, str]:
+    """Return the last comment line above each field of a dataclass; "" where there is none."""
+    section, sections = "", {}
+    for line in inspect.getsource(schema).splitlines():
+        if line.startswith("    # "):
+            section = line.removeprefix("    # ")
+        elif field := re.match(r"    (\w+):", line):
+            sections[field[1]] = section
+    return sections
 
 
 def _string(statement: ast.stmt | None) -> str:

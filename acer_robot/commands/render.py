@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.commands.process import command_process
 from acer_robot.reporting.gl import probe_gl
 from acer_robot.reporting.video import VideoOptions, check_video, render_policy
 from acer_robot.schema import MISSING
@@ -51,8 +50,7 @@ def _render(config: RenderConfig) -> None:
 
 def main() -> None:
     """Run `acer-render`."""
-    with command_process():
-        run_command("render", RenderConfig, _render)
+    run_command("render", RenderConfig, _render)
 
 
 if __name__ == "__main__":

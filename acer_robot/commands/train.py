@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.commands.process import command_process
-from acer_robot.errors import NonFiniteError
+from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.interrupt import exit_status
+from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
+from acer_robot.shell import typed
 from acer_robot.training.run import train
+from acer_robot.training.validate import check_train, select_device
 
 
-def _command(config: TrainConfig) -> None:
+def check_job(config: TrainConfig) -> None:
+    """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
+    check_train(config)
+    select_device(config.device)
+
+
+def _command(config: TrainConfig) -> float | None:
+    """Train; return the return of the exported policy, or that of the best evaluation where nothing is exported."""
     try:
-        train(config)
+        run_dir = train(config)
     except KeyboardInterrupt as error:
         print(f"interrupted; {_what_is_left(Path(config.run_dir))}", file=sys.stderr)
         raise SystemExit(exit_status(error)) from None
-    except NonFiniteError as error:
-        print(f"acer-robot: error: training stopped: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    except (NonFiniteError, TaskError) as error:
+        raise type(error)(f"training stopped: {error}") from error
+    if config.hand_over:
+        return float(json.loads((run_dir / "export" / "evaluation.json").read_text())["return_mean"])
+    best = best_evaluation(read_table(run_dir / "eval.csv"))
+    return best[0] if best else None
 
 
 def _what_is_left(run_dir: Path) -> str:
     """Return what the user can do after an interrupt."""
     if (run_dir / "checkpoints" / "latest.pt").is_file():
-        return f"export what was learnt with: acer-export run={run_dir}"
+        return f"export what was learnt with: acer-export {typed('run', run_dir)}"
     if run_dir.is_dir():
         return (
             "nothing was learnt yet, so there is no checkpoint to export; before the same command can run again, "
@@ -39,8 +52,7 @@ def _what_is_left(run_dir: Path) -> str:
 
 def main() -> None:
     """Run `acer-train`."""
-    with command_process():
-        run_command("train", TrainConfig, _command)
+    run_command("train", TrainConfig, _command)
 
 
 if __name__ == "__main__":

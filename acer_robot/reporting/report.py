@@ -14,6 +14,7 @@ from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.metrics import FORMULAS, OTHER_FORMULAS
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
+from acer_robot.shell import typed
 from acer_robot.spec import TaskSpec
 
 STYLE = Path(__file__).with_name("report.css")
@@ -141,8 +142,13 @@ def _curve(metrics: Table, evaluations: Table) -> str:
 def _video(run_dir: Path, no_video: str) -> str:
     videos = sorted((run_dir / "videos").glob("*.mp4"))
     if not videos:
-        remedy = f"acer-render policy={run_dir / 'export/policy.pt'} out={run_dir / 'videos/episode.mp4'}"
-        return _missing(f"No video: {no_video}. To make one: {remedy}, then acer-report run={run_dir}")
+        remedy = (
+            f"acer-render {typed('policy', run_dir / 'export/policy.pt')} "
+            f"{typed('out', run_dir / 'videos/episode.mp4')}"
+        )
+        return _missing(
+            f"No video: {no_video}. To make one: {remedy}, then acer-report {typed('run', run_dir)}"
+        )
     data = base64.b64encode(videos[-1].read_bytes()).decode("ascii")
     return f'<video controls loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
 

@@ -6,6 +6,7 @@ import http.client
 import netrc
 import os
 import re
+import shlex
 import threading
 import urllib.error
 import urllib.request
@@ -186,7 +187,10 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
     except Exception as error:  # noqa: BLE001 - the same holds here
         print(f"wandb: not started ({_one_line(error)}); the run goes on without it", flush=True)
         return None
-    print(f"wandb: offline ({reason}); `wandb sync {run.folder}` uploads the run later", flush=True)
+    print(
+        f"wandb: offline ({reason}); `wandb sync {shlex.quote(str(run.folder))}` uploads the run later",
+        flush=True,
+    )
     return run
 
 
@@ -277,5 +281,7 @@ class WandbRun:
             self._lost = True
             reason = f"{type(error).__name__}: {_one_line(error)}"
             print(
-                f"wandb: stopped ({reason}); `wandb sync {self.folder}` uploads what was recorded", flush=True
+                f"wandb: stopped ({reason}); `wandb sync {shlex.quote(str(self.folder))}` "
+                f"uploads what was recorded",
+                flush=True,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import traceback
 from pathlib import Path
 
 import yaml
@@ -70,3 +71,10 @@ def create_run_dir(config: TrainConfig) -> Path:
     text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
     (run_dir / "config.yaml").write_text(text, encoding="utf-8")
     return run_dir
+
+
+def write_traceback(run_dir: Path, error: BaseException) -> Path:
+    """Write the traceback of an error and of what caused it into error.txt; return the file."""
+    path = run_dir / "error.txt"
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return path

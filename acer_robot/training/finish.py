@@ -13,6 +13,7 @@ from acer_robot.reporting.video import render_in_subprocess
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
+from acer_robot.shell import typed
 
 HINT_THRESHOLD = 0.1
 """Print a hint if the exported policy scores more than 10 % below the best evaluation."""
@@ -57,5 +58,5 @@ def better_one(run_dir: Path, exported_return: float) -> str:
         return ""
     return (
         f"at step {best[1]:,} an evaluation had {best[0]:.1f}, well above that; to export the policy of that moment: "
-        f"acer-export run={run_dir} checkpoint=best"
+        f"acer-export {typed('run', run_dir)} checkpoint=best"
     )

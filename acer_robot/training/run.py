@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from acer_robot.errors import TaskError
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.replay import Replay
@@ -25,7 +26,7 @@ from acer_robot.learner.learner import Learner
 from acer_robot.provenance import Software, this_software
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
-from acer_robot.run_folder.layout import create_run_dir, write_environment
+from acer_robot.run_folder.layout import create_run_dir, write_environment, write_traceback
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, absolute_files, make_task
 from acer_robot.training.feasible import check_joints
@@ -201,6 +202,7 @@ def train(config: TrainConfig) -> Path:
     Raises:
         InputError: before anything is created, if an option cannot be used.
         NonFiniteError: if a NaN turned up; the last good state has then been checkpointed.
+        TaskError: if an environment failed; likewise, and its traceback is in the run folder.
     """
     run = prepare(config)
     config = run.config
@@ -212,6 +214,8 @@ def train(config: TrainConfig) -> Path:
         except Interrupted:
             run.check()  # nothing is half done, so the present state is kept if its numbers are finite
             raise
+        except TaskError as error:
+            raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error
         finally:
             leave(run)
         log.close(hand_over(run_dir, config) if config.hand_over else [])

@@ -1,17 +1,25 @@
 """Every way to mistype a command line ends in one clear line, exit status 2, and nothing created."""
 
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+import yaml
+from hydra.utils import get_class, get_method
 
+import acer_robot.configs
 from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.commands.render import RenderConfig
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.schema import TaskConfig, TrainConfig
+from acer_robot.shell import typed
 
 
 def call(monkeypatch, capsys, name, schema, *arguments):
@@ -52,6 +60,176 @@ def test_several_jobs_run_one_after_the_other(train):
     configs, status, _, _ = train("--multirun", "seed=0,1,2", "hydra.sweep.dir=sweep")
     assert status == 0
     assert [config.seed for config in configs] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("seed=0,-1",), "job 1 (seed=-1): seed=-1 is out of range"),
+        (("device=cpu,tpu", "run_dir=runs/${device}"), "job 1 (device=tpu run_dir="),
+        (("+gama=1,2",), "job 0 (+gama=1): gama is not an option; did you mean learner.gamma?"),
+        (("learner.lr=0.1,0.2",), "jobs 0 and 1 have the same run_dir=runs/"),
+        (
+            ("learner=acer,paper", "run_dir=x"),
+            "put what differs into it, as in 'run_dir=runs/${hydra:job.num}'",
+        ),
+    ],
+)
+def test_a_sweep_is_refused_before_its_first_job(train, tmp_path, arguments, message):
+    received, status, out, err = train("-m", *arguments)
+    assert (received, status, out) == ([], 2, "")
+    assert message in err
+    assert err.startswith("acer-robot: error: job")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_jobs_of_a_sweep_have_one_time(train, tmp_path):
+    jobs, status, _, _ = train("-m", "seed=0,1", "run_dir=${now:%f}_${seed}", "hydra.sweep.dir=sweep")
+    assert status == 0
+    first, second = (job.run_dir.partition("_")[0] for job in jobs)
+    assert first == second
+
+
+def sweep(monkeypatch, capsys, tmp_path, body, *arguments):
+    """Run a sweep over three seeds with `body`; return (exit status, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["acer-train", "-m", "seed=0,1,2", "hydra.sweep.dir=sweep", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_command("train", TrainConfig, body)
+    return stopped.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("no such file"), NonFiniteError("loss is nan"), KeyError("bug")]
+)
+def test_a_failed_job_does_not_stop_the_others(monkeypatch, capsys, tmp_path, error):
+    seen = []
+
+    def body(config):
+        seen.append(config.seed)
+        if config.seed != 2:
+            raise error
+
+    # One job a batch: Hydra's sweeper looks at each before it starts the next.
+    status, err = sweep(monkeypatch, capsys, tmp_path, body, "hydra.sweeper.max_batch_size=1")
+    assert (status, seen) == (1, [0, 1, 2])
+    summary = err.splitlines()[-3:]
+    assert summary[0] == "acer-robot: error: 2 jobs failed:"
+    assert summary[1].startswith("  job 0 (seed=0): ")
+    assert summary[2].startswith("  job 1 (seed=1): ")
+    assert str(error) in summary[2]
+    assert ("Traceback" in err) == isinstance(error, KeyError)
+
+
+def test_ctrl_c_stops_a_sweep(monkeypatch, capsys, tmp_path):
+    seen = []
+
+    def body(config):
+        seen.append(config.seed)
+        raise KeyboardInterrupt
+
+    status, err = sweep(monkeypatch, capsys, tmp_path, body)
+    assert (status, seen) == (130, [0])
+    assert err.endswith("interrupted\n")
+
+
+def test_jobs_run_in_other_processes(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
+    command = [sys.executable, "-m", "acer_robot.commands.report", "-m", "run=a,b", *launcher]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "2 jobs failed:" in done.stderr
+    lines = (tmp_path / "sweep/failed_jobs.txt").read_text().splitlines()
+    assert sorted(lines)[1].startswith("job 1 (run=b): b is not a run folder")
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/a=b", "runs/lauf_ü", "runs/(1)", "runs/a,b", "runs/a b", "runs/it's", 'runs/"x"', "runs/a"]
+)
+def test_a_printed_path_can_be_pasted(train, path):
+    (config,), _, _, _ = train(*shlex.split(typed("run_dir", path)))
+    assert config.run_dir == path
+
+
+@pytest.mark.parametrize("path", ["runs/a=b", "runs/lauf_ü", "runs/(1)", "runs/a,b"])
+def test_a_path_that_needs_quotes_is_shown_with_them(train, path):
+    _, status, _, err = train(f"run_dir={path}")
+    assert status == 2
+    assert f"""for a path or other text: 'run_dir="{path}"'""" in err
+    assert err.count("\n") == 1
+
+
+def test_home_is_written_out(train, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert "for a path or other text: run_dir=/home/me/x" in train("run_dir=~/x")[3]
+
+
+def test_help_begins_with_what_most_people_set(train):
+    _, _, out, _ = train("--help")
+    heads = [line.strip().partition("=")[0] for line in out.splitlines()[4:] if line[:3].strip()]
+    assert heads[:8] == ["task", "steps", "seed", "num_envs", "device", "run_dir", "learner", "wandb.mode"]
+    lines = out.splitlines()
+    places = [lines.index(head) for head in ("Returns and truncations", "Networks", "Critic")]
+    assert places == sorted(places)
+    assert lines[places[0] + 1].startswith("  learner.gamma=")
+    assert out.index("learner.compile=") < out.index("task.suite=") < out.index("wandb.project=")
+    assert len(re.findall(r"^  wandb\.mode=", out, re.MULTILINE)) == 1
+
+
+def test_version_is_that_of_the_package(train):
+    received, status, out, _ = train("--version")
+    assert (received, status) == ([], 0)
+    assert out.startswith(f"acer-train {acer_robot.__version__} (torch ")
+
+
+def test_help_works_without_docstrings(tmp_path):
+    command = [sys.executable, "-OO", "-m", "acer_robot.commands.report", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("acer-report: everything worth knowing about a run")
+    assert "A run folder; its report.html is written anew." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("suite: gymnasium\nid:\tPendulum-v1\n", "line 2: found character"),
+        ("suite: gymnasium\nid: A\nlearner: {lr: 1}\n", "begin it with the line '# @package _global_'"),
+    ],
+)
+def test_a_mistake_in_a_tasks_file_is_one_line(train, tmp_path, text, message):
+    (tmp_path / "mine/task").mkdir(parents=True)
+    (tmp_path / "mine/task/robot.yaml").write_text(text)
+    _, status, _, err = train("--config-dir", "mine", "task=robot")
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
+
+
+def test_a_tasks_file_sets_learner_options(train, tmp_path):
+    (tmp_path / "mine/task").mkdir(parents=True)
+    (tmp_path / "mine/task/robot.yaml").write_text(
+        "# @package _global_\ntask:\n  suite: gymnasium\n  id: A\nlearner:\n  lr: 0.5\n"
+    )
+    (config,), _, _, _ = train("--config-dir", "mine", "task=robot")
+    assert (config.task.id, config.learner.lr) == ("A", 0.5)
+
+
+def test_help_of_a_sweep_is_printed_once(train, tmp_path):
+    received, status, out, _ = train("-m", "seed=1,2", "--help")
+    assert (received, status, out.count("acer-train:")) == ([], 0, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "deploy", "export", "render", "report"])
+def test_what_a_command_checks_of_a_sweep_exists(name):
+    folder = Path(acer_robot.configs.__path__[0])
+    options = yaml.safe_load((folder / f"{name}.yaml").read_text())["hydra"]["callbacks"]["sweep"]
+    schema = get_class(options["schema"])
+    if "validate" in options:
+        get_method(options["validate"])
+    if "separate" in options:
+        assert options["separate"] in get_type_hints(schema)
 
 
 def test_a_task_of_ones_own_comes_from_a_folder(train, tmp_path):

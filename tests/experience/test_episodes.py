@@ -1,5 +1,6 @@
 """Episodes that never end are refused, before a run and within one."""
 
+import numpy as np
 import pytest
 import scripted_envs  # registers Scripted-v0
 import torch

@@ -1,4 +1,4 @@
-"""An environment whose observation turns NaN after a hundred steps; importing the module registers it."""
+"""Environments that go wrong after a hundred steps; importing the module registers them."""
 
 from __future__ import annotations
 
@@ -31,4 +31,14 @@ class PoisonedEnv(gymnasium.Env):
         return observation, float(action[0]), False, False, {}
 
 
+class TornEnv(PoisonedEnv):
+    """Raises an error in place of its step 101."""
+
+    def step(self, action):
+        if self.steps == 100:
+            raise RuntimeError("the cable is torn")
+        return super().step(action)
+
+
+gymnasium.register("Torn-v0", entry_point=TornEnv, max_episode_steps=20)
 gymnasium.register("Poisoned-v0", entry_point=PoisonedEnv, max_episode_steps=20)

@@ -179,7 +179,8 @@ def test_a_spec_of_an_older_file_has_actuator_commands():
 
 def card_of(spec):
     metadata = {
-        "task": spec.to_dict(), "training": {"steps": 1, "seed": 0, "config_sha256": "", "revision": None, "versions": None},
+        "task": spec.to_dict(),
+        "training": {"steps": 1, "seed": 0, "config_sha256": "", "revision": None, "versions": None},
         "algorithm": "",
         "fallback": [0.0] * spec.action_size, "normalizer": {"enabled": True, "limit": 10.0}, "file_sha256": "",
         "evaluation": None, "verification": {}, "other_formats": {}, "learner": {}, "git_revision": "",

@@ -195,6 +195,17 @@ def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp
     assert all(value.isfinite().all() for value in content["learner"]["modules"].values())
 
 
+def test_a_failing_environment_stops_training_and_leaves_its_traceback(tmp_path, here):
+    folder = tmp_path / "run"
+    task = ["task=gym", "task.id=poisoned_env:Torn-v0"]
+    status, _, err = here(main, f"run_dir={folder}", *task, *TINY)
+    assert status == 1
+    assert "Traceback" not in err
+    assert "at environment step 100: RuntimeError: the cable is torn; its traceback is in" in err
+    assert 'raise RuntimeError("the cable is torn")' in (folder / "error.txt").read_text()
+    assert read_checkpoint(folder)["steps"] == 180
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
