@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 from acer_robot.acer.ensemble import combine
 from acer_robot.errors import NonFiniteError
 from acer_robot.learner.diagnostics import summarise
-from acer_robot.metrics import FORMULAS
+from acer_robot.metrics import LEARNER
 
 PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
 BASELINES = [
@@ -53,7 +53,7 @@ def test_policy_and_critic_move_and_stay_finite(options):
         seen = learner.update(batch_for(learner, seed))
     assert not torch.equal(actor, parameters(learner.actor))
     assert not torch.equal(critic, parameters(learner.critic))
-    assert set(summarise(seen, learner, 0)) == set(FORMULAS)
+    assert set(summarise(seen, learner, 0)) == set(LEARNER)
 
 
 def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():

@@ -10,7 +10,7 @@ import pytest
 from exported import make_bounds
 
 from acer_robot.errors import InputError
-from acer_robot.metrics import FORMULAS
+from acer_robot.metrics import METRICS
 from acer_robot.reporting.charts import steps_label
 from acer_robot.reporting.report import write_report
 from acer_robot.reporting.run_logger import RunLogger
@@ -143,7 +143,7 @@ def test_every_metric_that_has_a_value_has_a_chart_with_its_formula(page):
         "acer/std",
         "time/sps",
     ]
-    assert FORMULAS["acer/std"] in page.text
+    assert METRICS["acer/std"].formula in page.text
     assert "mean return of the last 20 training episodes" in page.text
 
 

@@ -23,6 +23,7 @@ from acer_robot.errors import InputError
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.update_counter import Batches, UpdateSchedule
 from acer_robot.learner.batch import Trajectory
+from acer_robot.metrics import EVALUATION, LEARNER, ROLLOUT
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.schema import LearnerConfig
 from acer_robot.training.timing import Every
@@ -114,6 +115,8 @@ def test_a_run_leaves_everything_that_was_promised(finished_run):
     assert "exported and verified" in out
     assert [int(row["step"]) for row in rows(folder / "eval.csv")] == [120, 240]
     metrics = rows(folder / "metrics.csv")
+    assert set(metrics[0]) == {"step", *ROLLOUT, *LEARNER}
+    assert set(rows(folder / "eval.csv")[0]) == {"step", *EVALUATION}
     assert len(metrics) >= 3
     assert all(math.isfinite(float(row["loss/q"])) for row in metrics)
     # 8 replayed transitions per collected one, 32 per update, none for the first 38 transitions.
