@@ -6,9 +6,11 @@ import pytest
 import reference
 import torch
 from learner_cases import make_learner, paper_config, random_batch
-from test_learner_reference import LENGTH, SEGMENTS, PlainNetworks, ascent_of, assert_all_close, segment
+from plain_networks import PlainNetworks, ascent_of, assert_all_close, segment
 
 from acer_robot.acer import truncated_segment_weights
+
+LENGTH, SEGMENTS = 7, 4
 
 
 @pytest.mark.parametrize("learned_std", [False, True], ids=["fixed std", "learned std"])
