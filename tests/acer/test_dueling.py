@@ -25,7 +25,7 @@ def test_batched_equals_one_state_at_a_time():
             torch.testing.assert_close(q[t, b], expected)
 
 
-def test_value_and_advantage_are_differentiated_the_sampled_advantages_too():
+def test_all_parts_of_q_are_differentiated():
     v, advantage = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
     sampled = torch.zeros(4, 2, requires_grad=True)
     stochastic_dueling_q(v, advantage, sampled).sum().backward()
@@ -43,7 +43,7 @@ def test_a_constant_added_to_the_advantage_head_changes_nothing():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 50])
-def test_trap_13_least_squares_shrinks_advantages_by_n_over_n_plus_1(n):
+def test_trap_13_few_samples_shrink_advantages(n):
     """The kappa for which kappa (A - mean A(u)) fits the true A best is n/(n + 1): a known bias."""
     generator = torch.Generator().manual_seed(2)
     draws = 200_000
@@ -54,7 +54,7 @@ def test_trap_13_least_squares_shrinks_advantages_by_n_over_n_plus_1(n):
     assert kappa.item() == pytest.approx(n / (n + 1), abs=0.01)
 
 
-def test_trap_13_a_second_disjoint_set_of_samples_undoes_the_shrinking():
+def test_trap_13_disjoint_samples_undo_the_shrinking():
     """With one set in the error and another in the derivative, the stationary point is the true advantage."""
     generator = torch.Generator().manual_seed(3)
     draws, n = 200_000, 2

@@ -28,7 +28,7 @@ def test_log_prob_of_a_hand_worked_point():
     assert gaussian_log_prob(x, mean, log_std).item() == pytest.approx(expected)
 
 
-def test_trap_1_the_density_is_joint_over_the_joints_one_scalar_per_state():
+def test_trap_1_density_is_one_scalar_per_state():
     mean, log_std = random_statistics(3, 2, 4, seed=0)
     x, _ = random_statistics(3, 2, 4, seed=1)
     result = gaussian_log_prob(x, mean, log_std)
@@ -50,7 +50,7 @@ def test_kl_is_that_of_torch_distributions_and_not_symmetric():
     assert (gaussian_kl(*q, *p) - expected).abs().min() > 1e-3
 
 
-def test_trap_5_k_is_the_gradient_of_kl_from_average_to_current_in_the_current_statistics():
+def test_trap_5_k_is_the_gradient_of_kl_from_the_average():
     average, current = random_statistics(4, seed=6), random_statistics(4, seed=7)
     k = torch.cat(gaussian_kl_gradient(*average, *current))
     expected = gradient_in_phi(lambda phi: kl_divergence(average, phi), current, learned_std=True)

@@ -33,7 +33,7 @@ def test_below_c_the_whole_ratio_counts_and_nothing_is_corrected():
     assert gradient(rho=4.0, rho_sampled=2.0, truncation=5.0) == pytest.approx([12.0, -24.0])
 
 
-def test_above_c_the_ratio_is_truncated_and_the_sample_corrected_by_hand():
+def test_ratio_is_truncated_above_c_by_hand():
     # min(5, 8) * 3 * (1, -2) = (15, -30);  [1 - 5/20] * 7 * (10, 30) = (52.5, 157.5)
     assert gradient(rho=8.0, rho_sampled=20.0, truncation=5.0) == pytest.approx([67.5, 127.5])
 
@@ -88,7 +88,7 @@ def test_every_row_is_equation_15_of_its_own_state(seed, c):
             torch.testing.assert_close(g[t, b], expected)
 
 
-def test_trap_7_no_gradient_flows_through_weight_advantage_or_score():
+def test_trap_7_weight_advantage_and_score_are_constants():
     x = torch.randn(2, 3, requires_grad=True)
     score = torch.randn(2, 3, 4, requires_grad=True)
     assert not truncated_policy_gradient(score, score, x, x, x, x, truncation=5.0).requires_grad
@@ -103,7 +103,7 @@ def test_trap_14_extreme_ratios_give_a_finite_gradient(extreme, c):
     assert torch.isfinite(g).all()
 
 
-def test_trap_14_the_correction_of_a_vanishing_ratio_is_exactly_zero():
+def test_trap_14_vanishing_ratio_has_no_correction():
     assert gradient(rho=1.0, rho_sampled=math.exp(-20.0), truncation=5.0) == pytest.approx([3.0, -6.0])
 
 
@@ -140,7 +140,7 @@ def test_the_slope_of_the_correction_by_hand():
     assert slope(rho_sampled=20.0, truncation=5.0) == pytest.approx([18.25, 51.0])
 
 
-def test_the_slope_is_zero_up_to_c_and_that_of_the_critic_where_c_is_zero():
+def test_slope_is_zero_up_to_c():
     assert slope(rho_sampled=2.0, truncation=5.0) == [0.0, 0.0]
     assert slope(rho_sampled=1e-8, truncation=0.0) == [1.0, -2.0]
 

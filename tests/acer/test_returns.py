@@ -51,7 +51,7 @@ def test_a_terminal_at_the_end_by_hand():
     torch.testing.assert_close(result, column(-1.25, 1.0, 4.0))
 
 
-def test_trap_9_a_time_limit_in_the_middle_bootstraps_from_the_true_successor_by_hand():
+def test_trap_9_a_time_limit_in_the_middle_by_hand():
     # step 1 is cut off in a state worth 6:  G1 = 2 + .5 * 6 = 5;  G0 = 1 + .5 (.5 (5 - 20) + 5) = -.25
     result = chain_returns([True, False, False], next_v=(5.0, 6.0, 9.0))
     torch.testing.assert_close(result, column(-0.25, 5.0, 8.5))
@@ -68,7 +68,7 @@ def test_trap_9_the_reset_observation_is_never_used_as_successor(discount):
     torch.testing.assert_close(after[:2], before[:2])
 
 
-def test_trap_9_a_time_limit_is_worth_its_successor_and_a_terminal_is_not():
+def test_trap_9_a_time_limit_is_worth_its_successor():
     trajectory = Trajectory(
         observations=torch.zeros(3, 1, 2),
         next_observations=torch.zeros(3, 1, 2),
@@ -88,7 +88,7 @@ def test_trap_9_a_time_limit_is_worth_its_successor_and_a_terminal_is_not():
     torch.testing.assert_close(result, column(1.0, 0.0, 4.0))
 
 
-def test_an_episode_continues_everywhere_but_at_its_ends_and_at_the_last_step():
+def test_episode_continues_except_at_its_ends():
     flags = torch.tensor([[False, False], [False, True], [False, False], [False, False]])
     nothing = torch.zeros(4, 2, 1)
     trajectory = Trajectory(
@@ -143,7 +143,7 @@ def test_trace_zero_is_the_one_step_return():
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.3, 0.95, 1.0])
-def test_retrace_on_policy_with_q_equal_v_is_the_td_lambda_return(lambda_):
+def test_retrace_on_policy_is_the_td_lambda_return(lambda_):
     generator = torch.Generator().manual_seed(0)
     rewards, v = torch.randn(2, 8, 1, generator=generator, dtype=torch.float64)
     bootstrap = torch.randn(1, 1, generator=generator, dtype=torch.float64)
@@ -180,7 +180,7 @@ def test_trap_2_the_trace_is_rho_to_the_power_of_one_over_d():
     assert trace_coefficients(log_rho, action_dim=4)[0, 0].item() == pytest.approx(0.5)
 
 
-def test_trap_2_the_exponent_is_an_option_and_lambda_scales_the_trace():
+def test_trap_2_the_exponent_and_lambda_are_options():
     log_rho = torch.log(torch.tensor([[1.0 / 16.0, 4.0]], dtype=torch.float64))
     result = trace_coefficients(log_rho, action_dim=4, exponent=0.5, lambda_=0.8)
     torch.testing.assert_close(result, torch.tensor([[0.2, 0.8]], dtype=torch.float64))
@@ -194,7 +194,7 @@ def test_trap_1_one_ratio_per_state_and_never_one_for_the_batch():
     torch.testing.assert_close(traces, torch.tensor([[-0.25, 0.0], [-0.5, 0.0]]).exp())
 
 
-def test_trap_14_an_unbounded_log_ratio_is_clamped_and_nothing_overflows():
+def test_trap_14_log_ratio_is_clamped():
     huge = torch.tensor([[1e4, -1e4]])
     log_rho = importance_log_ratio(huge, torch.zeros_like(huge))
     ones = torch.ones_like(huge)
@@ -257,7 +257,7 @@ def test_trap_8_returns_refuse_shapes_that_would_broadcast(position):
         lambda: importance_log_ratio(torch.zeros(4, 1, 3), torch.zeros(4, 1)),
     ],
 )
-def test_trap_8_ratios_and_targets_refuse_shapes_that_would_broadcast(call):
+def test_trap_8_broadcasting_shapes_are_refused(call):
     with pytest.raises(ValueError, match="equal shapes"):
         call()
 

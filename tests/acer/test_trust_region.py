@@ -41,7 +41,7 @@ def test_every_row_keeps_the_bound_and_is_equation_12(seed, delta):
             torch.testing.assert_close(z[t, b], reference.project(g[t, b], k[t, b], delta))
 
 
-def test_trap_3_each_row_is_projected_by_itself_so_duplicating_the_batch_changes_nothing():
+def test_trap_3_each_row_is_projected_by_itself():
     g, k = 3 * random_rows(2, 4, 6, seed=0)
     z = trust_region_projection(g, k, delta=0.5)
     torch.testing.assert_close(
@@ -75,7 +75,7 @@ def test_trap_5_without_distance_k_is_zero_and_z_is_g(delta):
     torch.testing.assert_close(trust_region_projection(g, torch.zeros_like(g), delta), g, rtol=0.0, atol=0.0)
 
 
-def test_trap_5_the_projection_lowers_the_rate_of_kl_from_average_to_current_and_not_of_the_reverse():
+def test_trap_5_projection_lowers_the_rate_of_the_right_kl():
     average = (torch.zeros(1, 1).double(), torch.zeros(1, 1).double())
     current = (torch.full((1, 1), 0.5).double(), torch.full((1, 1), -1.0).double())
     k = torch.cat(gaussian_kl_gradient(*average, *current), -1)
@@ -88,7 +88,7 @@ def test_trap_5_the_projection_lowers_the_rate_of_kl_from_average_to_current_and
     assert abs(reverse.item() - 0.25) > 0.05
 
 
-def test_the_vector_jacobian_product_is_the_gradient_of_minus_phi_dot_z():
+def test_backward_is_the_gradient_of_minus_phi_dot_z():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4)).double()
     x, z = random_rows(6, 3, seed=2), random_rows(6, 4, seed=3)

@@ -28,7 +28,7 @@ def saved(folder: Path, task: TaskConfig, **changes: object) -> Path:
     return folder / "policy.pt"
 
 
-def test_file_of_another_control_rate_is_neither_scored_nor_rendered(tmp_path):
+def test_file_of_another_control_rate_is_refused(tmp_path):
     pendulum = TaskConfig("gymnasium", "Pendulum-v1")
     file = saved(tmp_path, pendulum, control_dt=0.5)
     with pytest.raises(InputError, match="differs from the one in the file in its control_dt"):

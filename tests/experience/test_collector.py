@@ -72,7 +72,7 @@ def test_true_successors_ends_and_returns_are_kept_apart():
 
 
 @pytest.mark.parametrize("squash", ["tanh", "clip"])
-def test_trap_10_the_sample_before_the_squash_is_stored_with_the_density_it_was_drawn_from(squash):
+def test_trap_10_sample_before_the_squash_is_stored(squash):
     task = CountingTask()
     collector, learner, replay = collector_for(task, squash=squash, std_init=0.99)
     for _ in range(4):
@@ -102,7 +102,7 @@ def test_the_statistics_learn_each_observation_that_is_acted_on():
 
 
 @pytest.mark.parametrize("poison", ["reward", "observation"])
-def test_a_value_that_is_not_finite_stops_with_its_name_and_is_not_stored(poison):
+def test_value_that_is_not_finite_is_not_stored(poison):
     collector, _, replay = collector_for(CountingTask(poison))
     with pytest.raises(
         NonFiniteError, match=rf"{poison} of counting .* environment\(s\) \[1\] at environment step 0"

@@ -56,7 +56,7 @@ def test_policy_and_critic_move_and_stay_finite(options):
     assert set(summarise(seen, learner, 0)) == set(LEARNER)
 
 
-def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():
+def test_trap_6_restored_learner_goes_on_exactly():
     first, second = small_learner(), small_learner()
     for seed in range(3):
         first.update(batch_for(first, seed))
@@ -87,7 +87,7 @@ def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
     assert torch.equal(gradients[0], gradients[1])
 
 
-def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_terminal_takes_none():
+def test_trap_9_time_limit_takes_the_true_successors_value():
     batch = batch_for(small_learner())
     none = torch.zeros_like(batch.terminated)
     batch = dataclasses.replace(batch, terminated=none, truncated=none)
@@ -110,7 +110,7 @@ def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
     assert torch.equal(learner.actor.log_std, torch.full((2,), 0.3).log())
 
 
-def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
+def test_trap_13_dueling_samples_exclude_their_own_action():
     """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
     learner = small_learner(
         sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, entropy_target=None
@@ -134,7 +134,7 @@ def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
     torch.testing.assert_close(seen[1.0].ascent.g, seen[1000.0].ascent.g, rtol=1e-4, atol=1e-5)
 
 
-def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it():
+def test_temperature_falls_above_the_entropy_target():
     for target, sign in ((-10.0, -1.0), (10.0, 1.0)):
         learner = small_learner(entropy_target=target)
         before = learner.log_temperature.item()

@@ -121,7 +121,7 @@ def duplicated(batch):
     )
 
 
-def test_trap_3_duplicating_the_batch_leaves_z_and_the_step_unchanged():
+def test_trap_3_duplicated_batch_gives_the_same_step():
     config = paper_config(learned_std=True)
     once, twice = make_learner(config, 4), make_learner(config, 4)
     batch = random_batch(once, LENGTH, SEGMENTS, seed=7)
@@ -134,7 +134,7 @@ def test_trap_3_duplicating_the_batch_leaves_z_and_the_step_unchanged():
         assert_all_close(of_twice, of_once)
 
 
-def test_trap_6_the_average_policy_starts_as_the_policy_follows_as_an_average_and_gets_no_gradient():
+def test_trap_6_average_policy_follows_without_a_gradient():
     config = paper_config(alpha=0.9)
     learner = Learner(config, 3, 2, torch.device("cpu"), dtype=torch.float64)
     start = [p.detach().clone() for p in learner.actor.parameters()]
@@ -160,7 +160,7 @@ def test_trap_6_the_average_policy_is_restored_exactly():
     assert all(torch.equal(x, y) for x, y in zip(learner.parameters(), other.parameters(), strict=True))
 
 
-def test_trap_7_the_critics_losses_do_not_move_the_actor_nor_z_the_critic():
+def test_trap_7_actor_and_critic_do_not_move_each_other():
     config = paper_config(learned_std=True)
     learner, other = make_learner(config, 2), make_learner(config, 2)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=11)
@@ -177,7 +177,7 @@ def test_trap_7_the_critics_losses_do_not_move_the_actor_nor_z_the_critic():
     torch.testing.assert_close(seen.phi[1], log_std.detach())
 
 
-def test_trap_10_the_ratio_is_that_of_the_stored_sample_before_the_squash():
+def test_trap_10_ratio_is_of_the_sample_before_the_squash():
     learner = make_learner(paper_config(learned_std=True, squash="tanh"), 3)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=13)
     with torch.no_grad():
@@ -192,7 +192,7 @@ def test_trap_10_the_ratio_is_that_of_the_stored_sample_before_the_squash():
     torch.testing.assert_close(learner.update(batch).ascent.log_rho, expected)
 
 
-def test_trap_10_the_ratio_is_exact_however_far_the_squash_saturates():
+def test_trap_10_ratio_is_exact_where_the_squash_saturates():
     learner = make_learner(paper_config(learned_std=True, squash="clip"), 1)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=14)
     with torch.no_grad():

@@ -116,7 +116,7 @@ def test_nothing_is_left_open_when_a_task_is_refused():
     assert len(closed) == 1
 
 
-def test_a_mistake_in_an_environments_own_code_keeps_its_traceback(monkeypatch):
+def test_mistake_in_users_code_keeps_its_traceback(monkeypatch):
     def mistaken(self, **kwargs):
         raise TypeError("a mistake")
 

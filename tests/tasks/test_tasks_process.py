@@ -17,7 +17,7 @@ def run(script, folder, **environment):
     return done.stdout, done.stderr
 
 
-def test_importing_tasks_loads_neither_torch_nor_a_simulator_nor_hydra(tmp_path):
+def test_importing_tasks_loads_no_heavy_package(tmp_path):
     script = """
 import sys, acer_robot.tasks
 heavy = ("torch", "mujoco", "dm_control", "hydra", "omegaconf", "wandb")
@@ -40,7 +40,7 @@ print("torch" in sys.modules, hasattr(sys.modules["mujoco"], "GLContext"), os.en
 """
 
 
-def test_stepping_needs_no_display_says_nothing_and_leaves_nothing(tmp_path):
+def test_stepping_needs_no_display_and_is_silent(tmp_path):
     assert run(STEPPING, tmp_path) == ("False False None\n", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -102,7 +102,7 @@ for config in (TaskConfig("gymnasium", "HalfCheetah-v5"), TaskConfig("dm_control
 """
 
 
-def test_pictures_of_both_suites_have_the_size_asked_for_and_leave_the_physics_alone(tmp_path):
+def test_pictures_leave_the_physics_alone(tmp_path):
     name = backend()
     if name is None:
         pytest.skip("no OpenGL backend answers")
