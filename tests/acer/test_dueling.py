@@ -44,7 +44,7 @@ def test_a_constant_added_to_the_advantage_head_changes_nothing():
 
 @pytest.mark.parametrize("n", [1, 2, 5, 50])
 def test_trap_13_few_samples_shrink_advantages(n):
-    """The kappa for which kappa (A - mean A(u)) fits the true A best is n/(n + 1): a known bias."""
+    """Trap 13: The kappa for which kappa (A - mean A(u)) fits the true A best is n/(n + 1): a known bias."""
     generator = torch.Generator().manual_seed(2)
     draws = 200_000
     advantage = torch.randn(draws, generator=generator, dtype=torch.float64)  # A(a), a ~ pi
@@ -55,7 +55,7 @@ def test_trap_13_few_samples_shrink_advantages(n):
 
 
 def test_trap_13_disjoint_samples_undo_the_shrinking():
-    """With one set in the error and another in the derivative, the stationary point is the true advantage."""
+    """Trap 13: With one set in the error and another in the derivative, the stationary point is the true advantage."""
     generator = torch.Generator().manual_seed(3)
     draws, n = 200_000, 2
     advantage = torch.randn(draws, generator=generator, dtype=torch.float64)
@@ -71,5 +71,6 @@ def test_trap_13_disjoint_samples_undo_the_shrinking():
     [((4, 1), (5, 4, 4)), ((4, 4), (5, 4, 1)), ((4, 4), (5, 1, 4)), ((4, 4), (4, 4)), ((4, 4), (0, 4, 4))],
 )
 def test_trap_8_shapes_that_would_broadcast_are_refused(advantage, sampled):
+    """Trap 8: shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match="expected"):
         stochastic_dueling_q(torch.zeros(4, 4), torch.zeros(advantage), torch.zeros(sampled))

@@ -57,6 +57,7 @@ def test_policy_and_critic_move_and_stay_finite(options):
 
 
 def test_trap_6_restored_learner_goes_on_exactly():
+    """Trap 6: the average policy is an exact running average, starts as the actor and is restored."""
     first, second = small_learner(), small_learner()
     for seed in range(3):
         first.update(batch_for(first, seed))
@@ -77,7 +78,7 @@ def test_a_checkpoint_is_a_copy_that_later_updates_leave_alone():
 
 
 def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
-    """The critics' gradient is the same whatever the policy's share is."""
+    """Trap 7: The critics' gradient is the same whatever the policy's share is."""
     gradients = []
     for correction in ("none", "pathwise"):
         learner = small_learner(correction=correction)
@@ -88,6 +89,7 @@ def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
 
 
 def test_trap_9_time_limit_takes_the_true_successors_value():
+    """Trap 9: a time limit bootstraps from the true final observation."""
     batch = batch_for(small_learner())
     none = torch.zeros_like(batch.terminated)
     batch = dataclasses.replace(batch, terminated=none, truncated=none)
@@ -104,6 +106,7 @@ def test_trap_9_time_limit_takes_the_true_successors_value():
 
 
 def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
+    """Trap 11: with a fixed std phi is the mean alone."""
     learner = small_learner(**PAPER)
     seen = learner.update(batch_for(learner))
     assert seen.z.shape[-1] == 2
@@ -111,7 +114,7 @@ def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
 
 
 def test_trap_13_dueling_samples_exclude_their_own_action():
-    """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
+    """Trap 13: With one sample for both a' and u, the correction's advantage A(a') - A(u) would be 0 everywhere."""
     learner = small_learner(
         sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, entropy_target=None
     )

@@ -122,6 +122,7 @@ def duplicated(batch):
 
 
 def test_trap_3_duplicated_batch_gives_the_same_step():
+    """Trap 3: each row is projected by itself, and averaged afterwards."""
     config = paper_config(learned_std=True)
     once, twice = make_learner(config, 4), make_learner(config, 4)
     batch = random_batch(once, LENGTH, SEGMENTS, seed=7)
@@ -135,6 +136,7 @@ def test_trap_3_duplicated_batch_gives_the_same_step():
 
 
 def test_trap_6_average_policy_follows_without_a_gradient():
+    """Trap 6: the average policy is an exact running average, starts as the actor and is restored."""
     config = paper_config(alpha=0.9)
     learner = Learner(config, 3, 2, torch.device("cpu"), dtype=torch.float64)
     start = [p.detach().clone() for p in learner.actor.parameters()]
@@ -149,6 +151,7 @@ def test_trap_6_average_policy_follows_without_a_gradient():
 
 
 def test_trap_6_the_average_policy_is_restored_exactly():
+    """Trap 6: the average policy is an exact running average, starts as the actor and is restored."""
     config = paper_config(learned_std=True)
     learner, other = make_learner(config, 2), make_learner(config, 2)
     for seed in (1, 2):
@@ -161,6 +164,7 @@ def test_trap_6_the_average_policy_is_restored_exactly():
 
 
 def test_trap_7_actor_and_critic_do_not_move_each_other():
+    """Trap 7: weights, advantages and returns are constants."""
     config = paper_config(learned_std=True)
     learner, other = make_learner(config, 2), make_learner(config, 2)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=11)
@@ -178,6 +182,7 @@ def test_trap_7_actor_and_critic_do_not_move_each_other():
 
 
 def test_trap_10_ratio_is_of_the_sample_before_the_squash():
+    """Trap 10: the sample before the squash is stored, with its own density."""
     learner = make_learner(paper_config(learned_std=True, squash="tanh"), 3)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=13)
     with torch.no_grad():
@@ -193,6 +198,7 @@ def test_trap_10_ratio_is_of_the_sample_before_the_squash():
 
 
 def test_trap_10_ratio_is_exact_where_the_squash_saturates():
+    """Trap 10: the sample before the squash is stored, with its own density."""
     learner = make_learner(paper_config(learned_std=True, squash="clip"), 1)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=14)
     with torch.no_grad():
