@@ -127,7 +127,7 @@ def flight(controller, file, model, start, steps, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
-def test_a_thousand_steps_of_half_cheetah_return_what_they_return_in_python(controller, tmp_path, options):
+def test_thousand_steps_return_what_python_returns(controller, tmp_path, options):
     file = export(tmp_path, **options)
     start = start_state("HalfCheetah-v5")
     printed, observations, commands = flight(controller, file, HALF_CHEETAH, start, 1000, tmp_path)
@@ -147,9 +147,7 @@ def test_a_thousand_steps_of_half_cheetah_return_what_they_return_in_python(cont
         ("Ant-v5", "ant.xml", {"include_cfrc_ext_in_observation": False}),
     ],
 )
-def test_clipped_velocities_and_free_joints_are_observed_as_in_training(
-    controller, tmp_path, task_id, model, kwargs
-):
+def test_clipped_velocities_are_observed_as_in_training(controller, tmp_path, task_id, model, kwargs):
     file = export(tmp_path, task_id, kwargs=kwargs)
     start = start_state(task_id)
     start[-3:] = 30.0  # beyond the limit of clipped velocities
@@ -181,7 +179,7 @@ def test_an_episode_knows_nothing_of_the_one_before(controller, tmp_path):
     assert first.split("return")[1] == second.split("return")[1]
 
 
-def test_the_same_seed_starts_in_the_same_states_and_another_in_others(controller, policy, tmp_path):
+def test_same_seed_starts_in_the_same_states(controller, policy, tmp_path):
     def returns(seed):
         done = run(
             controller, policy, HALF_CHEETAH, "--episodes", 2, "--steps", 20, "--seed", seed, cwd=tmp_path
@@ -194,9 +192,7 @@ def test_the_same_seed_starts_in_the_same_states_and_another_in_others(controlle
     assert first[0].split("return")[1] != first[1].split("return")[1]
 
 
-def test_an_episode_has_as_many_commands_as_in_python_where_the_time_limit_is_no_multiple(
-    controller, tmp_path
-):
+def test_episode_has_as_many_commands_as_in_python(controller, tmp_path):
     file = export(tmp_path, action_repeat=3)
     done = run(controller, file, HALF_CHEETAH, cwd=tmp_path)
     assert f" in {math.ceil(1000 / 3)} steps" in done.stdout
@@ -214,7 +210,7 @@ def whole_rows(log):
     return len(lines)
 
 
-def test_a_killed_program_leaves_a_log_of_all_but_the_last_second(controller, policy, tmp_path):
+def test_killed_program_leaves_its_log(controller, policy, tmp_path):
     log = tmp_path / "log.csv"
     command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as program:
@@ -228,7 +224,7 @@ def test_a_killed_program_leaves_a_log_of_all_but_the_last_second(controller, po
     assert 15 <= whole_rows(log) <= 45  # 40 periods of 0.05 s
 
 
-def test_an_error_of_mujoco_leaves_the_log_up_to_the_command_that_met_it(controller, policy, tmp_path):
+def test_error_of_mujoco_leaves_the_log(controller, policy, tmp_path):
     start = np.zeros(18)
     start[1] = 3.0  # it falls, and the memory does not suffice for the contacts
     np.savetxt(tmp_path / "start.txt", start)
@@ -242,12 +238,12 @@ def test_an_error_of_mujoco_leaves_the_log_up_to_the_command_that_met_it(control
 
 
 @pytest.mark.parametrize("name", ["nowhere/log.csv", "", "/dev/full"])
-def test_a_log_that_cannot_be_written_is_refused_before_the_first_step(controller, policy, tmp_path, name):
+def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name):
     line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name)
     assert f"--log={tmp_path / name} cannot be written: " in line
 
 
-def test_an_observation_or_command_of_another_width_is_an_error_that_names_both(width_test, policy):
+def test_wrong_width_is_an_error_that_names_both(width_test, policy):
     assert run(width_test, policy, 17, 6).returncode == 0
     for observation, command, message in [
         (16, 6, "the policy takes an observation of 17 numbers, not of 16"),
@@ -258,7 +254,7 @@ def test_an_observation_or_command_of_another_width_is_an_error_that_names_both(
         assert (done.returncode, done.stderr) == (1, message + "\n")
 
 
-def test_an_infinite_observation_is_counted_and_gets_the_fallback_command(controller, policy, tmp_path):
+def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
     start = start_state("HalfCheetah-v5")
     start[-1] = 1e39  # more than float32 holds
     printed, _, commands = flight(controller, policy, HALF_CHEETAH, start, 1, tmp_path)
@@ -295,7 +291,7 @@ def test_a_truncated_policy_is_refused(controller, policy, tmp_path, keep):
     assert "cannot be read as a TorchScript file" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
 
 
-def test_a_policy_that_is_not_what_the_hash_beside_it_says_is_refused(controller, policy, tmp_path):
+def test_policy_with_another_hash_is_refused(controller, policy, tmp_path):
     whole = policy.read_bytes()
     (tmp_path / "policy.json").write_text(f'{{"file_sha256": "{"0" * 64}"}}')
     (tmp_path / "policy.pt").write_bytes(whole)
@@ -332,7 +328,7 @@ def test_a_model_with_another_time_step_is_refused(controller, policy, tmp_path)
     assert "take 0.025 s" in line
 
 
-def test_a_model_with_narrower_limits_is_refused_and_names_the_joint(controller, policy, tmp_path):
+def test_model_with_narrower_limits_is_refused(controller, policy, tmp_path):
     motor = '<motor gear="30" joint="ffoot"'
     model = half_cheetah_with(tmp_path, motor, motor + ' ctrlrange="-0.9 1"', 1)
     line = refused(controller, policy, model)

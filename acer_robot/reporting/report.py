@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from acer_robot.errors import DAMAGE, InputError, first_line
-from acer_robot.metrics import FORMULAS, OTHER_FORMULAS
+from acer_robot.metrics import METRICS
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
 from acer_robot.shell import typed
@@ -204,9 +204,10 @@ def _contract(task: dict[str, Any]) -> str:
 
 
 def _diagnostics(metrics: Table) -> str:
-    captions = {**OTHER_FORMULAS, **FORMULAS}
     figures = [
-        _figure(diagnostic(name, metrics["step"], values), name, captions.get(name, ""))
+        _figure(
+            diagnostic(name, metrics["step"], values), name, METRICS[name].formula if name in METRICS else ""
+        )
         for name, values in metrics.items()
         if name != "step" and any(math.isfinite(value) for value in values)
     ]

@@ -11,7 +11,7 @@ from test_benchmarks_runs import Scripted, started
 from acer_robot.errors import InputError
 
 
-def test_a_run_ends_with_the_first_evaluation_that_reaches_what_it_goes_on_until(tmp_path):
+def test_run_ends_when_its_goal_is_reached(tmp_path):
     names = [("endless", 1.0), ("ok", 1.5), ("killed", 1.5)]
     plan = [Scripted(name, 0, tmp_path / "log", until) for name, until in names]
     assert runs.run_all(plan, tmp_path / "table.csv") == 1  # the one that somebody else stopped
@@ -58,7 +58,7 @@ def test_the_ratio_is_of_every_run_to_every_run():
     assert in_turn.summary(rows, 8.0).endswith("never, from never to never (2 pairs)")
 
 
-def test_a_run_of_the_baseline_to_its_end_is_compared_by_its_own_score_as_well():
+def test_whole_baseline_run_is_compared_by_its_own_score():
     rows = [
         row("sb3_sac", 0, (10, 80.0, 5.0), (270_000, 90.0, 6.0), (280_000, 95.0, 3.0), (300_000, 100.0, 3.0)),
         row("sb3_sac", 1, (20_000, 50.0, 9.0)),
@@ -72,7 +72,7 @@ def test_a_run_of_the_baseline_to_its_end_is_compared_by_its_own_score_as_well()
     assert in_turn.summary(rows, 8.0).endswith("acer not in 10 (10k steps)")
 
 
-def test_the_score_is_the_mean_of_the_baselines_runs_and_asked_for_where_there_is_none(tmp_path, monkeypatch):
+def test_score_is_the_mean_of_the_baselines_runs(tmp_path, monkeypatch):
     table = tmp_path / "learning.csv"
     monkeypatch.setattr(in_turn, "LEARNING", table)
     for seed, value in (("0", 10.0), ("1", 30.0)):

@@ -66,7 +66,7 @@ def test_a_claim_of_several_pairs_needs_all_and_falls_with_one():
     assert decide(Claim("", (("a", "b"), ("a", "d"))), known)[0] == NOT_REPRODUCED
 
 
-def test_retrace_matters_most_only_if_its_loss_costs_more_than_every_other():
+def test_retrace_matters_most_if_its_loss_costs_most():
     claim = next(claim for claim in CLAIMS if claim.text == "Retrace matters most")
     others = {"paper_no_trust_region": [80, 82], "paper_no_sdn": [90, 91], "paper_no_truncation": [99, 98]}
     assert decide(claim, areas(**others, paper_no_retrace=[40, 42]))[0] == REPRODUCED
@@ -79,7 +79,7 @@ def test_differences_are_in_units_of_the_tasks_scale():
     assert (estimate.mean, used) == (pytest.approx(0.25), ["dmc/cheetah-run"])
 
 
-def test_a_task_that_nobody_learnt_or_without_an_untrained_policy_does_not_count():
+def test_unlearnt_task_does_not_count():
     flat = {name: np.array([20.0, 20.0]) for name in ("a", "b")}
     known = {
         "dmc/fish-swim": flat | {"untrained": np.array([5.0])},
@@ -91,7 +91,7 @@ def test_a_task_that_nobody_learnt_or_without_an_untrained_policy_does_not_count
     assert decide(Claim("", (("a", "b"),)), known) == (NOT_RESOLVED, ["a - b: no task counts"])
 
 
-def test_the_claim_of_high_dimensions_looks_at_the_humanoid_alone():
+def test_claim_of_high_dimensions_is_about_the_humanoid():
     claim = next(claim for claim in CLAIMS if claim.tasks == HUMANOID)
     better = areas(paper=[90, 91], paper_no_truncation=[20, 21])
     assert decide(claim, better)[0] == NOT_RESOLVED
@@ -109,7 +109,7 @@ def test_the_interval_is_welchs():
     )
 
 
-def test_the_interval_over_tasks_holds_the_truth_as_often_as_it_says():
+def test_interval_over_tasks_covers_as_often_as_it_says():
     random, held = np.random.default_rng(0), 0
     for _ in range(2_000):
         pairs = [(random.normal(0.3, scale, 3), random.normal(0.0, 0.5, 3)) for scale in (0.2, 1.0, 0.5)]
@@ -166,7 +166,7 @@ def test_a_report_without_runs_says_so(tmp_path):
         learning_report.report([], learning.LEARNERS, learning.GYMNASIUM, learning.DM_CONTROL, tmp_path)
 
 
-def test_of_a_seeds_runs_the_longest_counts_and_shorter_budgets_are_read_off_it():
+def test_longest_run_of_a_seed_counts():
     short = row("halfcheetah", "acer", 0, 100_000, [1.0] * 10, every=10_000)
     long = row("halfcheetah", "acer", 0, 300_000, [float(i) for i in range(1, 31)], every=10_000)
     found = learning_rows.collect([short, long], learning.GYMNASIUM)
@@ -182,7 +182,7 @@ def test_of_a_seeds_runs_the_longest_counts_and_shorter_budgets_are_read_off_it(
     assert learning_rows.scores([long], 500_000).tolist() == []
 
 
-def test_seconds_to_a_score_are_those_of_the_first_evaluation_that_reached_it():
+def test_seconds_to_a_score_end_at_its_first_evaluation():
     run = row("halfcheetah", "acer", 0, 50_000, [1.0, 5.0, 3.0, 6.0], every=10_000)
     assert [learning_rows.seconds_to(run, goal) for goal in (5.0, 5.5)] == [2.0, 4.0]
     assert learning_rows.seconds_to(run, 7.0) == math.inf
@@ -197,7 +197,7 @@ def test_falls_are_the_evaluations_below_a_limit_from_a_step_on():
     assert learning_rows.fallen(run, 7.0, 10_000) == ""
 
 
-def test_a_picture_has_a_curve_of_every_learner_however_many_there_are():
+def test_picture_has_a_curve_of_every_learner():
     names = [f"learner {i}" for i in range(len(curves.COLORS) + 2)]
     found = {"halfcheetah": {name: [row("halfcheetah", name, 0, 60_000, [1.0, 2.0, 3.0])] for name in names}}
     drawn = learning_pictures.picture(found, names, by_seconds=False).axes[0].get_legend_handles_labels()
@@ -209,7 +209,7 @@ def test_every_learner_of_the_report_has_a_colour_of_its_own():
     assert len(set(curves.colors_of(sorted(names)).values())) == len(names)
 
 
-def test_a_command_that_lacks_its_rows_override_gets_it_and_no_other_twice():
+def test_command_gets_its_rows_override_once():
     run = row("t", "acer", 0, 100_000, [1.0], overrides="learner.lr=1 learner.c=2")
     text = curves.provenance([run | {"command": "python train learner.c=2"}])
     assert "```\npython train learner.c=2 learner.lr=1\n```" in text

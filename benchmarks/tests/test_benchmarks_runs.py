@@ -163,7 +163,7 @@ def test_a_row_names_no_place_of_this_machine(tmp_path):
     )
 
 
-def test_a_claim_outlives_a_killed_worker_as_long_as_its_run_lives(tmp_path):
+def test_claim_outlives_a_killed_worker(tmp_path):
     process = worker(tmp_path, "endless", 1)
     wait_for(lambda: started(tmp_path))
     claim = tmp_path / ".claims" / "table" / "endless_task_seed0_20.log"

@@ -7,7 +7,7 @@ from results_table import COLUMNS, KEY, Point, append_row, encode_curve, has_run
 from runs import Run
 
 
-def test_a_longer_run_has_the_shorter_and_not_the_other_way_round(tmp_path):
+def test_longer_run_has_the_shorter(tmp_path):
     row = dict(zip(KEY, Run("a", "b", 0, 200, ("c=1",)).key, strict=True))
     for steps, has in ((30, True), (200, True), (1000, False)):
         assert has_run([row], Run("a", "b", 0, steps, ("c=1",)).key) == has

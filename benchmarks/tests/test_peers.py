@@ -60,7 +60,7 @@ def test_unknown_settings_are_refused_before_anything_is_made(monkeypatch, tmp_p
     assert not (tmp_path / "deep").exists()
 
 
-def test_evaluation_sees_the_statistics_of_training_and_leaves_them_alone(tmp_path):
+def test_evaluation_only_reads_training_statistics(tmp_path):
     """PPO's policy is trained on normalised observations; without them its actions are others."""
     model = peers.build("ppo", "HalfCheetah-v5", 0)
     statistics = model.get_vec_normalize_env()

@@ -173,7 +173,7 @@ def config(folder, **changes):
     )
 
 
-def test_a_short_run_replays_as_often_as_ours_and_leaves_the_same_columns(tmp_path):
+def test_short_run_replays_as_often_as_ours(tmp_path):
     """Four segments of 50 at each 50th step from the 200th on, the end of PFRL's first episode."""
     buffer = pfrl_adapter.train_pfrl(config(tmp_path / "theirs"))
     assert buffer.replayed == 4 * (500 - 200) + 4 * 50

@@ -76,7 +76,7 @@ def test_a_failed_run_is_named_and_counts_nowhere():
     assert line_of(text, "paper", "1", "Pendulum-v1, 5,000; as listed")[-1] == "1 (one seed)"
 
 
-def test_both_learners_are_given_the_same_options_but_the_environments():
+def test_both_learners_get_the_same_options():
     runs = pfrl_acer.plan(2, ["Pendulum-v1"])
     assert [run.seed for run in runs] == [0, 0, 0, 1, 1, 1]
     assert len({run.key for run in runs}) == 6

@@ -25,7 +25,7 @@ def test_batched_equals_one_state_at_a_time():
             torch.testing.assert_close(q[t, b], expected)
 
 
-def test_value_and_advantage_are_differentiated_the_sampled_advantages_too():
+def test_all_parts_of_q_are_differentiated():
     v, advantage = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
     sampled = torch.zeros(4, 2, requires_grad=True)
     stochastic_dueling_q(v, advantage, sampled).sum().backward()
@@ -43,8 +43,8 @@ def test_a_constant_added_to_the_advantage_head_changes_nothing():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 50])
-def test_trap_13_least_squares_shrinks_advantages_by_n_over_n_plus_1(n):
-    """The kappa for which kappa (A - mean A(u)) fits the true A best is n/(n + 1): a known bias."""
+def test_trap_13_few_samples_shrink_advantages(n):
+    """Trap 13: The kappa for which kappa (A - mean A(u)) fits the true A best is n/(n + 1): a known bias."""
     generator = torch.Generator().manual_seed(2)
     draws = 200_000
     advantage = torch.randn(draws, generator=generator, dtype=torch.float64)  # A(a), a ~ pi
@@ -54,8 +54,8 @@ def test_trap_13_least_squares_shrinks_advantages_by_n_over_n_plus_1(n):
     assert kappa.item() == pytest.approx(n / (n + 1), abs=0.01)
 
 
-def test_trap_13_a_second_disjoint_set_of_samples_undoes_the_shrinking():
-    """With one set in the error and another in the derivative, the stationary point is the true advantage."""
+def test_trap_13_disjoint_samples_undo_the_shrinking():
+    """Trap 13: With one set in the error and another in the derivative, the stationary point is the true advantage."""
     generator = torch.Generator().manual_seed(3)
     draws, n = 200_000, 2
     advantage = torch.randn(draws, generator=generator, dtype=torch.float64)
@@ -71,5 +71,6 @@ def test_trap_13_a_second_disjoint_set_of_samples_undoes_the_shrinking():
     [((4, 1), (5, 4, 4)), ((4, 4), (5, 4, 1)), ((4, 4), (5, 1, 4)), ((4, 4), (4, 4)), ((4, 4), (0, 4, 4))],
 )
 def test_trap_8_shapes_that_would_broadcast_are_refused(advantage, sampled):
+    """Trap 8: shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match="expected"):
         stochastic_dueling_q(torch.zeros(4, 4), torch.zeros(advantage), torch.zeros(sampled))

@@ -28,7 +28,8 @@ def test_log_prob_of_a_hand_worked_point():
     assert gaussian_log_prob(x, mean, log_std).item() == pytest.approx(expected)
 
 
-def test_trap_1_the_density_is_joint_over_the_joints_one_scalar_per_state():
+def test_trap_1_density_is_one_scalar_per_state():
+    """Trap 1: the ratio is joint over the joints, and one per state."""
     mean, log_std = random_statistics(3, 2, 4, seed=0)
     x, _ = random_statistics(3, 2, 4, seed=1)
     result = gaussian_log_prob(x, mean, log_std)
@@ -50,7 +51,8 @@ def test_kl_is_that_of_torch_distributions_and_not_symmetric():
     assert (gaussian_kl(*q, *p) - expected).abs().min() > 1e-3
 
 
-def test_trap_5_k_is_the_gradient_of_kl_from_average_to_current_in_the_current_statistics():
+def test_trap_5_k_is_the_gradient_of_kl_from_the_average():
+    """Trap 5: k is the gradient of KL[average || current], the denominator is |k|^2, and k = 0 is guarded."""
     average, current = random_statistics(4, seed=6), random_statistics(4, seed=7)
     k = torch.cat(gaussian_kl_gradient(*average, *current))
     expected = gradient_in_phi(lambda phi: kl_divergence(average, phi), current, learned_std=True)
@@ -73,6 +75,7 @@ def test_kl_keeps_its_digits_for_policies_that_nearly_agree():
 @pytest.mark.parametrize("log_std", [-10.0, 2.0])
 @pytest.mark.parametrize("distance", [0.0, 100.0])
 def test_trap_14_degenerate_densities_give_no_nan(log_std, distance):
+    """Trap 14: the log ratio is clamped before exp."""
     x, mean, s = torch.full((3,), distance), torch.zeros(3), torch.full((3,), log_std)
     other = torch.full((3,), -log_std)
     results = [
@@ -85,6 +88,7 @@ def test_trap_14_degenerate_densities_give_no_nan(log_std, distance):
 
 
 def test_trap_7_the_gradients_in_phi_are_constants():
+    """Trap 7: weights, advantages and returns are constants."""
     mean, log_std = (t.requires_grad_() for t in random_statistics(3, seed=9))
     average = random_statistics(3, seed=10)
     x = torch.ones(3, dtype=torch.float64)
@@ -103,5 +107,6 @@ def test_trap_7_the_gradients_in_phi_are_constants():
     ],
 )
 def test_trap_8_shapes_that_would_broadcast_are_refused(call):
+    """Trap 8: shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match=r"\(4, 2\).*\(4, 1\)|\(4, 1\).*\(4, 2\)"):
         call(torch.zeros(4, 2), torch.zeros(4, 1))

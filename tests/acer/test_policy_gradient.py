@@ -33,7 +33,7 @@ def test_below_c_the_whole_ratio_counts_and_nothing_is_corrected():
     assert gradient(rho=4.0, rho_sampled=2.0, truncation=5.0) == pytest.approx([12.0, -24.0])
 
 
-def test_above_c_the_ratio_is_truncated_and_the_sample_corrected_by_hand():
+def test_ratio_is_truncated_above_c_by_hand():
     # min(5, 8) * 3 * (1, -2) = (15, -30);  [1 - 5/20] * 7 * (10, 30) = (52.5, 157.5)
     assert gradient(rho=8.0, rho_sampled=20.0, truncation=5.0) == pytest.approx([67.5, 127.5])
 
@@ -88,7 +88,8 @@ def test_every_row_is_equation_15_of_its_own_state(seed, c):
             torch.testing.assert_close(g[t, b], expected)
 
 
-def test_trap_7_no_gradient_flows_through_weight_advantage_or_score():
+def test_trap_7_weight_advantage_and_score_are_constants():
+    """Trap 7: weights, advantages and returns are constants."""
     x = torch.randn(2, 3, requires_grad=True)
     score = torch.randn(2, 3, 4, requires_grad=True)
     assert not truncated_policy_gradient(score, score, x, x, x, x, truncation=5.0).requires_grad
@@ -97,18 +98,21 @@ def test_trap_7_no_gradient_flows_through_weight_advantage_or_score():
 @pytest.mark.parametrize("extreme", [1e4, -1e4])
 @pytest.mark.parametrize("c", [0.0, 1.0, 5.0, math.inf])
 def test_trap_14_extreme_ratios_give_a_finite_gradient(extreme, c):
+    """Trap 14: the log ratio is clamped before exp."""
     log_rho = importance_log_ratio(torch.tensor([[extreme]]), torch.tensor([[0.0]]))
     one = torch.ones(1, 1)
     g = truncated_policy_gradient(torch.ones(1, 1, 2), torch.ones(1, 1, 2), log_rho, log_rho, one, one, c)
     assert torch.isfinite(g).all()
 
 
-def test_trap_14_the_correction_of_a_vanishing_ratio_is_exactly_zero():
+def test_trap_14_vanishing_ratio_has_no_correction():
+    """Trap 14: the log ratio is clamped before exp."""
     assert gradient(rho=1.0, rho_sampled=math.exp(-20.0), truncation=5.0) == pytest.approx([3.0, -6.0])
 
 
 @pytest.mark.parametrize("position", range(6))
 def test_trap_8_shapes_that_would_broadcast_are_refused(position):
+    """Trap 8: shapes that would broadcast are refused."""
     scalar, vector = torch.zeros(4, 4), torch.zeros(4, 4, 2)
     arguments = [vector, vector, scalar, scalar, scalar, scalar]
     arguments[position] = arguments[position][:, :1]
@@ -117,6 +121,7 @@ def test_trap_8_shapes_that_would_broadcast_are_refused(position):
 
 
 def test_trap_8_a_score_without_its_own_axis_is_refused():
+    """Trap 8: shapes that would broadcast are refused."""
     scalar = torch.zeros(4, 4)
     with pytest.raises(ValueError, match="one more axis"):
         truncated_policy_gradient(scalar, scalar, scalar, scalar, scalar, scalar, truncation=5.0)
@@ -140,7 +145,7 @@ def test_the_slope_of_the_correction_by_hand():
     assert slope(rho_sampled=20.0, truncation=5.0) == pytest.approx([18.25, 51.0])
 
 
-def test_the_slope_is_zero_up_to_c_and_that_of_the_critic_where_c_is_zero():
+def test_slope_is_zero_up_to_c():
     assert slope(rho_sampled=2.0, truncation=5.0) == [0.0, 0.0]
     assert slope(rho_sampled=1e-8, truncation=0.0) == [1.0, -2.0]
 

@@ -153,12 +153,12 @@ def test_the_correction_along_the_path_is_unbiased_too(c):
     assert (STANDARD_ERRORS * standard_error_of_mean(g) < 0.05 * true_gradient().abs().max()).all()
 
 
-def test_without_a_first_term_the_path_varies_less_than_the_score():
+def test_path_varies_less_than_the_score():
     assert 1.5 * pathwise_samples(0.0).var(0).sum() < gradient_samples(0.0).var(0).sum()
 
 
 @pytest.mark.parametrize("c", [0.0, 0.5, 1.0, math.inf])
-def test_the_variance_of_the_policy_gradient_is_that_of_equation_15(c):
+def test_policy_gradient_has_the_variance_of_equation_15(c):
     g = gradient_samples(c)
     deviation = (g.var(0) - exact_variance(c)).abs()
     assert (deviation < STANDARD_ERRORS * standard_error_of_variance(g)).all()
@@ -171,14 +171,14 @@ def test_without_the_correction_truncation_biases_the_gradient():
     assert (deviation > 10 * standard_error_of_mean(g)).any()
 
 
-def test_truncation_is_what_bounds_the_variance_where_mu_is_far_from_pi():
+def test_truncation_bounds_the_variance():
     far = (torch.tensor([-1.2], dtype=torch.float64), MU[1])
     variance = {c: gradient_samples(c, mu=far).var(0).sum().item() for c in (1.0, math.inf)}
     assert variance[math.inf] > 5 * variance[1.0]
 
 
 @pytest.mark.parametrize("c", [0.0, 1.0, math.inf])
-def test_unbiased_in_three_joints_where_only_the_joint_ratio_is_right(c):
+def test_joint_ratio_is_unbiased_in_three_joints(c):
     pi = (torch.tensor([0.3, -0.2, 0.5]).double(), torch.tensor([0.5, 0.6, 0.5]).double().log())
     mu = (torch.zeros(3).double(), torch.full((3,), 0.8).double().log())
 
@@ -192,7 +192,7 @@ def test_unbiased_in_three_joints_where_only_the_joint_ratio_is_right(c):
 
 
 @pytest.mark.parametrize("n", [1, 5])
-def test_the_dueling_estimate_averages_to_v_over_the_policys_actions(n):
+def test_dueling_estimate_averages_to_v(n):
     v = 0.7
     advantage = (
         action_value(sample(PI, SAMPLES, seed=2))[:, 0] + 3.0
@@ -202,7 +202,7 @@ def test_the_dueling_estimate_averages_to_v_over_the_policys_actions(n):
     assert abs(q.mean().item() - v) < STANDARD_ERRORS * standard_error_of_mean(q).item()
 
 
-def test_the_dueling_estimate_is_consistent_its_error_falls_as_one_over_n():
+def test_dueling_error_falls_as_one_over_n():
     v, rows = torch.zeros(20_000, dtype=torch.float64), 20_000
     advantage = torch.full((rows,), 1.5, dtype=torch.float64)
     truth = 1.5 - expected_value(PI)
@@ -215,7 +215,7 @@ def test_the_dueling_estimate_is_consistent_its_error_falls_as_one_over_n():
 
 
 @given(st.integers(1, 9), st.integers(0, 10_000))
-def test_a_perfect_critic_in_a_deterministic_task_is_a_fixed_point_whatever_the_traces(length, seed):
+def test_perfect_critic_is_a_fixed_point(length, seed):
     generator = torch.Generator().manual_seed(seed)
     rewards, v, last = torch.randn(3, length, 2, generator=generator, dtype=torch.float64)
     traces = torch.rand(length, 2, generator=generator, dtype=torch.float64)
@@ -256,7 +256,7 @@ def test_the_projection_is_scale_covariant(seed, delta, scale):
 
 
 @given(st.integers(0, 10_000), deltas)
-def test_the_projection_is_the_nearest_direction_that_keeps_the_bound(seed, delta):
+def test_projection_is_the_nearest_within_the_bound(seed, delta):
     g, k = vectors(seed)
     z = trust_region_projection(g, k, delta)
     other, _ = vectors(seed + 1)
@@ -267,7 +267,7 @@ def test_the_projection_is_the_nearest_direction_that_keeps_the_bound(seed, delt
 
 
 @given(st.integers(0, 10_000), deltas)
-def test_to_first_order_z_never_raises_the_kl_faster_than_g_nor_than_delta(seed, delta):
+def test_z_never_raises_the_kl_faster_than_g_or_delta(seed, delta):
     generator = torch.Generator().manual_seed(seed)
     average, mean = torch.randn(2, 16, 3, generator=generator, dtype=torch.float64)
     log_std_average, log_std = 0.3 * torch.randn(2, 16, 3, generator=generator, dtype=torch.float64)

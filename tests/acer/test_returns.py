@@ -51,7 +51,8 @@ def test_a_terminal_at_the_end_by_hand():
     torch.testing.assert_close(result, column(-1.25, 1.0, 4.0))
 
 
-def test_trap_9_a_time_limit_in_the_middle_bootstraps_from_the_true_successor_by_hand():
+def test_trap_9_a_time_limit_in_the_middle_by_hand():
+    """Trap 9: a time limit bootstraps from the true final observation."""
     # step 1 is cut off in a state worth 6:  G1 = 2 + .5 * 6 = 5;  G0 = 1 + .5 (.5 (5 - 20) + 5) = -.25
     result = chain_returns([True, False, False], next_v=(5.0, 6.0, 9.0))
     torch.testing.assert_close(result, column(-0.25, 5.0, 8.5))
@@ -59,6 +60,7 @@ def test_trap_9_a_time_limit_in_the_middle_bootstraps_from_the_true_successor_by
 
 @pytest.mark.parametrize("discount", [GAMMA, 0.0], ids=["time limit", "terminal"])
 def test_trap_9_the_reset_observation_is_never_used_as_successor(discount):
+    """Trap 9: a time limit bootstraps from the true final observation."""
     discounts = (GAMMA, discount, GAMMA)
     before = chain_returns([True, False, False], discounts=discounts)
     # step 2 is the next episode's first: its value, its Q and its trace are no business of steps 0 and 1
@@ -68,7 +70,8 @@ def test_trap_9_the_reset_observation_is_never_used_as_successor(discount):
     torch.testing.assert_close(after[:2], before[:2])
 
 
-def test_trap_9_a_time_limit_is_worth_its_successor_and_a_terminal_is_not():
+def test_trap_9_a_time_limit_is_worth_its_successor():
+    """Trap 9: a time limit bootstraps from the true final observation."""
     trajectory = Trajectory(
         observations=torch.zeros(3, 1, 2),
         next_observations=torch.zeros(3, 1, 2),
@@ -88,7 +91,7 @@ def test_trap_9_a_time_limit_is_worth_its_successor_and_a_terminal_is_not():
     torch.testing.assert_close(result, column(1.0, 0.0, 4.0))
 
 
-def test_an_episode_continues_everywhere_but_at_its_ends_and_at_the_last_step():
+def test_episode_continues_except_at_its_ends():
     flags = torch.tensor([[False, False], [False, True], [False, False], [False, False]])
     nothing = torch.zeros(4, 2, 1)
     trajectory = Trajectory(
@@ -143,7 +146,7 @@ def test_trace_zero_is_the_one_step_return():
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.3, 0.95, 1.0])
-def test_retrace_on_policy_with_q_equal_v_is_the_td_lambda_return(lambda_):
+def test_retrace_on_policy_is_the_td_lambda_return(lambda_):
     generator = torch.Generator().manual_seed(0)
     rewards, v = torch.randn(2, 8, 1, generator=generator, dtype=torch.float64)
     bootstrap = torch.randn(1, 1, generator=generator, dtype=torch.float64)
@@ -173,6 +176,7 @@ def test_on_policy_retrace_is_qopc_and_off_policy_it_is_not():
 
 
 def test_trap_2_the_trace_is_rho_to_the_power_of_one_over_d():
+    """Trap 2: the trace is rho^(1/d), and the exponent is an option."""
     log_rho = torch.log(torch.tensor([[1.0 / 16.0, 16.0], [1.0, 1.0 / 81.0]], dtype=torch.float64))
     expected = torch.tensor([[0.5, 1.0], [1.0, 1.0 / 3.0]], dtype=torch.float64)
     torch.testing.assert_close(trace_coefficients(log_rho, action_dim=4), expected)
@@ -180,13 +184,15 @@ def test_trap_2_the_trace_is_rho_to_the_power_of_one_over_d():
     assert trace_coefficients(log_rho, action_dim=4)[0, 0].item() == pytest.approx(0.5)
 
 
-def test_trap_2_the_exponent_is_an_option_and_lambda_scales_the_trace():
+def test_trap_2_the_exponent_and_lambda_are_options():
+    """Trap 2: the trace is rho^(1/d), and the exponent is an option."""
     log_rho = torch.log(torch.tensor([[1.0 / 16.0, 4.0]], dtype=torch.float64))
     result = trace_coefficients(log_rho, action_dim=4, exponent=0.5, lambda_=0.8)
     torch.testing.assert_close(result, torch.tensor([[0.2, 0.8]], dtype=torch.float64))
 
 
 def test_trap_1_one_ratio_per_state_and_never_one_for_the_batch():
+    """Trap 1: the ratio is joint over the joints, and one per state."""
     log_prob, behaviour = torch.tensor([[0.0, -1.0], [-3.0, 0.5]]), torch.tensor([[0.5, -1.0], [-2.0, -1.0]])
     log_rho = importance_log_ratio(log_prob, behaviour)
     torch.testing.assert_close(log_rho, torch.tensor([[-0.5, 0.0], [-1.0, 1.5]]))
@@ -194,7 +200,8 @@ def test_trap_1_one_ratio_per_state_and_never_one_for_the_batch():
     torch.testing.assert_close(traces, torch.tensor([[-0.25, 0.0], [-0.5, 0.0]]).exp())
 
 
-def test_trap_14_an_unbounded_log_ratio_is_clamped_and_nothing_overflows():
+def test_trap_14_log_ratio_is_clamped():
+    """Trap 14: the log ratio is clamped before exp."""
     huge = torch.tensor([[1e4, -1e4]])
     log_rho = importance_log_ratio(huge, torch.zeros_like(huge))
     ones = torch.ones_like(huge)
@@ -225,6 +232,7 @@ def test_the_three_truncations_of_one_ratio_are_three_numbers():
 
 
 def test_trap_7_ratios_traces_returns_and_targets_are_constants():
+    """Trap 7: weights, advantages and returns are constants."""
     x = torch.randn(3, 2, requires_grad=True)
     log_rho = importance_log_ratio(x, 2 * x)
     inside = torch.tensor([[True, True], [True, True], [False, False]])
@@ -242,6 +250,7 @@ WIDE, NARROW = torch.zeros(4, 4), torch.zeros(4, 1)
 
 @pytest.mark.parametrize("position", range(7))
 def test_trap_8_returns_refuse_shapes_that_would_broadcast(position):
+    """Trap 8: shapes that would broadcast are refused."""
     arguments = [WIDE, WIDE, WIDE, WIDE, WIDE, WIDE.bool(), WIDE]
     arguments[position] = arguments[position][:, :1]
     with pytest.raises(ValueError, match="equal shapes"):
@@ -257,7 +266,8 @@ def test_trap_8_returns_refuse_shapes_that_would_broadcast(position):
         lambda: importance_log_ratio(torch.zeros(4, 1, 3), torch.zeros(4, 1)),
     ],
 )
-def test_trap_8_ratios_and_targets_refuse_shapes_that_would_broadcast(call):
+def test_trap_8_broadcasting_shapes_are_refused(call):
+    """Trap 8: shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match="equal shapes"):
         call()
 

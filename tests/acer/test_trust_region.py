@@ -41,7 +41,8 @@ def test_every_row_keeps_the_bound_and_is_equation_12(seed, delta):
             torch.testing.assert_close(z[t, b], reference.project(g[t, b], k[t, b], delta))
 
 
-def test_trap_3_each_row_is_projected_by_itself_so_duplicating_the_batch_changes_nothing():
+def test_trap_3_each_row_is_projected_by_itself():
+    """Trap 3: each row is projected by itself, and averaged afterwards."""
     g, k = 3 * random_rows(2, 4, 6, seed=0)
     z = trust_region_projection(g, k, delta=0.5)
     torch.testing.assert_close(
@@ -55,6 +56,7 @@ def test_trap_3_each_row_is_projected_by_itself_so_duplicating_the_batch_changes
 
 
 def test_trap_4_mean_and_std_are_one_joint_vector():
+    """Trap 4: mean and std are projected as one joint vector."""
     # mean up, std down: k.g = 0 and nothing is lost; projected apart, the mean's half would lose all of its 2
     g, k = torch.tensor([2.0, -2.0]), torch.tensor([1.0, 1.0])
     torch.testing.assert_close(trust_region_projection(g, k, delta=0.0), g)
@@ -64,6 +66,7 @@ def test_trap_4_mean_and_std_are_one_joint_vector():
 
 
 def test_trap_5_the_denominator_is_the_squared_norm_of_k():
+    """Trap 5: k is the gradient of KL[average || current], the denominator is |k|^2, and k = 0 is guarded."""
     g, k = torch.tensor([10.0, 0.0]), torch.tensor([2.0, 0.0])
     # |k|^2 = 4: z = 10 - (20 - 1)/4 * 2 = .5;  with |g|^2 = 100 it would be 9.62
     torch.testing.assert_close(trust_region_projection(g, k, delta=1.0), torch.tensor([0.5, 0.0]))
@@ -71,11 +74,13 @@ def test_trap_5_the_denominator_is_the_squared_norm_of_k():
 
 @pytest.mark.parametrize("delta", [0.0, 1.0])
 def test_trap_5_without_distance_k_is_zero_and_z_is_g(delta):
+    """Trap 5: k is the gradient of KL[average || current], the denominator is |k|^2, and k = 0 is guarded."""
     g = random_rows(5, 3, seed=1)
     torch.testing.assert_close(trust_region_projection(g, torch.zeros_like(g), delta), g, rtol=0.0, atol=0.0)
 
 
-def test_trap_5_the_projection_lowers_the_rate_of_kl_from_average_to_current_and_not_of_the_reverse():
+def test_trap_5_projection_lowers_the_rate_of_the_right_kl():
+    """Trap 5: k is the gradient of KL[average || current], the denominator is |k|^2, and k = 0 is guarded."""
     average = (torch.zeros(1, 1).double(), torch.zeros(1, 1).double())
     current = (torch.full((1, 1), 0.5).double(), torch.full((1, 1), -1.0).double())
     k = torch.cat(gaussian_kl_gradient(*average, *current), -1)
@@ -88,7 +93,7 @@ def test_trap_5_the_projection_lowers_the_rate_of_kl_from_average_to_current_and
     assert abs(reverse.item() - 0.25) > 0.05
 
 
-def test_the_vector_jacobian_product_is_the_gradient_of_minus_phi_dot_z():
+def test_backward_is_the_gradient_of_minus_phi_dot_z():
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 4)).double()
     x, z = random_rows(6, 3, seed=2), random_rows(6, 4, seed=3)
@@ -104,6 +109,7 @@ def test_the_vector_jacobian_product_is_the_gradient_of_minus_phi_dot_z():
 
 
 def test_trap_11_a_fixed_std_makes_phi_the_mean_alone():
+    """Trap 11: with a fixed std phi is the mean alone."""
     mean_avg, mean = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.09, 0.0]])
     log_std = torch.full_like(mean, math.log(0.3))
     k_mean, _ = gaussian_kl_gradient(mean_avg, log_std, mean, log_std)
@@ -113,6 +119,7 @@ def test_trap_11_a_fixed_std_makes_phi_the_mean_alone():
 
 
 def test_trap_12_delta_bounds_a_rate_and_not_a_kl():
+    """Trap 12: delta bounds the first-order rate of the KL and depends on the reward scale."""
     # One long step of size 1 along z: its first-order KL is delta, its true KL is not.
     average, current = (
         (torch.zeros(1, 2).double(),) * 2,
@@ -127,6 +134,7 @@ def test_trap_12_delta_bounds_a_rate_and_not_a_kl():
 
 
 def test_trap_12_delta_depends_on_the_scale_of_the_rewards():
+    """Trap 12: delta bounds the first-order rate of the KL and depends on the reward scale."""
     g, k = torch.tensor([[0.4, 0.0]]), torch.tensor([[1.0, 0.0]])
     unprojected = trust_region_projection(g, k, delta=1.0)
     torch.testing.assert_close(unprojected, g)  # slack
@@ -136,11 +144,13 @@ def test_trap_12_delta_depends_on_the_scale_of_the_rewards():
 
 
 def test_trap_7_z_is_a_constant():
+    """Trap 7: weights, advantages and returns are constants."""
     g, k = torch.randn(2, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
     assert not trust_region_projection(g, k, delta=1.0).requires_grad
 
 
 def test_trap_8_shapes_that_would_broadcast_are_refused():
+    """Trap 8: shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match="equal shapes"):
         trust_region_projection(torch.zeros(4, 4), torch.zeros(4, 1), delta=1.0)
 

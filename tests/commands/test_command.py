@@ -378,7 +378,7 @@ def test_help_shows_every_option_with_its_value_and_meaning(train, flag):
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_help_of_a_command_that_needs_values_does_not_ask_for_them(monkeypatch, capsys):
+def test_help_does_not_ask_for_missing_values(monkeypatch, capsys):
     _, status, out, _ = call(monkeypatch, capsys, "render", RenderConfig, "--help")
     assert status == 0
     assert "policy=(must be given)" in out
@@ -428,7 +428,7 @@ def test_group_choices_are_sorted_with_suites_last():
         ("report", ["run=none"], "none is not a run folder"),
     ],
 )
-def test_the_real_commands_refuse_in_one_line_and_create_nothing(tmp_path, module, arguments, message):
+def test_real_commands_refuse_in_one_line(tmp_path, module, arguments, message):
     (tmp_path / "here").touch()
     command = [sys.executable, "-m", f"acer_robot.commands.{module}", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

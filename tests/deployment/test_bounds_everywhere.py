@@ -87,7 +87,7 @@ def test_what_the_simulator_receives_while_learning(run):
     assert_within_limits(received)
 
 
-def test_what_the_simulator_receives_from_the_task_for_any_command(run):
+def test_simulator_gets_bounded_commands_from_the_task(run):
     task = make_task(run.config.task, ENVS, seed=1)
     made, rng = ScriptedEnv.made[-ENVS:], np.random.default_rng(0)
     task.reset()
@@ -103,7 +103,7 @@ def test_what_the_simulator_receives_from_the_task_for_any_command(run):
 
 
 @pytest.mark.usefixtures("checks_in_this_process")
-def test_the_simulator_receives_from_the_file_what_it_receives_from_the_policy(trained, tmp_path):
+def test_simulator_gets_the_same_from_file_and_policy(trained, tmp_path):
     file = load_deployed(quick_export(trained, tmp_path))
     by_policy, by_file = [], []
     for config, act, into in (

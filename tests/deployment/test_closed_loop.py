@@ -56,7 +56,7 @@ def run():
     return run
 
 
-def test_an_honest_file_is_scored_and_the_states_it_met_are_returned_in_order(run, tmp_path):
+def test_honest_file_is_scored_with_its_states_in_order(run, tmp_path):
     file = tmp_path / "policy.pt"
     save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), file)
     loop = compare(run, file, episodes=3, seed=7)
@@ -81,7 +81,7 @@ def test_file_with_other_commands_is_refused_and_leaves_nothing(run, tmp_path, m
 
 
 @pytest.mark.usefixtures("checks_in_this_process")
-def test_an_export_with_episodes_keeps_real_states_as_vectors_and_the_score(run, tmp_path):
+def test_export_with_episodes_keeps_states_and_score(run, tmp_path):
     quick_export(run, tmp_path, episodes=3, seed=4)
     score = json.loads((tmp_path / "evaluation.json").read_text())
     assert score == json.loads((tmp_path / "policy.json").read_text())["evaluation"]

@@ -64,7 +64,7 @@ class Clock:
         self.time += seconds + 0.001  # a scheduler wakes late
 
 
-def test_the_pacer_waits_counts_misses_and_does_not_hurry_after_one():
+def test_pacer_counts_misses_and_does_not_hurry():
     clock, starts = Clock(), []
     pacer = Pacer(0.02, clock.now, clock.sleep)
     for work in (0.005, 0.005, 0.050, 0.005, 0.005):
@@ -170,7 +170,7 @@ def test_a_key_stops_it_with_what_there_is(scripted):
     assert outcome.returns == [21.0, 3.0]
 
 
-def test_q_on_a_terminal_stops_it_and_leaves_the_terminal_as_it_was(pendulum):
+def test_q_stops_it_and_restores_the_terminal(pendulum):
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
     command = [

@@ -150,9 +150,7 @@ def test_a_file_that_fails_is_refused_by_name_and_leaves_nothing(sabotage, check
 
 @pytest.mark.usefixtures("checks_in_this_process")
 @pytest.mark.parametrize(("sabotage", "check"), [(Sluggish, "parity"), (Restless, "sequence")])
-def test_a_file_that_limits_changes_otherwise_than_training_is_refused(
-    sabotage, check, tmp_path, monkeypatch
-):
+def test_file_with_another_slew_rate_is_refused(sabotage, check, tmp_path, monkeypatch):
     monkeypatch.setattr(deploy, "DeployedPolicy", sabotage)
     with pytest.raises(InputError, match=f"check '{check}' failed"):
         quick_export(make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0)), tmp_path)
@@ -246,7 +244,7 @@ def test_the_bounds_check_sees_one_step_of_float32_too_far():
         verify_policy.check_bounds(runner(lambda rows: np.full((len(rows), 1), 0.8, np.float32)), promise)
 
 
-def test_the_bounds_check_grants_an_unrepresentable_constant_its_nearest_float32():
+def test_bounds_check_rounds_an_unrepresentable_constant():
     promise = contract([0.1], [0.1], None)
     assert not promise.outside(np.array([[0.1]], dtype=np.float32)).any()
     assert promise.outside(np.array([[0.1000001]], dtype=np.float32)).all()

@@ -32,7 +32,7 @@ def test_the_file_gives_the_fallback_that_was_asked_for(tmp_path):
 
 
 @pytest.mark.usefixtures("checks_in_this_process")
-def test_a_filtered_file_starts_at_rest_and_approaches_its_fallback(tmp_path):
+def test_filtered_file_approaches_its_fallback_from_rest(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
     file = load_deployed(quick_export(run, tmp_path, fallback={"joint0": 0.25}))
     nowhere = torch.full((5,), torch.nan)
@@ -51,7 +51,7 @@ def test_a_filtered_file_starts_at_rest_and_approaches_its_fallback(tmp_path):
         ({"joint0": float("nan")}, "outside its bounds"),
     ],
 )
-def test_fallbacks_that_cannot_be_used_are_refused_before_anything_is_written(fallback, message, tmp_path):
+def test_unusable_fallback_is_refused(fallback, message, tmp_path):
     with pytest.raises(InputError, match=message):
         quick_export(make_run(make_policy()), tmp_path / "export", fallback=fallback)
     assert not (tmp_path / "export").exists()

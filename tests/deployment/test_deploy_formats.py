@@ -50,7 +50,7 @@ def test_unusable_observations_and_any_bits_in_onnx(export):
     assert ((commands >= low) & (commands <= high)).all()
 
 
-def test_the_metadata_travels_with_each_file_and_the_card_tells_of_the_checks(export):
+def test_every_format_carries_the_metadata(export):
     beside = json.loads((export / "policy.json").read_text())
     _, session = run_onnx(export / "policy.onnx", np.zeros((1, 5), np.float32))
     extra = {"policy.json": ""}

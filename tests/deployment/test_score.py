@@ -40,7 +40,7 @@ def test_many_episodes_share_environments(tmp_path, monkeypatch):
     assert returns[:2].tolist() == evaluate_file(file, 2, 0).returns.tolist()
 
 
-def test_file_of_another_control_rate_is_neither_scored_nor_rendered(tmp_path):
+def test_file_of_another_control_rate_is_refused(tmp_path):
     pendulum = TaskConfig("gymnasium", "Pendulum-v1")
     file = saved(tmp_path, pendulum, control_dt=0.5)
     with pytest.raises(InputError, match="differs from the one in the file in its control_dt"):

@@ -70,7 +70,8 @@ def test_true_successors_ends_and_returns_are_kept_apart():
 
 
 @pytest.mark.parametrize("squash", ["tanh", "clip"])
-def test_trap_10_the_sample_before_the_squash_is_stored_with_the_density_it_was_drawn_from(squash):
+def test_trap_10_sample_before_the_squash_is_stored(squash):
+    """Trap 10: the sample before the squash is stored, with its own density."""
     task = CountingTask()
     collector, learner, replay = collector_for(task, squash=squash, std_init=0.99)
     for _ in range(4):

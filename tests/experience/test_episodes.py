@@ -21,7 +21,7 @@ def middle(task):
     return lambda _: to_command(torch.zeros(task.num_envs, task.spec.action_size), low, high)
 
 
-def test_a_task_that_never_ends_an_episode_is_refused_and_the_remedy_works(tmp_path):
+def test_task_without_an_end_is_refused_with_a_remedy(tmp_path):
     run_dir = tmp_path / "run"
     config = TrainConfig(
         task=TaskConfig("gymnasium", "Scripted-v0", ENDLESS), run_dir=str(run_dir), device="cpu", steps=4000
@@ -38,14 +38,14 @@ def test_a_task_that_never_ends_an_episode_is_refused_and_the_remedy_works(tmp_p
     assert lengths.tolist() == [1000] * config.eval_episodes
 
 
-def test_a_task_without_a_time_limit_whose_episodes_end_is_accepted(tmp_path):
+def test_episodes_that_end_need_no_time_limit(tmp_path):
     task = TaskConfig("gymnasium", "Scripted-v0", {"length": 7})
     run = prepare(TrainConfig(task=task, run_dir=str(tmp_path / "run"), device="cpu", steps=4000))
     assert run.task.spec.time_limit == 0
 
 
 @pytest.mark.parametrize("repeat", [1, 4])
-def test_one_endless_environment_among_others_stops_an_evaluation(monkeypatch, repeat):
+def test_one_endless_environment_stops_an_evaluation(monkeypatch, repeat):
     monkeypatch.setattr(episodes, "MAX_EPISODE_STEPS", 50)
     config = TaskConfig("gymnasium", "Scripted-v0", {"length": 20, "longer_by": 0}, action_repeat=repeat)
     task = make_task(config, 2, 0)

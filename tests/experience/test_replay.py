@@ -65,7 +65,7 @@ def test_segments_are_consecutive_and_cover_all_that_is_stored(steps):
     assert set(environment.tolist()) == {0, 1, 2}
 
 
-def test_the_same_seed_samples_the_same_segments_and_another_does_not():
+def test_same_seed_samples_the_same_segments():
     draws = [filled(10, seed=seed).sample(50).observations for seed in (4, 4, 5)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -76,7 +76,7 @@ def test_a_segment_longer_than_the_ring_is_refused():
         Replay(30, 3, 2, 1, 11, CPU)
 
 
-def test_a_ring_larger_than_the_memory_is_refused_before_it_is_allocated():
+def test_ring_larger_than_the_memory_is_refused():
     with pytest.raises(InputError, match=r"replay_size=1000000000000 needs .* GiB, but only .* GiB"):
         Replay(10**12, 1, 100, 10, 4, CPU)
 
@@ -95,7 +95,7 @@ def test_episodes_end_inside_a_segment_and_at_its_last_step():
 
 
 @pytest.mark.parametrize("steps", [4, 9, 10, 13, 24])
-def test_the_latest_segments_end_with_the_last_step_of_each_environment_in_turn(steps):
+def test_latest_segments_end_with_the_last_step(steps):
     replay = filled(steps)
     last = torch.arange(steps - 4.0, steps).unsqueeze(1)
     torch.testing.assert_close(replay.latest(0, 2).observations[..., 0], last + torch.tensor([0.0, 0.25]))
@@ -108,7 +108,7 @@ def test_a_latest_segment_that_is_not_there_yet_is_refused():
 
 
 @pytest.mark.parametrize(("asked", "rows"), [("1000000", 70), ("400", 25)])
-def test_a_runs_ring_is_no_larger_than_it_was_asked_for_or_than_the_run_can_fill(asked, rows):
+def test_ring_is_no_larger_than_the_run_can_fill(asked, rows):
     """1,000 steps and a segment of 8 in each of 16 environments: 70 whole vector steps."""
     options = (f"learner.replay_size={asked}", "learner.segment_length=8", "steps=1000", "run_dir=new")
     run = prepare(composed_train(*options))

@@ -6,9 +6,11 @@ import pytest
 import reference
 import torch
 from learner_cases import make_learner, paper_config, random_batch
-from test_learner_reference import LENGTH, SEGMENTS, PlainNetworks, ascent_of, assert_all_close, segment
+from plain_networks import PlainNetworks, ascent_of, assert_all_close, segment
 
 from acer_robot.acer import truncated_segment_weights
+
+LENGTH, SEGMENTS = 7, 4
 
 
 @pytest.mark.parametrize("learned_std", [False, True], ids=["fixed std", "learned std"])
@@ -41,7 +43,7 @@ def test_the_baselines_are_their_loops(estimator, trust_region, learned_std):
         assert (weights < 1.0).any()
 
 
-def test_a_segment_weight_is_the_product_of_the_ratios_up_to_the_end_of_the_episode():
+def test_segment_weight_is_the_product_to_the_episodes_end():
     rho = torch.tensor([[2.0, 0.5], [0.25, 4.0], [3.0, 4.0], [0.5, 1.0]])
     continues = torch.tensor([[True, True], [False, True], [True, True], [True, True]])
     expected = torch.tensor([[0.5, 5.0], [0.25, 5.0], [1.5, 4.0], [0.5, 1.0]])

@@ -45,7 +45,7 @@ def test_a_run_counts_its_updates_and_records_the_choice(tmp_path, steps, action
     run.evaluation_task.close()
 
 
-def test_without_a_c_compiler_compiling_is_refused_or_done_without(monkeypatch, tmp_path, capsys):
+def test_missing_compiler_is_refused_or_done_without(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
         InputError, match=r"learner.compile=true needs a C\+\+ compiler, .* install one or set"

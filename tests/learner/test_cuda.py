@@ -73,7 +73,7 @@ def test_neither_a_batch_nor_an_update_waits_for_the_device(options, graph):
     assert learner.updates == 3
 
 
-def test_recording_leaves_the_state_as_it_was_and_every_call_reads_its_own_arguments():
+def test_recording_leaves_the_state_as_it_was():
     total = torch.zeros(1, device="cuda", dtype=torch.float64)
 
     def function(batch, noise):
@@ -89,7 +89,7 @@ def test_recording_leaves_the_state_as_it_was_and_every_call_reads_its_own_argum
     assert float(total) == 3.0
 
 
-def test_a_recording_outlives_that_another_becomes_garbage_meanwhile():
+def test_recording_outlives_the_garbage_of_another():
     def function(batch, noise):
         if torch.cuda.is_current_stream_capturing():
             others.clear()

@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 from acer_robot.acer.ensemble import combine
 from acer_robot.errors import NonFiniteError
 from acer_robot.learner.diagnostics import summarise
-from acer_robot.metrics import FORMULAS
+from acer_robot.metrics import LEARNER
 
 PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
 BASELINES = [
@@ -53,10 +53,11 @@ def test_policy_and_critic_move_and_stay_finite(options):
         seen = learner.update(batch_for(learner, seed))
     assert not torch.equal(actor, parameters(learner.actor))
     assert not torch.equal(critic, parameters(learner.critic))
-    assert set(summarise(seen, learner, 0)) == set(FORMULAS)
+    assert set(summarise(seen, learner, 0)) == set(LEARNER)
 
 
-def test_trap_6_a_restored_learner_goes_on_exactly_as_the_first_would_have():
+def test_trap_6_restored_learner_goes_on_exactly():
+    """Trap 6: the average policy is an exact running average, starts as the actor and is restored."""
     first, second = small_learner(), small_learner()
     for seed in range(3):
         first.update(batch_for(first, seed))
@@ -77,7 +78,7 @@ def test_a_checkpoint_is_a_copy_that_later_updates_leave_alone():
 
 
 def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
-    """The critics' gradient is the same whatever the policy's share is."""
+    """Trap 7: The critics' gradient is the same whatever the policy's share is."""
     gradients = []
     for correction in ("none", "pathwise"):
         learner = small_learner(correction=correction)
@@ -87,7 +88,8 @@ def test_trap_7_the_policy_gradient_does_not_reach_the_critic():
     assert torch.equal(gradients[0], gradients[1])
 
 
-def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_terminal_takes_none():
+def test_trap_9_time_limit_takes_the_true_successors_value():
+    """Trap 9: a time limit bootstraps from the true final observation."""
     batch = batch_for(small_learner())
     none = torch.zeros_like(batch.terminated)
     batch = dataclasses.replace(batch, terminated=none, truncated=none)
@@ -104,14 +106,15 @@ def test_trap_9_a_time_limit_takes_its_value_from_the_true_successor_and_a_termi
 
 
 def test_trap_11_a_fixed_std_leaves_the_mean_as_the_whole_of_phi():
+    """Trap 11: with a fixed std phi is the mean alone."""
     learner = small_learner(**PAPER)
     seen = learner.update(batch_for(learner))
     assert seen.z.shape[-1] == 2
     assert torch.equal(learner.actor.log_std, torch.full((2,), 0.3).log())
 
 
-def test_trap_13_the_dueling_samples_do_not_include_the_action_they_are_a_baseline_of():
-    """With one sample shared between a' and u, the correction's advantage A(a') - A(u) would be 0 in every state."""
+def test_trap_13_dueling_samples_exclude_their_own_action():
+    """Trap 13: With one sample for both a' and u, the correction's advantage A(a') - A(u) would be 0 everywhere."""
     learner = small_learner(
         sdn_samples=1, c=0.0, correction="score", advantage_scaling=False, entropy_target=None
     )
@@ -134,7 +137,7 @@ def test_advantages_are_scaled_to_be_free_of_the_reward_scale():
     torch.testing.assert_close(seen[1.0].ascent.g, seen[1000.0].ascent.g, rtol=1e-4, atol=1e-5)
 
 
-def test_more_entropy_than_the_target_lowers_the_temperature_and_less_raises_it():
+def test_temperature_falls_above_the_entropy_target():
     for target, sign in ((-10.0, -1.0), (10.0, 1.0)):
         learner = small_learner(entropy_target=target)
         before = learner.log_temperature.item()

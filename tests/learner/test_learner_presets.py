@@ -66,14 +66,14 @@ def preset(name, task="dmc/cheetah-run"):
 
 
 @pytest.mark.parametrize("task", ["dmc/cheetah-run", "halfcheetah", "walker2d"])
-def test_the_paper_has_the_settings_of_the_paper_whatever_the_task(task):
+def test_paper_has_the_settings_of_the_paper(task):
     settings = preset("paper", task)
     assert {name: settings[name] for name in PAPER} == PAPER
     assert 1e-4 <= settings["lr"] <= 5e-4
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_baseline_or_ablation_changes_what_it_names_and_nothing_else(name):
+def test_ablation_changes_what_it_names_alone(name):
     paper, settings = preset("paper"), preset(name)
     assert {k: v for k, v in settings.items() if v != paper[k]} == CHANGES[name]
 
@@ -82,7 +82,7 @@ def test_every_preset_is_tested():
     assert {path.stem for path in FOLDER.glob("*.yaml")} == {"acer", "paper", *CHANGES}
 
 
-def test_the_default_narrows_its_noise_late_and_on_dm_control_from_wider_noise():
+def test_default_narrows_its_noise_late():
     narrow = {"std_min": 0.3, "std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}
     fall = {"annealing_start": 300_000, "annealing_updates": 100_000, "lr": 6e-4}
     settings = preset("acer", "halfcheetah")
@@ -107,7 +107,7 @@ def test_a_baseline_without_a_q_refuses_what_needs_one():
         ("learning", learning.plan(300_000, [0], ["walker2d"], ["acer"])[0]),
     ],
 )
-def test_an_experiment_is_the_run_of_the_benchmark_it_is_named_after(experiment, run):
+def test_experiment_is_the_run_of_its_benchmark(experiment, run):
     """A published row's command and its preset compose to the same options but for what a table has no use for."""
     command = run.arguments()[2:]
     choice = [f"task={run.task}", f"learner={run.learner}", f"seed={run.seed}"]

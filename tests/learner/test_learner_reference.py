@@ -8,6 +8,7 @@ import pytest
 import reference
 import torch
 from learner_cases import fix_noise, gradients_of, make_learner, paper_config, random_batch, random_noise
+from plain_networks import PlainNetworks, ascent_of, assert_all_close, segment
 from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
@@ -15,78 +16,6 @@ from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.learner import Learner
 
 LENGTH, SEGMENTS = 7, 4
-
-
-class PlainNetworks:
-    """Actor, average actor and critic as matrix products of one state, on parameters of their own."""
-
-    def __init__(self, learner):
-        self.learned_std, self.squash = learner.config.learned_std, learner.config.squash
-        self.log_std = learner.actor.log_std.clone()
-        self.actor, self.average = (
-            [p.detach().clone() for p in module.parameters()]
-            for module in (learner.actor, learner.average_actor)
-        )
-        self.critic = {name: p.detach().clone() for name, p in learner.critic.named_parameters()}
-        for parameter in (*self.actor, *self.critic.values()):
-            parameter.requires_grad_()
-
-    def statistics(self, parameters, x):
-        hidden = x
-        for weight, bias in zip(parameters[0:-2:2], parameters[1:-2:2], strict=True):
-            hidden = torch.relu(weight @ hidden + bias)
-        outputs = parameters[-2] @ hidden + parameters[-1]
-        if not self.learned_std:
-            return outputs, self.log_std
-        mean, raw = outputs.chunk(2)
-        low, high = torch.tensor([0.3, 1.0], dtype=torch.float64).log()
-        return mean, low + (high - low) * torch.sigmoid(raw)
-
-    def features(self, x):
-        for layer in ("trunk.0", "trunk.2"):
-            x = torch.relu(x @ self.critic[f"{layer}.weight"][0] + self.critic[f"{layer}.bias"][0, 0])
-        return x
-
-    def value(self, x):
-        return (
-            self.features(x) @ self.critic["value_head.weight"][0] + self.critic["value_head.bias"][0, 0]
-        )[0]
-
-    def advantage(self, x, u):
-        action = torch.tanh(u) if self.squash == "tanh" else u.clamp(-1.0, 1.0)
-        state = self.features(x) @ self.critic["advantage_state.weight"][0]
-        hidden = torch.relu(
-            state + self.critic["advantage_state.bias"][0, 0] + action @ self.critic["advantage_action"][0]
-        )
-        return (hidden @ self.critic["advantage_head.weight"][0] + self.critic["advantage_head.bias"][0, 0])[
-            0
-        ]
-
-    def models(self):
-        return reference.Models(
-            actor=lambda x: self.statistics(self.actor, x),
-            average_actor=lambda x: self.statistics(self.average, x),
-            value=self.value,
-            advantage=self.advantage,
-            actor_parameters=self.actor,
-            critic_parameters=list(self.critic.values()),
-            learned_std=self.learned_std,
-        )
-
-
-def segment(batch, b):
-    return [
-        reference.Step(
-            observation=batch.observations[t, b],
-            next_observation=batch.next_observations[t, b],
-            action=batch.actions[t, b],
-            reward=batch.rewards[t, b].item(),
-            terminated=batch.terminated[t, b].item(),
-            truncated=batch.truncated[t, b].item(),
-            behaviour=(batch.behaviour_mean[t, b], batch.behaviour_log_std[t, b]),
-        )
-        for t in range(batch.rewards.shape[0])
-    ]
 
 
 def draws(networks, batch, noise, b):
@@ -127,17 +56,6 @@ def adam(parameters, gradients, moments, step, lr):
         unbiased = first / (1 - 0.9**step), second / (1 - 0.999**step)
         with torch.no_grad():
             parameter += lr * unbiased[0] / (unbiased[1].sqrt() + 1e-8)
-
-
-def ascent_of(learner):
-    """Minus the gradients of the last update, parameter by parameter."""
-    actor, critic = gradients_of(learner)
-    return [-gradient for gradient in (*actor, *critic)]
-
-
-def assert_all_close(actual, expected):
-    for ours, theirs in zip(actual, expected, strict=True):
-        torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=0.0, atol=1e-10)
 
 
 @pytest.mark.parametrize("learned_std", [False, True], ids=["fixed std", "learned std"])
@@ -203,7 +121,8 @@ def duplicated(batch):
     )
 
 
-def test_trap_3_duplicating_the_batch_leaves_z_and_the_step_unchanged():
+def test_trap_3_duplicated_batch_gives_the_same_step():
+    """Trap 3: each row is projected by itself, and averaged afterwards."""
     config = paper_config(learned_std=True)
     once, twice = make_learner(config, 4), make_learner(config, 4)
     batch = random_batch(once, LENGTH, SEGMENTS, seed=7)
@@ -216,7 +135,8 @@ def test_trap_3_duplicating_the_batch_leaves_z_and_the_step_unchanged():
         assert_all_close(of_twice, of_once)
 
 
-def test_trap_6_the_average_policy_starts_as_the_policy_follows_as_an_average_and_gets_no_gradient():
+def test_trap_6_average_policy_follows_without_a_gradient():
+    """Trap 6: the average policy is an exact running average, starts as the actor and is restored."""
     config = paper_config(alpha=0.9)
     learner = Learner(config, 3, 2, torch.device("cpu"), dtype=torch.float64)
     start = [p.detach().clone() for p in learner.actor.parameters()]
@@ -231,6 +151,7 @@ def test_trap_6_the_average_policy_starts_as_the_policy_follows_as_an_average_an
 
 
 def test_trap_6_the_average_policy_is_restored_exactly():
+    """Trap 6: the average policy is an exact running average, starts as the actor and is restored."""
     config = paper_config(learned_std=True)
     learner, other = make_learner(config, 2), make_learner(config, 2)
     for seed in (1, 2):
@@ -242,7 +163,8 @@ def test_trap_6_the_average_policy_is_restored_exactly():
     assert all(torch.equal(x, y) for x, y in zip(learner.parameters(), other.parameters(), strict=True))
 
 
-def test_trap_7_the_critics_losses_do_not_move_the_actor_nor_z_the_critic():
+def test_trap_7_actor_and_critic_do_not_move_each_other():
+    """Trap 7: weights, advantages and returns are constants."""
     config = paper_config(learned_std=True)
     learner, other = make_learner(config, 2), make_learner(config, 2)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=11)
@@ -259,7 +181,8 @@ def test_trap_7_the_critics_losses_do_not_move_the_actor_nor_z_the_critic():
     torch.testing.assert_close(seen.phi[1], log_std.detach())
 
 
-def test_trap_10_the_ratio_is_that_of_the_stored_sample_before_the_squash():
+def test_trap_10_ratio_is_of_the_sample_before_the_squash():
+    """Trap 10: the sample before the squash is stored, with its own density."""
     learner = make_learner(paper_config(learned_std=True, squash="tanh"), 3)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=13)
     with torch.no_grad():
@@ -274,7 +197,8 @@ def test_trap_10_the_ratio_is_that_of_the_stored_sample_before_the_squash():
     torch.testing.assert_close(learner.update(batch).ascent.log_rho, expected)
 
 
-def test_trap_10_the_ratio_is_exact_however_far_the_squash_saturates():
+def test_trap_10_ratio_is_exact_where_the_squash_saturates():
+    """Trap 10: the sample before the squash is stored, with its own density."""
     learner = make_learner(paper_config(learned_std=True, squash="clip"), 1)
     batch = random_batch(learner, LENGTH, SEGMENTS, seed=14)
     with torch.no_grad():

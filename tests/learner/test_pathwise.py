@@ -65,7 +65,7 @@ def test_each_critic_counts_as_much_as_it_moves_the_combination(members):
 
 
 @pytest.mark.parametrize("c", [0.0, 1.0])
-def test_the_learner_expects_the_same_correction_along_the_path_as_by_the_score_function(c):
+def test_correction_along_the_path_equals_the_score_function(c):
     """g averaged over 20,000 draws in the same four states; the stored actions, hence the first term, are the same."""
     found = {}
     for correction in ("score", "pathwise"):

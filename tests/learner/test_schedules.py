@@ -31,12 +31,12 @@ def narrowest(actor):
 @pytest.mark.parametrize(
     ("updates", "expected"), [(0, 0.3), (2, math.sqrt(0.3 * 0.1)), (4, 0.1), (1_000, 0.1)]
 )
-def test_the_limit_falls_at_a_steady_rate_in_log_space_and_then_stays(updates, expected):
+def test_std_limit_falls_steadily_in_log_space(updates, expected):
     assert std_min_after(LearnerConfig(**FALLING), updates) == pytest.approx(expected, rel=1e-12)
     assert std_min_after(LearnerConfig(std_min=0.3, std_min_final=None), updates) == 0.3
 
 
-def test_the_current_and_the_average_policy_keep_to_the_limit_and_a_restored_learner_too():
+def test_all_policies_keep_to_the_std_limit():
     learner, other = small_learner(**FALLING), small_learner(**FALLING)
     assert narrowest(learner.actor) == pytest.approx(0.3)
     for seed in range(2):
@@ -56,14 +56,14 @@ def test_the_current_and_the_average_policy_keep_to_the_limit_and_a_restored_lea
 @pytest.mark.parametrize(
     ("updates", "expected"), [(0, -1.0), (1, -1.0), (2, -1.25), (5, -2.0), (1_000, -2.0)]
 )
-def test_the_entropy_target_moves_at_a_steady_rate_from_the_start_of_annealing_on(updates, expected):
+def test_entropy_target_moves_at_a_steady_rate(updates, expected):
     assert entropy_target_after(LearnerConfig(**TARGET), updates) == pytest.approx(expected, rel=1e-12)
     assert (
         entropy_target_after(LearnerConfig(entropy_target=-1.0, entropy_target_final=None), updates) == -1.0
     )
 
 
-def test_the_temperature_is_tuned_towards_the_annealed_target_and_in_a_restored_learner_too():
+def test_temperature_follows_the_annealed_target():
     """The gradient of log T is the surplus of entropy over the target, for both of the action's joints."""
     steady = TARGET | {"entropy_target_final": None}
     plain, learner, other = small_learner(**steady), small_learner(**TARGET), small_learner(**TARGET)
@@ -105,13 +105,13 @@ def test_what_cannot_be_is_refused_by_name(option):
 
 
 @pytest.mark.parametrize(("updates", "expected"), [(0, 0.1), (8, 0.5), (890, 0.99), (1_000_000, 0.999)])
-def test_alpha_of_the_deployed_policy_rises_to_its_value_and_the_papers_is_a_constant(updates, expected):
+def test_deployed_alpha_rises_to_its_value(updates, expected):
     options = LearnerConfig(alpha=0.9, deployed_alpha=0.999)
     assert deployed_alpha_after(options, updates) == pytest.approx(expected)
     assert deployed_alpha_after(LearnerConfig(alpha=0.9, deployed_alpha=None), updates) == 0.9
 
 
-def test_the_deployed_policy_forgets_the_start_soon_and_the_trust_regions_average_keeps_to_alpha():
+def test_deployed_policy_forgets_the_start_soon():
     learner = small_learner(alpha=0.9, deployed_alpha=0.9998)
     start = learner.flat_actor.values.clone()
     learner.update(random_batch(learner, length=3, segments=2, seed=0))
@@ -123,7 +123,7 @@ def test_the_deployed_policy_forgets_the_start_soon_and_the_trust_regions_averag
     torch.testing.assert_close(learner.flat_deployed.values, expected)
 
 
-def test_without_an_alpha_of_its_own_the_deployed_policy_is_the_average_policy_of_the_paper():
+def test_deployed_policy_is_the_average_without_its_alpha():
     learner = small_learner(deployed_alpha=None)
     for seed in range(2):
         learner.update(random_batch(learner, length=3, segments=2, seed=seed))

@@ -111,7 +111,7 @@ def test_the_file_limits_changes_as_the_task_does(limits, batch, tmp_path):
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_no_observation_leaves_the_bounds_or_exceeds_the_slew_rate(limits):
+def test_no_observation_exceeds_bounds_or_slew_rate(limits):
     run = make_run(make_policy(), **limits)
     module = DeployedPolicy(run.policy, run.spec)
     bits = np.random.default_rng(0).integers(0, 2**32, (500, 8, 5), dtype=np.uint32).view(np.float32)
@@ -172,7 +172,7 @@ def test_the_caller_may_write_to_the_commands_of_the_file():
         command.fill_(9.0)
 
 
-def test_the_task_that_a_file_runs_in_does_not_limit_changes_again(tmp_path):
+def test_task_of_a_file_does_not_limit_changes_again(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
     run.config.task.slew_rate, run.config.task.low_pass_hz = {"joint0": 5.0}, 3.0
     save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")

@@ -82,7 +82,7 @@ def test_saturated_commands_reach_their_bounds_and_no_further():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_non_finite_row_gives_the_fallback_and_leaves_other_rows_alone(bad, tmp_path):
+def test_non_finite_row_gives_the_fallback(bad, tmp_path):
     run = make_run()
     module = exported(run, tmp_path).module
     rows = torch.from_numpy(ordinary_observations(run.policy, 6))
@@ -178,14 +178,14 @@ def test_weights_that_could_overflow_are_refused(value):
         DeployedPolicy(policy, make_run(policy).spec)
 
 
-def test_raw_observations_cannot_overflow_the_squares_of_a_layer_norm():
+def test_raw_observations_cannot_overflow_a_layer_norm():
     policy = make_policy(normalize_observations=False)
     policy.actor.trunk[0].weight.mul_(1e12)
     with pytest.raises(InputError, match="training has diverged"):
         DeployedPolicy(policy, make_run(policy).spec)
 
 
-def test_the_file_carries_its_metadata_twice_and_its_weights_hash(tmp_path):
+def test_file_carries_its_metadata_and_weights_hash(tmp_path):
     run = make_run(c=float("inf"))
     loaded = exported(run, tmp_path)
     assert json.loads(loaded.module.metadata()) == loaded.metadata

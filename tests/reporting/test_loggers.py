@@ -130,7 +130,7 @@ def test_without_a_terminal_a_run_prints_few_lines(capsys, monkeypatch, seconds,
     assert captured.err == ""
 
 
-def test_on_a_terminal_the_bar_shows_speed_and_an_evaluation_keeps_its_line(tmp_path):
+def test_bar_on_a_terminal_keeps_evaluation_lines(tmp_path):
     code = (
         "import sys, time; from pathlib import Path; from acer_robot.reporting.run_logger import RunLogger\n"
         "from acer_robot.schema import WandbConfig\n"
@@ -303,7 +303,7 @@ def test_a_server_that_refuses_turns_the_run_offline(tmp_path):
     assert not any(KEY.encode() in content for content in everything_below(tmp_path).values())
 
 
-def test_a_server_that_never_answers_delays_the_start_by_its_time_limit_only(tmp_path):
+def test_silent_server_delays_the_start_briefly(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -318,7 +318,7 @@ def test_a_key_that_wandb_rejects_turns_the_run_offline(tmp_path, server):
     assert "did not accept the run" in finish(process)
 
 
-def test_numbers_and_files_reach_the_server_and_nothing_private_does(tmp_path, server):
+def test_nothing_private_reaches_the_server(tmp_path, server):
     run_dir, process = start_run(tmp_path, "auto", server.url)
     output = finish(process)
     assert f"wandb: {server.url}/me/x/runs/" in output
@@ -342,7 +342,7 @@ def test_wandb_is_told_how_the_run_ended(tmp_path, server, ending, code):
     assert re.findall(rb'"exitcode":(\d+)', sent) == [b"%d" % code]
 
 
-def test_offline_sends_nothing_and_keeps_nothing_private_for_a_later_upload(tmp_path, server):
+def test_offline_sends_and_keeps_nothing_private(tmp_path, server):
     run_dir, process = start_run(tmp_path, "offline", server.url)
     finish(process)
     assert server.bodies == []
@@ -357,7 +357,7 @@ def test_offline_sends_nothing_and_keeps_nothing_private_for_a_later_upload(tmp_
         assert field not in kept, field
 
 
-def test_a_server_that_dies_in_mid_run_costs_no_more_than_the_time_limit(tmp_path, server):
+def test_server_that_dies_in_mid_run_costs_little(tmp_path, server):
     run_dir, process = start_run(tmp_path, "auto", server.url)
     while process.stdout.readline() not in ("logged\n", ""):
         pass

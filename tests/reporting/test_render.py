@@ -62,7 +62,7 @@ def roll(task, **options):
     ("control_dt", "fps", "stride", "actual"),
     [(0.05, 25, 1, 20.0), (0.01, 25, 4, 25.0), (0.002, 50, 10, 50.0)],
 )
-def test_only_the_frames_that_are_kept_are_drawn_and_time_is_real(control_dt, fps, stride, actual):
+def test_only_kept_frames_are_drawn_in_real_time(control_dt, fps, stride, actual):
     task = FakeTask(control_dt, episode=40)
     rollout, pictures = roll(task, fps=fps)
     assert task.drawn == list(range(0, 40, stride))
@@ -71,13 +71,13 @@ def test_only_the_frames_that_are_kept_are_drawn_and_time_is_real(control_dt, fp
     assert rollout.returns == [20.0]
 
 
-def test_the_policy_sees_what_it_acts_on_and_forgets_between_episodes():
+def test_policy_forgets_between_rendered_episodes():
     task = FakeTask(0.05, episode=3)
     roll(task, episodes=2)
     assert [float(command[0, 0]) for command in task.commands] == [0.5, 11.0, 21.5] * 2
 
 
-def test_episodes_follow_one_another_and_are_cut_after_max_seconds():
+def test_episodes_are_cut_after_max_seconds():
     task = FakeTask(0.05, episode=1000)
     rollout, pictures = roll(task, episodes=2, max_seconds=1.0)
     assert task.resets == 2
@@ -147,7 +147,7 @@ def test_options_that_cannot_be_used_are_named(option, message):
         render_policy(Path("policy.pt"), Path(option.pop("out", "video.mp4")), VideoOptions(**option))
 
 
-def test_a_video_that_cannot_be_made_gives_a_reason_and_no_exception(tmp_path, monkeypatch):
+def test_impossible_video_gives_a_reason(tmp_path, monkeypatch):
     monkeypatch.setattr("acer_robot.reporting.video.probe_gl", lambda: "egl")
     out = tmp_path / "out.mp4"
     assert "does not exist" in render_in_subprocess(tmp_path / "policy.pt", out)

@@ -44,7 +44,7 @@ def falling_run(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("checks_in_this_process")
-def test_the_best_evaluation_of_equals_the_later_is_kept_and_exported(falling_run, monkeypatch, capsys):
+def test_best_evaluation_is_kept_and_exported(falling_run, monkeypatch, capsys):
     folder, printed = falling_run
     assert (
         f"at step 300 an evaluation had 30.0, well above that; to export the policy of that moment: "
@@ -70,7 +70,7 @@ def test_the_best_evaluation_of_equals_the_later_is_kept_and_exported(falling_ru
 
 
 @pytest.mark.parametrize("log_every", [50, 1_000_000])
-def test_killed_run_keeps_its_last_evaluation_whatever_the_log_row_does(tmp_path, monkeypatch, log_every):
+def test_killed_run_keeps_its_last_evaluation(tmp_path, monkeypatch, log_every):
     folder, found = tmp_path / "run", []
     real = train.evaluate
 
@@ -92,7 +92,7 @@ def test_killed_run_keeps_its_last_evaluation_whatever_the_log_row_does(tmp_path
     assert read_checkpoint(folder)["steps"] == 400
 
 
-def test_the_report_names_the_best_evaluation_where_its_checkpoint_is(falling_run, tmp_path):
+def test_report_names_the_best_evaluation(falling_run, tmp_path):
     folder = shutil.copytree(falling_run[0], tmp_path / "run")
     sentence = "The average policy&#x27;s highest, 30.0 at step 300, is kept as checkpoints/best.pt"
     assert sentence in (folder / "report.html").read_text()
@@ -100,9 +100,7 @@ def test_the_report_names_the_best_evaluation_where_its_checkpoint_is(falling_ru
     assert sentence not in write_report(folder).read_text()
 
 
-def test_an_unknown_checkpoint_one_that_is_missing_and_one_of_a_file_are_refused(
-    tmp_path, monkeypatch, capsys
-):
+def test_unknown_or_missing_checkpoint_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(InputError, match=r"checkpoint='bset'.*latest, best"):
         read_checkpoint(tmp_path, "bset")
     for name, other in (("best", "latest"), ("latest", "best")):  # a run that was killed may have best alone
@@ -132,6 +130,6 @@ def test_the_highest_evaluation_of_a_table(returns, best):
     ("best", "exported", "worse"),
     [(1000.0, 899.0, True), (1000.0, 901.0, False), (-100.0, -111.0, True), (-100.0, -109.0, False)],
 )
-def test_only_what_falls_short_by_more_than_a_tenth_is_worth_a_word(tmp_path, best, exported, worse):
+def test_hint_where_the_export_falls_short_by_a_tenth(tmp_path, best, exported, worse):
     (tmp_path / "eval.csv").write_text(f"step,eval/return_mean\n1000,{best}\n2000,{exported}\n")
     assert bool(better_one(tmp_path, exported)) is worse

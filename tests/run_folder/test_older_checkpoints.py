@@ -31,7 +31,7 @@ def test_unknown_option_is_refused_by_name():
         config_from_dict(data)
 
 
-def test_loaded_policy_has_the_std_limit_that_training_had_reached(tmp_path):
+def test_loaded_policy_has_the_std_limit_of_training(tmp_path):
     options = LearnerConfig(hidden=[8], advantage_hidden=4, annealing_start=0, annealing_updates=10)
     spec = make_run(make_policy(3, 2)).spec
     learner = Learner(options, spec.observation_size, spec.action_size, torch.device("cpu"))

@@ -35,7 +35,7 @@ def segments_of(*overrides):
     return learner.segments, learner.segment_length, learner.replay_ratio
 
 
-def test_a_familys_settings_yield_to_the_papers_and_to_the_command_line():
+def test_family_settings_yield_to_paper_and_command_line():
     assert composed_once("task=walker2d").learner.critics == 2
     assert all(composed_once(f"task={name}").learner.critics == 1 for name in TASKS if "/" in name)
     assert segments_of("task=walker2d") == (16, 8, 128)

@@ -57,7 +57,7 @@ def scripted_task(last_discount, action_repeat=1):
 
 
 @pytest.mark.parametrize(("discount", "terminated"), [(0.0, True), (1.0, False)])
-def test_discount_zero_at_the_last_step_is_terminated_and_one_is_truncated(discount, terminated):
+def test_discount_tells_terminated_from_truncated(discount, terminated):
     task, _ = scripted_task(discount)
     task.reset()
     results = [task.step(torch.as_tensor(np.zeros((1, 1)))) for _ in range(4)]
@@ -68,13 +68,13 @@ def test_discount_zero_at_the_last_step_is_terminated_and_one_is_truncated(disco
     assert [r.rewards[0] for r in results] == [1, 2, 3, 1]
 
 
-def test_observations_are_flattened_in_the_order_of_the_specification():
+def test_observations_are_flattened_in_order():
     task, _ = scripted_task(1.0)
     np.testing.assert_array_equal(task.reset(), [[10, 11, 12, 13, 0]])
     assert [(f.name, f.start, f.stop) for f in task.spec.observation] == [("z", 0, 4), ("a", 4, 5)]
 
 
-def test_the_simulator_receives_float64_commands_within_the_exact_bounds():
+def test_simulator_gets_float64_commands_within_bounds():
     task, environment = scripted_task(1.0, action_repeat=2)
     task.reset()
     result = task.step(torch.as_tensor(np.array([[0.7]])))
@@ -109,7 +109,7 @@ def test_a_real_task_matches_dm_control_stepped_by_hand():
     task.close()
 
 
-def test_a_time_limit_truncates_after_the_steps_that_the_spec_promises():
+def test_time_limit_truncates_after_the_promised_steps():
     config = TaskConfig("dm_control", "walker-walk", {"time_limit": 0.17}, action_repeat=2)
     task = make_task(config, num_envs=1, seed=0)
     assert task.spec.time_limit == 7  # 0.17 s are 6.8 steps of 0.025 s

@@ -24,7 +24,7 @@ def received(environment=0):
     return np.array(ScriptedEnv.made[environment].received, dtype=np.float64)
 
 
-def test_a_slew_rate_climbs_from_rest_and_starts_anew_with_each_episode():
+def test_slew_rate_starts_anew_with_each_episode():
     # Episodes of 3 and 4 steps; joint 0 may change by 0.2 a step and joint 1 is free.
     task = make(kwargs={"length": 3, "longer_by": 1}, slew_rate={"action_0": 0.2 / DT})
     task.reset()

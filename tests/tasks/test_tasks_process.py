@@ -40,7 +40,7 @@ print(hasattr(sys.modules["mujoco"], "GLContext"), os.environ.get("MUJOCO_GL"))
 """
 
 
-def test_stepping_needs_no_display_says_nothing_and_leaves_nothing(tmp_path):
+def test_stepping_needs_no_display_and_is_silent(tmp_path):
     assert run(STEPPING, tmp_path) == ("False None\n", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -103,7 +103,7 @@ for config in (TaskConfig("gymnasium", "HalfCheetah-v5"), TaskConfig("dm_control
 """
 
 
-def test_pictures_of_both_suites_have_the_size_asked_for_and_leave_the_physics_alone(tmp_path):
+def test_pictures_leave_the_physics_alone(tmp_path):
     name = backend()
     if name is None:
         pytest.skip("no OpenGL backend answers")

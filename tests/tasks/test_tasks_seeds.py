@@ -42,7 +42,7 @@ def test_neighbouring_seeds_and_environments_share_no_episode(suite):
 
 
 @pytest.mark.parametrize("suite", SHORT)
-def test_an_environment_does_not_depend_on_how_many_others_there_are(suite):
+def test_environment_does_not_depend_on_the_others(suite):
     np.testing.assert_array_equal(
         rollout(SHORT[suite], 7, num_envs=4)[:, :2], rollout(SHORT[suite], 7, num_envs=2)
     )

@@ -201,7 +201,7 @@ def test_a_robot_of_ones_own_is_read_from_its_model():
     task.close()
 
 
-def test_names_of_the_model_are_not_given_to_what_a_wrapper_made_of_its_actions():
+def test_wrapped_actions_do_not_get_the_models_names():
     config = TaskConfig("gymnasium", "Arm-v0")
     env = RescaleAction(from_gymnasium.build(config, None), np.float32(-1.0), np.float32(1.0))
     spec = from_gymnasium.describe(env, config)

@@ -35,7 +35,7 @@ def scripted(request):
 COMMANDS = np.zeros((2, 2))
 
 
-def test_the_successor_is_the_end_of_the_episode_and_not_the_reset(scripted):
+def test_successor_is_the_episodes_end_not_the_reset(scripted):
     task = scripted(length=2, longer_by=1)
     np.testing.assert_array_equal(task.reset(), [[0, 0], [0, 0]])
     first = task.step(torch.as_tensor(COMMANDS))
@@ -53,7 +53,7 @@ def test_the_successor_is_the_end_of_the_episode_and_not_the_reset(scripted):
     assert [len(env.received) for env in ScriptedEnv.made] == [3, 3]
 
 
-def test_results_have_the_promised_types_and_later_steps_leave_them_alone(scripted):
+def test_results_have_types_and_are_not_overwritten(scripted):
     task = scripted(length=9)
     start = task.reset()
     result = task.step(torch.as_tensor(COMMANDS))
@@ -90,7 +90,7 @@ def test_gymnasiums_two_kinds_of_end(scripted, kwargs, terminated, truncated):
     np.testing.assert_array_equal(last.observations, [[1, 0], [1, 0]])
 
 
-def test_action_repeat_sums_rewards_and_stops_at_the_end_of_the_episode(scripted):
+def test_action_repeat_sums_rewards_up_to_the_end(scripted):
     task = scripted(length=5, longer_by=2, action_repeat=4)
     task.reset()
     command = np.array([[0.25, 0.5], [-0.5, 1.0]])
@@ -121,7 +121,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_the_simulator_never_receives_more_than_the_bounds_and_receives_all_of_them(scripted, name):
+def test_simulator_gets_the_whole_range_and_no_more(scripted, name):
     overrides, first, second = BOUNDS[name]
     task = scripted(length=1000, bounds=overrides)
     task.reset()

@@ -23,6 +23,7 @@ from acer_robot.errors import InputError
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.update_counter import Batches, UpdateSchedule
 from acer_robot.learner.batch import Trajectory
+from acer_robot.metrics import EVALUATION, LEARNER, ROLLOUT
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.schema import LearnerConfig
 from acer_robot.training.timing import Every
@@ -114,6 +115,8 @@ def test_a_run_leaves_everything_that_was_promised(finished_run):
     assert "exported and verified" in out
     assert [int(row["step"]) for row in rows(folder / "eval.csv")] == [120, 240]
     metrics = rows(folder / "metrics.csv")
+    assert set(metrics[0]) == {"step", *ROLLOUT, *LEARNER}
+    assert set(rows(folder / "eval.csv")[0]) == {"step", *EVALUATION}
     assert len(metrics) >= 3
     assert all(math.isfinite(float(row["loss/q"])) for row in metrics)
     # 8 replayed transitions per collected one, 32 per update, none for the first 38 transitions.
@@ -134,7 +137,7 @@ def test_run_and_file_evaluate_to_the_same_returns(finished_run, here):
     np.testing.assert_allclose(printed[0]["returns"], printed[1]["returns"], rtol=1e-3)
 
 
-def test_the_checkpoint_holds_the_deployed_policy_and_not_the_online_one(finished_run):
+def test_checkpoint_holds_the_deployed_policy(finished_run):
     folder, _ = finished_run
     modules = read_checkpoint(folder)["learner"]["modules"]
     loaded = load_run(folder)
@@ -145,7 +148,7 @@ def test_the_checkpoint_holds_the_deployed_policy_and_not_the_online_one(finishe
     assert loaded.policy.normalizer.count == 240
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_seed_does_not(finished_run, tmp_path, here):
+def test_same_seed_gives_the_same_numbers(finished_run, tmp_path, here):
     folder, _ = finished_run
 
     def numbers(path):
@@ -182,7 +185,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_can_be_exported(tmp_path):
     assert (folder / "export/policy.pt").exists()
 
 
-def test_a_nan_stops_training_with_its_name_its_step_and_the_last_good_state(tmp_path, here):
+def test_nan_stops_training_and_keeps_the_last_good_state(tmp_path, here):
     folder = tmp_path / "run"
     task = ["task=gym", "task.id=poisoned_env:Poisoned-v0"]
     status, _, err = here(main, f"run_dir={folder}", *task, *TINY)
@@ -228,9 +231,7 @@ def test_a_failing_environment_stops_training_and_leaves_its_traceback(tmp_path,
         (["device=gpu"], "gpu"),
     ],
 )
-def test_bad_input_is_one_line_with_status_2_before_anything_is_created(
-    tmp_path, monkeypatch, capsys, arguments, message
-):
+def test_bad_input_is_one_line_and_creates_nothing(tmp_path, monkeypatch, capsys, arguments, message):
     folder = tmp_path / "run"
     monkeypatch.setattr(sys, "argv", ["acer-train", f"run_dir={folder}", *arguments])
     with pytest.raises(SystemExit) as stop:
@@ -252,7 +253,7 @@ def test_a_run_folder_with_something_in_it_is_left_alone(tmp_path, here):
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_checkpoints_that_are_missing_foreign_or_torn_are_refused(tmp_path):
+def test_missing_foreign_or_torn_checkpoint_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no checkpoint"):
         load_run(tmp_path)
     path = tmp_path / "checkpoints/latest.pt"
@@ -278,7 +279,7 @@ def test_a_checkpoint_with_code_in_it_is_not_executed(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def test_updates_follow_the_replay_ratio_and_make_nothing_up_after_the_start():
+def test_updates_follow_the_replay_ratio():
     options = LearnerConfig(replay_ratio=6.0, segment_length=4, segments=4, learning_starts=100)
     schedule = UpdateSchedule(options, seed=0)
     counts = [schedule.updates(transitions) for transitions in range(8, 1000, 8)]
@@ -287,7 +288,7 @@ def test_updates_follow_the_replay_ratio_and_make_nothing_up_after_the_start():
     assert max(counts) == 3
 
 
-def test_poisson_replay_has_the_mean_and_the_variance_of_the_paper():
+def test_poisson_replay_has_the_papers_mean_and_variance():
     options = LearnerConfig(replay_ratio=4.0, segment_length=50, segments=1, learning_starts=0, poisson=True)
     schedule = UpdateSchedule(options, seed=0)
     counts = np.array([schedule.updates(50 * i) for i in range(1, 4001)])

@@ -1,0 +1,22 @@
+"""docs/metrics.md is what the table in the package says."""
+
+from pathlib import Path
+
+import pytest
+
+from acer_robot.metrics import METRICS, table
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def test_the_page_is_the_table():
+    remedy = "python -m acer_robot.metrics > docs/metrics.md"
+    assert (DOCS / "metrics.md").read_text() == table(), f"write the page again: {remedy}"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_number_is_explained(name):
+    metric = METRICS[name]
+    assert len(metric.formula) > 10
+    assert len(metric.healthy) > 10
+    assert not metric.healthy.endswith(".")
