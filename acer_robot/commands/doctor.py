@@ -81,13 +81,13 @@ def check_dm_control() -> Finding:
 
 
 def _step(config: TaskConfig) -> Finding:
-    import numpy as np
+    import torch
 
     from acer_robot.tasks import make_task
 
     task = make_task(config, num_envs=1, seed=0)
     task.reset()
-    task.step(np.zeros((1, task.spec.action_size)))
+    task.step(torch.zeros(1, task.spec.action_size))
     task.close()
     return Finding("ok", f"{config.suite} steps {config.id}")
 

@@ -273,8 +273,7 @@ def test_an_experiment_of_ones_own_names_a_task_of_the_suite(train, tmp_path):
         ),
         ("task.bounds={1: [1, 2]}", "put the name in double quotes, as in 'task.bounds={\"1\": [-1, 1]}'"),
         ('task.bounds={"left: [1, 2]}', "found unexpected end of stream"),
-        ('task.slew_rate={"left": fast}', "Value 'fast'"),
-        ("run_dir=肘", "put a value with special characters in double quotes: 'name=\"value\"'"),
+        ("run_dir=肘", "for a path or other text: 'run_dir=\"肘\"'"),
     ],
 )
 def test_quotes_that_are_missing_are_shown(train, argument, message):

@@ -56,9 +56,7 @@ def test_sigterm_is_one_line(capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_a_full_disk_is_one_line_that_names_the_file_and_frees_what_was_cut_off(
-    tmp_path, monkeypatch, capsys
-):
+def test_full_disk_is_one_line_and_frees_what_was_cut_off(tmp_path, monkeypatch, capsys):
     write = Path.write_bytes
 
     def full(path, content):

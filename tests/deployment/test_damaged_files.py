@@ -103,7 +103,7 @@ def test_damaged_json_beside_a_policy_is_refused(run_dir, data):
     assert "policy.json is not the metadata" in refusal(load_deployed, run_dir / "export/policy.pt")
 
 
-def test_flipped_bits_of_the_archives_directory_are_refused_in_one_line(run_dir):
+def test_flipped_bits_of_the_archives_directory_are_refused(run_dir):
     path = run_dir / "export/policy.pt"
     path.with_suffix(".json").unlink()
     whole, messages = path.read_bytes(), []

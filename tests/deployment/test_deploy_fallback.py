@@ -68,5 +68,5 @@ def test_a_fallback_is_exact_in_float32_and_within_the_bounds():
 
 def test_the_command_line_takes_fallbacks_by_joint_name(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["acer-export", "run=x", "fallback={bthigh: 0.1}"])
-    (config,) = compose("export", ExportConfig)
+    (config,) = compose("export", ExportConfig, body=lambda _: None)
     assert dict(config.fallback) == {"bthigh": 0.1}

@@ -256,7 +256,7 @@ def test_modes_and_keys_that_cannot_be_used_are_refused(wandb_environment, mode,
         ("WANDB_RUN_ID", "a/b c"),
     ],
 )
-def test_settings_that_wandb_refuses_are_one_line_without_the_password(tmp_path, name, value):
+def test_settings_that_wandb_refuses_show_no_password(tmp_path, name, value):
     code = (
         "from acer_robot.reporting.wandb import *\n"
         "try: wandb_mode(WandbConfig())\nexcept InputError as error: print(error)"

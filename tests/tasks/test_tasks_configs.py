@@ -58,7 +58,7 @@ def test_the_dm_control_suite_is_complete():
             assert config.id == name.removeprefix("dmc/")
 
 
-def test_a_dm_control_task_has_a_file_only_if_it_needs_more_than_its_name():
+def test_dm_control_tasks_have_files_only_where_needed():
     files = {path.stem for path in (FOLDER / "dmc").glob("*.yaml")}
     assert not files & set(dm_control_tasks.NAMES)
     for name in files:

@@ -104,11 +104,11 @@ def test_the_spec_tells_a_policy_about_the_limits(suite):
 
 def test_the_command_line_takes_slew_rates_by_joint_name(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["acer-train", "task.slew_rate={bthigh: 10}", "task.low_pass_hz=4"])
-    (config,) = compose("train", TrainConfig)
+    (config,) = compose("train", TrainConfig, body=lambda _: None)
     assert (dict(config.task.slew_rate), config.task.low_pass_hz) == ({"bthigh": 10.0}, 4.0)
 
 
 def test_the_command_line_takes_one_slew_rate_for_all_joints(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["acer-train", "task.slew_rate=4"])
-    (config,) = compose("train", TrainConfig)
+    (config,) = compose("train", TrainConfig, body=lambda _: None)
     assert config.task.slew_rate == 4

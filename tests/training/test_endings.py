@@ -102,7 +102,7 @@ def test_every_signal_keeps_the_state_between_two_steps(tmp_path, at_update, num
     assert read_checkpoint(tmp_path / "run")["learner"]["updates"] >= 20
 
 
-def test_an_evaluation_in_training_is_interrupted_between_two_steps(tmp_path, monkeypatch):
+def test_evaluation_is_interrupted_between_two_steps(tmp_path, monkeypatch):
     calls, deterministic = [], training.deterministic
 
     def counted(*arguments):
@@ -123,7 +123,7 @@ def test_an_evaluation_in_training_is_interrupted_between_two_steps(tmp_path, mo
     assert read_checkpoint(tmp_path / "run")["steps"] == 200
 
 
-def test_before_the_first_update_no_checkpoint_is_left_and_the_remedy_is_named(tmp_path, monkeypatch, capsys):
+def test_no_checkpoint_is_left_before_the_first_update(tmp_path, monkeypatch, capsys):
     step = training.Collector.step
 
     def interrupted(collector):

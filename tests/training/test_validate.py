@@ -97,7 +97,7 @@ def test_no_number_is_left_without_a_range():
         fields = dataclasses.fields(schema)
         return {prefix + field.name for field in fields if "int" in field.type or "float" in field.type}
 
-    ranged = set(RANGES) | {"task.low_pass_hz", "task.slew_rate"}  # checked where the task is made
+    ranged = set(RANGES) | {"task.low_pass_hz"}  # checked where the task is made
     assert numbers(TrainConfig) | numbers(LearnerConfig, "learner.") | numbers(TaskConfig, "task.") == ranged
 
 
@@ -116,7 +116,7 @@ def test_size_beyond_the_memory_is_refused_with_the_figure(option):
         check(f"learner.{option}")
 
 
-def test_environments_beyond_the_memory_are_refused_with_the_figure(monkeypatch):
+def test_environments_beyond_the_memory_are_refused(monkeypatch):
     used = iter((0, 700 * 2**20))
     monkeypatch.setattr(make, "used_memory", lambda: next(used))
     with pytest.raises(
