@@ -75,7 +75,8 @@ def to_command(canonical: Numbers, low: Numbers, high: Numbers) -> Numbers:
     Returns:
         Commands [.., d] in actuator units, in the wider number type of the two.
     """
-    return (low + (canonical + 1.0) * 0.5 * (high - low)).clip(low, high)
+    command: Numbers = (low + (canonical + 1.0) * 0.5 * (high - low)).clip(low, high)
+    return command
 
 
 def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
@@ -91,7 +92,8 @@ def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
     """
     half_range = 0.5 * high - 0.5 * low
     constant = half_range == 0.0
-    return (command - (0.5 * high + 0.5 * low)) / (half_range + constant) * ~constant
+    canonical: Numbers = (command - (0.5 * high + 0.5 * low)) / (half_range + constant) * ~constant
+    return canonical
 
 
 NO_NAMES = ("null", "true", "false", "nan", "inf")

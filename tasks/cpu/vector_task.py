@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -214,4 +214,4 @@ class CpuTask:
             )
         if self._filter is not None:
             clipped = np.clip(self._filter(clipped), self._low, self._high)
-        return cast(Array, clipped.astype(self._dtype))
+        return clipped.astype(self._dtype)
