@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -19,6 +18,7 @@ from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.interface import StepResult
 
 Array = npt.NDArray[Any]
+FLOAT32_MAX = np.finfo(np.float32).max
 
 
 class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -48,9 +48,11 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             TaskError: if the environment raises, or returns an observation of another shape than its space.
         """
-        with self._named():
+        try:
             observation = self.env.reset(seed=seed, options=options)[0]
             self._check_shape(observation)
+        except Exception as error:
+            raise self._named(error) from error
         return observation, {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -61,7 +63,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
                 two booleans.
         """
         total, self.env_steps = 0.0, 0
-        with self._named():
+        try:
             for _ in range(self._repeat):
                 observation, reward, terminated, truncated, _info = self.env.step(action)
                 total += float(reward)
@@ -73,25 +75,22 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             for flag in (terminated, truncated):
                 if not isinstance(flag, bool | np.bool_):
                     raise TypeError(f"{flag!r} says whether the episode ended; expected True or False")
+        except Exception as error:
+            raise self._named(error) from error
         if terminated or truncated:
             # The reset follows at once, and an environment may reuse the array it returned.
             observation = np.array(observation)
         return observation, total, bool(terminated), bool(truncated), {}
 
     def _check_shape(self, observation: Array) -> None:
-        if np.shape(observation) != self._shape:
+        if getattr(observation, "shape", None) != self._shape:
             raise ValueError(
                 f"the observation has shape {np.shape(observation)}; its space has shape {self._shape}"
             )
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self, error: Exception) -> TaskError:
         """Say in which environment something was raised."""
-        try:
-            yield
-        except Exception as error:
-            first = " ".join(str(error).split())[:300]
-            raise TaskError(f"{self}: {type(error).__name__}: {first}") from error
+        return TaskError(f"{self}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
 class CpuTask:
@@ -164,7 +163,8 @@ class CpuTask:
             self._filter.reset(ended)
         observations = self._with_last_command(current.astype(np.float32))
         self._check_finite("observation", next_observations)
-        self._check_finite("observation", observations)
+        if ended.any():
+            self._check_finite("observation", observations)
         self._check_finite("reward", rewards)
         env_steps = np.array([env.env_steps for env in self._environments], dtype=np.int64)
         arrays = (observations, next_observations, rewards, terminated, truncated, env_steps)
@@ -189,10 +189,9 @@ class CpuTask:
 
     def _check_finite(self, name: str, values: Array) -> None:
         """Raise NonFiniteError if float32 cannot hold one of `values` [B] or [B, n] as a finite number."""
-        with np.errstate(over="ignore"):
-            finite = np.isfinite(values.astype(np.float32, copy=False)).reshape(self.num_envs, -1)
+        finite = np.abs(values) <= FLOAT32_MAX  # false for NaN
         if not finite.all():
-            i, entry = np.argwhere(~finite)[0]
+            i, entry = np.argwhere(~finite.reshape(self.num_envs, -1))[0]
             which = f"{name} {entry}" if name == "observation" else name
             value = values.reshape(self.num_envs, -1)[i, entry]
             raise NonFiniteError(
