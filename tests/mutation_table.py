@@ -355,8 +355,8 @@ GRADIENTS: tuple[Row, ...] = (
     ),
     (
         "13 the sampled action among the dueling samples",
-        "online = estimate(networks.critic, x, actions[:2], actions[2:])",
-        "online = estimate(networks.critic, x, actions[:2], actions[1:])",
+        "online = estimate(networks.critic, x, actions[:2], actions[2:], ",
+        "online = estimate(networks.critic, x, actions[:2], actions[1:], ",
         LOOPS,
     ),
     ("the action before for the successor", "actions.roll(-1, dims=1)", "actions.roll(1, dims=1)", LOOPS),
@@ -399,7 +399,7 @@ GRADIENTS: tuple[Row, ...] = (
     ),
     (
         "pathwise: the squash's slope forgotten",
-        "return in_action * acer.squash_slopes(u, actor.squash_kind)[0]",
+        "return in_action * acer.squash_slopes(u, networks.actor.squash_kind)[0]",
         "return in_action",
         "learner/test_pathwise.py",
     ),
