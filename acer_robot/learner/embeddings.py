@@ -18,7 +18,7 @@ class Embeddings(nn.Module):
     Every `embedding_refresh` updates the target critic's copy takes over the critic's, and then the critic's copy takes
     over the learnt one. With `embedding_refresh` 0 each is a running average instead (`target_alpha`), in that order.
 
-    Source: Fujimoto et al. 2023, section 4.1 and Algorithm 1.
+    Source: Fujimoto et al. 2023 (TD7), arXiv:2306.02451. There the target critic is copied at the same moments.
     """
 
     def __init__(self, embedding: StateActionEmbedding, config: LearnerConfig) -> None:

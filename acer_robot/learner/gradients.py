@@ -345,7 +345,7 @@ def predict(embedding: StateActionEmbedding, x: Tensor, next_x: Tensor, actions:
 def embedding_loss(prediction: Prediction) -> Tensor:
     """Return the loss of f and g: the mean of (g(f(x), a) - f(x'))^2 over states and entries, f(x') held constant.
 
-    Source: Fujimoto et al. 2023, eq. 5.
+    Source: Fujimoto et al. 2023, section 4.1.
     """
     return (prediction.e - prediction.next_z).square().mean()
 
