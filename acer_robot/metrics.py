@@ -36,6 +36,25 @@ ROLLOUT = {
 }
 """Numbers of metrics.csv that do not come from the learner."""
 
+EMBEDDING = {
+    "loss/embedding": Metric(
+        "mean of (g(f(x), a) - f(x'))^2 over replayed transitions; NaN with learner.embedding=0",
+        "above 0 and below embedding/unchanged, mostly by far. Near embedding/unchanged for long: f and g predict no "
+        "more than that nothing moves, so raise learner.embedding_lr or learner.embedding_hidden",
+    ),
+    "embedding/unchanged": Metric(
+        "mean of (f(x) - f(x'))^2, the loss of a prediction that nothing changes; NaN with learner.embedding=0",
+        "above 0, and smaller the shorter a control step is. Falls towards 0 together with embedding/std: f has "
+        "collapsed to a constant, so set learner.embedding=0",
+    ),
+    "embedding/std": Metric(
+        "standard deviation of f(x) over replayed states, averaged over its entries; NaN with learner.embedding=0",
+        "0.4 to 2, since f(x) has a mean absolute value of 1. Near 0: f has collapsed to a constant, so set "
+        "learner.embedding=0",
+    ),
+}
+"""Numbers of metrics.csv that describe the embedding at the last update; NaN where there is none."""
+
 LEARNER = {
     "loss/q": Metric(
         "mean of 1/2 (Qret - Q~)^2, summed over critics",
@@ -113,6 +132,7 @@ LEARNER = {
         "above 0; 7 to 170 times the square root of loss/q in default runs. A rise by orders of magnitude "
         "while loss/q is level: lower learner.lr",
     ),
+    **EMBEDDING,
 }
 """Numbers of metrics.csv that describe the last update; `summarise` returns exactly these."""
 

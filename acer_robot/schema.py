@@ -102,6 +102,18 @@ class LearnerConfig:
     target_alpha: float = 0.995
     """Averaging of the target critic that the returns use; 0: no target critic, the paper."""
 
+    # Embedding: what the critic reads beside observation and action
+    embedding: int = 0
+    """Width of the learnt embeddings z = f(x) and e = g(z, a), which critic and target critic read beside x and a; 0:
+    none. 64 was tried."""
+    embedding_hidden: int = 128
+    """Width of the hidden layer of f and of g."""
+    embedding_lr: float = 3e-4
+    """Learning rate of Adam for f and g, which learn to predict f of the next observation and nothing else."""
+    embedding_refresh: int = 250
+    """Updates between two refreshes: the target critic's copy of f and g takes over the critic's, and the critic's copy
+    the learnt ones. 0: the copies are running averages instead, with target_alpha, moved after each update."""
+
     # Policy gradient beyond the paper
     advantage_scaling: bool = True
     """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acer_robot.policies.actor import GaussianActor
 from acer_robot.policies.critic import DuelingCritic
+from acer_robot.policies.embedding import StateActionEmbedding
 from acer_robot.schema import LearnerConfig
 
 
@@ -32,4 +33,14 @@ def build_critic(config: LearnerConfig, observation_size: int, action_size: int)
         config.advantage_hidden,
         config.layer_norm,
         config.critics,
+        config.embedding,
     )
+
+
+def build_embedding(
+    config: LearnerConfig, observation_size: int, action_size: int
+) -> StateActionEmbedding | None:
+    """Return a freshly initialised embedding as the options describe it; None if they ask for none."""
+    if config.embedding == 0:
+        return None
+    return StateActionEmbedding(observation_size, action_size, config.embedding, config.embedding_hidden)

@@ -46,6 +46,9 @@ class DuelingCritic(nn.Module):
 
     The advantage head's first layer is split into a part over the trunk's features, computed once per state, and a part
     over the action. n sampled actions per state then cost n small heads instead of n whole networks.
+
+    With a learnt embedding of width `embedding` (see `StateActionEmbedding`) the observation is [x, z] and the
+    action is [a, e]: both are inputs like any other. The weights of e are 0 at first.
     """
 
     def __init__(
@@ -56,11 +59,12 @@ class DuelingCritic(nn.Module):
         advantage_hidden: int = 128,
         layer_norm: bool = True,
         members: int = 1,
+        embedding: int = 0,
     ) -> None:
         super().__init__()
         self.members = members
         layers: list[nn.Module] = []
-        width_in = observation_size
+        width_in = observation_size + embedding
         for width in hidden:
             layers.append(EnsembleLinear(members, width_in, width))
             if layer_norm:
@@ -70,9 +74,9 @@ class DuelingCritic(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.value_head = EnsembleLinear(members, width_in, 1)
         self.advantage_state = EnsembleLinear(members, width_in, advantage_hidden)
-        self.advantage_action = nn.Parameter(
-            torch.empty(members, action_size, advantage_hidden).uniform_(-1.0, 1.0) / math.sqrt(action_size)
-        )
+        of_action = torch.empty(members, action_size, advantage_hidden).uniform_(-1.0, 1.0)
+        of_embedding = torch.zeros(members, embedding, advantage_hidden)
+        self.advantage_action = nn.Parameter(torch.cat([of_action / math.sqrt(action_size), of_embedding], 1))
         self.advantage_head = EnsembleLinear(members, advantage_hidden, 1)
 
     def features(self, observations: Tensor) -> Tensor:

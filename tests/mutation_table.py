@@ -355,8 +355,8 @@ GRADIENTS: tuple[Row, ...] = (
     ),
     (
         "13 the sampled action among the dueling samples",
-        "online = estimate(networks.critic, x, actions[:2], actions[2:])",
-        "online = estimate(networks.critic, x, actions[:2], actions[1:])",
+        "online = estimate(networks.critic, x, actions[:2], actions[2:], ",
+        "online = estimate(networks.critic, x, actions[:2], actions[1:], ",
         LOOPS,
     ),
     ("the action before for the successor", "actions.roll(-1, dims=1)", "actions.roll(1, dims=1)", LOOPS),
@@ -399,9 +399,27 @@ GRADIENTS: tuple[Row, ...] = (
     ),
     (
         "pathwise: the squash's slope forgotten",
-        "return in_action * acer.squash_slopes(u, actor.squash_kind)[0]",
+        "return in_action * acer.squash_slopes(u, networks.actor.squash_kind)[0]",
         "return in_action",
         "learner/test_pathwise.py",
+    ),
+    (
+        "embedding: the slope does not go through g",
+        "in_action = embedding.action_gradient(part, networks.actor.squash(u), in_action)",
+        "in_action = in_action[..., : u.shape[-1]]",
+        "learner/test_embedding.py -k slope_of_q",
+    ),
+    (
+        "embedding: the successor's embedding carries gradient",
+        "    with torch.no_grad():\n        next_z",
+        "    if True:\n        next_z",
+        "learner/test_embedding.py -k successor_is_a_constant",
+    ),
+    (
+        "embedding: the returns read the critic's copy",
+        "critic, embedding = networks.bootstrap_critic, networks.bootstrap_embedding",
+        "critic, embedding = networks.bootstrap_critic, networks.critic_embedding",
+        "learner/test_embedding.py -k copy_of_their_critic",
     ),
     (
         "pathwise: the log std moves like the mean",
@@ -584,6 +602,43 @@ CHECKPOINTS: tuple[Row, ...] = (
     ),
 )
 
+REFRESHED = "self.flat_of_target.values.copy_(self.flat_of_critic.values)\n"
+EMBEDDINGS: tuple[Row, ...] = (
+    (
+        "embedding: the critic's copy refreshed before the target's",
+        f"            {REFRESHED}            self.flat_of_critic.values.copy_(self.flat_learnt.values)",
+        f"            self.flat_of_critic.values.copy_(self.flat_learnt.values)\n            {REFRESHED}",
+        "learner/test_embedding.py -k copies_change",
+    ),
+    (
+        "embedding: the copies refreshed after each update",
+        "elif updates % self._refresh == 0:",
+        "else:",
+        "learner/test_embedding.py -k copies_change",
+    ),
+)
+
+EMBEDDING: tuple[Row, ...] = (
+    (
+        "embedding: f not normalised",
+        "return y / y.abs().mean(-1, keepdim=True).clamp_min(1e-8)",
+        "return y",
+        "policies/test_embedding.py -k mean_absolute",
+    ),
+    (
+        "embedding: critics train f and g",
+        "    @torch.no_grad()\n    def critic_inputs(",
+        "    def critic_inputs(",
+        "learner/test_embedding.py -k no_gradient",
+    ),
+    (
+        "embedding: the slope of ELU forgotten",
+        "((in_e @ self.g_out.weight) * elu_slope)",
+        "(in_e @ self.g_out.weight)",
+        "policies/test_embedding.py -k goes_through_g",
+    ),
+)
+
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
     "acer_robot/acer/policy_gradient.py": POLICY_GRADIENT,
@@ -595,8 +650,10 @@ MUTATIONS = {
     "acer_robot/learner/batch.py": BATCH,
     "acer_robot/learner/gradients.py": GRADIENTS,
     "acer_robot/learner/learner.py": LEARNER,
+    "acer_robot/learner/embeddings.py": EMBEDDINGS,
     "acer_robot/learner/baselines.py": BASELINES,
     "acer_robot/policies/critic.py": CRITIC,
+    "acer_robot/policies/embedding.py": EMBEDDING,
     "acer_robot/experience/replay.py": REPLAY,
     "acer_robot/experience/collector.py": COLLECTOR,
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from acer_robot.acer import gaussian_kl
 from acer_robot.errors import NonFiniteError
-from acer_robot.learner.gradients import Diagnostics
+from acer_robot.learner.gradients import Diagnostics, embedding_loss
 from acer_robot.learner.learner import Learner
+from acer_robot.metrics import EMBEDDING
 
 
 @torch.no_grad()
 def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float]:
     """Reduce the diagnostics of the last update, at environment step `step`, with one transfer from the device.
+
+    Without an embedding its numbers are NaN, so that every metrics.csv has the same columns.
 
     Raises:
         NonFiniteError: naming the step and the first metric that is NaN or infinite.
@@ -38,11 +41,18 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
         "grad/norm_policy": _norm(learner.flat_actor.values.grad),
         "grad/norm_critic": _norm(learner.flat_critic.values.grad),
     }
+    if seen.prediction is not None:
+        z, next_z = seen.prediction.z, seen.prediction.next_z
+        values |= {
+            "loss/embedding": embedding_loss(seen.prediction),
+            "embedding/unchanged": (z - next_z).square().mean(),
+            "embedding/std": z.flatten(0, -2).std(0).mean(),
+        }
     numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
     for name, number in numbers.items():
         if not math.isfinite(number):
             raise NonFiniteError(f"{name} is {number} at environment step {step}")
-    return numbers
+    return dict.fromkeys(EMBEDDING, math.nan) | numbers
 
 
 def _norm(gradient: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.flat import flatten
 from acer_robot.policies.actor import GaussianActor
 from acer_robot.policies.critic import DuelingCritic
+from acer_robot.policies.embedding import StateActionEmbedding
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.schema import LearnerConfig
 
@@ -34,6 +36,12 @@ class Networks:
     critic: DuelingCritic
     bootstrap_critic: DuelingCritic
     """Gives the returns their values: the target critic, or the critic itself where there is none (the paper)."""
+    embedding: StateActionEmbedding | None = None
+    """f and g as they are being learnt; None: there is no embedding, and the next two are None as well."""
+    critic_embedding: StateActionEmbedding | None = None
+    """The copy of f and g that the critic reads, a constant."""
+    bootstrap_embedding: StateActionEmbedding | None = None
+    """The copy that the bootstrap critic reads."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,34 @@ class Estimates:
     """V(x) [K, ..]."""
     q: Tensor
     """Q~(x, a) of the M actions [M, K, ..]."""
+    inputs: Tensor
+    """What the advantage heads read of the M actions [M, .., d]; with an embedding [a, e] [M, .., d + size]."""
+    embedding_part: Tensor | None
+    """What z adds to g's first layer [.., hidden]; None without an embedding."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What f and g, as they are being learnt, say of a batch of transitions."""
+
+    z: Tensor
+    """f(x) [T, B, size]."""
+    next_z: Tensor
+    """f(x') of the true successors [T, B, size], a constant."""
+    e: Tensor
+    """g(f(x), a) [T, B, size], which is to be near f(x')."""
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The gradients of one update, each in one flat tensor as `FlatParameters` has the values."""
+
+    actor: Tensor
+    critic: Tensor
+    embedding: Tensor | None
+    """None: there is no embedding."""
+    temperature: Tensor
+    """Scalar."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +130,8 @@ class Diagnostics:
     """[T, B, d] each."""
     phi_average: Phi
     """[T, B, d] each."""
+    prediction: Prediction | None = None
+    """None: there is no embedding."""
 
 
 AscentOf = Callable[
@@ -106,13 +144,13 @@ def update_gradients(
     config: LearnerConfig,
     ascent_of: AscentOf,
     networks: Networks,
-    parameters: tuple[Sequence[Tensor], Sequence[Tensor]],
+    parameters: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]],
     entropy: Entropy,
     moment: Tensor,
     batch: Trajectory,
     noise: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Diagnostics]:
-    """Return the flat gradients of actor and critics, the temperature's, and what they were made of.
+) -> tuple[Gradients, Diagnostics]:
+    """Return the gradients of all that is learnt, and what they were made of.
 
     The policy moves along `(d phi / d theta)^T z`, with z the projection of g onto the trust region, state by state.
     Nothing in here is random and nothing is written, so that it compiles whole.
@@ -121,7 +159,7 @@ def update_gradients(
         config: the learner's options.
         ascent_of: the estimator of g and of the critics' losses.
         networks: what is evaluated.
-        parameters: the parameters of actor and critics.
+        parameters: the parameters of actor, critics and embedding; of the last none, if there is no embedding.
         entropy: temperature and target.
         moment: [2] running moment of the advantage before this update.
         batch: segments [T, B].
@@ -144,12 +182,20 @@ def update_gradients(
     policy_loss = -(phi_rows(config, (mean, log_std)) * z).sum(-1).mean()
     loss = policy_loss + ascent.loss_q + ascent.loss_v
     loss = loss + temperature_loss(config, entropy, ascent.entropy, batch.actions.shape[-1])
-    actor, critic = parameters
-    inputs = [*actor, *critic, entropy.log_temperature]
+    prediction = None
+    if networks.embedding is not None:
+        # f and g share no parameter with the rest, and the critics read constant copies: the losses just add up.
+        prediction = predict(networks.embedding, x, next_x, networks.actor.squash(batch.actions))
+        loss = loss + embedding_loss(prediction)
+        prediction = Prediction(prediction.z.detach(), prediction.next_z, prediction.e.detach())
+    inputs = [*itertools.chain(*parameters), entropy.log_temperature]
     gradients = torch.autograd.grad(loss, inputs, materialize_grads=True)
-    flat = [flatten(gradients[: len(actor)]), flatten(gradients[len(actor) : -1])]
+    ends = list(itertools.accumulate(map(len, parameters)))
+    actor, critic = flatten(gradients[: ends[0]]), flatten(gradients[ends[0] : ends[1]])
+    embedding = flatten(gradients[ends[1] : ends[2]]) if prediction is not None else None
     ascent = replace(ascent, loss_q=ascent.loss_q.detach(), loss_v=ascent.loss_v.detach())
-    return flat[0], flat[1], gradients[-1], Diagnostics(ascent, z, phi, phi_average)
+    seen = Diagnostics(ascent, z, phi, phi_average, prediction)
+    return Gradients(actor, critic, embedding, gradients[-1]), seen
 
 
 def acer_ascent(
@@ -183,12 +229,12 @@ def acer_ascent(
     log_rho, log_rho_sampled = log_ratios(drawn[:2], phi, batch)
 
     # Returns, backward in time.
-    online = estimate(networks.critic, x, actions[:2], actions[2:])
+    online = estimate(networks.critic, x, actions[:2], actions[2:], networks.critic_embedding)
     action_size = batch.actions.shape[-1]
     traces = acer.trace_coefficients(
         log_rho, action_size, config.trace_exponent / action_size, config.trace_lambda
     )
-    q_ret, q_opc = returns(config, networks.bootstrap_critic, batch, next_x, actions, traces)
+    q_ret, q_opc = returns(config, networks, batch, next_x, actions, traces)
 
     # Policy.
     v, q_sampled = (acer.combine(part.detach(), config.pessimism) for part in (online.v, online.q[1]))
@@ -202,9 +248,7 @@ def acer_ascent(
     )
     along_path = torch.zeros_like(phi[0])
     if config.correction == "pathwise":
-        slope = (
-            action_gradient(networks.critic, online, 1, networks.actor, drawn[1], config.pessimism) / scale
-        )
+        slope = action_gradient(networks, online, 1, drawn[1], config.pessimism) / scale
         log_rho_gradient = log_ratio_gradient(drawn[1], phi, batch)
         along_path = acer.correction_slope(
             slope, log_rho_gradient, log_rho_sampled, advantage_sampled, config.c
@@ -219,7 +263,7 @@ def acer_ascent(
 @torch.no_grad()
 def returns(
     config: LearnerConfig,
-    critic: DuelingCritic,
+    networks: Networks,
     batch: Trajectory,
     next_x: Tensor,
     actions: Tensor,
@@ -227,19 +271,20 @@ def returns(
 ) -> tuple[Tensor, Tensor]:
     """Return Qret (eq. 5) and Qopc (traces 1) [T, B].
 
-    `critic` is evaluated on next observations only: V and Q~ of row t + 1 count only where the episode continues, and
-    there x_{t+1} is the successor of x_t.
+    The bootstrap critic is evaluated on next observations only: V and Q~ of row t + 1 count only where the episode
+    continues, and there x_{t+1} is the successor of x_t.
 
     Args:
         config: gives gamma and the pessimism.
-        critic: gives the values.
+        networks: its bootstrap critic gives the values.
         batch: segments [T, B].
         next_x: normalised true successors [T, B, n].
         actions: canonical actions [2 + n, T, B, d]: the replayed one, a', u_1..u_n.
         traces: [T, B].
     """
     following = actions.roll(-1, dims=1)
-    target = estimate(critic, next_x, following[:1], following[2:])
+    critic, embedding = networks.bootstrap_critic, networks.bootstrap_embedding
+    target = estimate(critic, next_x, following[:1], following[2:], embedding)
     next_q, next_v = acer.combine(target.q[0], config.pessimism), acer.combine(target.v, config.pessimism)
     discounts = config.gamma * (~batch.terminated).to(batch.rewards.dtype)
     values = (next_q.roll(1, dims=0), next_v.roll(1, dims=0), next_v)
@@ -286,7 +331,32 @@ def phi_rows(config: LearnerConfig, phi_like: Phi) -> Tensor:
     return torch.cat(phi_like, dim=-1) if config.learned_std else phi_like[0]
 
 
-def estimate(critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions: Tensor) -> Estimates:
+def predict(embedding: StateActionEmbedding, x: Tensor, next_x: Tensor, actions: Tensor) -> Prediction:
+    """Return what f and g say of the transitions from x [T, B, n] by canonical actions [T, B, d] to next_x [T, B, n].
+
+    Terminal transitions count like any other, since next_x is the true successor.
+    """
+    z = embedding.encode(x)
+    with torch.no_grad():
+        next_z = embedding.encode(next_x)
+    return Prediction(z, next_z, embedding.predict(embedding.state_part(z), actions))
+
+
+def embedding_loss(prediction: Prediction) -> Tensor:
+    """Return the loss of f and g: the mean of (g(f(x), a) - f(x'))^2 over states and entries, f(x') held constant.
+
+    Source: Fujimoto et al. 2023, section 4.1.
+    """
+    return (prediction.e - prediction.next_z).square().mean()
+
+
+def estimate(
+    critic: DuelingCritic,
+    x: Tensor,
+    actions: Tensor,
+    sampled_actions: Tensor,
+    embedding: StateActionEmbedding | None = None,
+) -> Estimates:
     """Evaluate V(x) and, for every action, the stochastic dueling Q~(x, a).
 
     Args:
@@ -294,17 +364,21 @@ def estimate(critic: DuelingCritic, x: Tensor, actions: Tensor, sampled_actions:
         x: normalised observations [.., n].
         actions: canonical actions in question [M, .., d].
         sampled_actions: canonical samples of the current policy [n, .., d]; with n = 0, Q~ = V + A.
+        embedding: the copy of f and g that these critics read, if any; no gradient reaches it.
     """
-    features = critic.features(x)
+    states, inputs, part = x, torch.cat([actions, sampled_actions]), None
+    if embedding is not None:
+        states, inputs, part = embedding.critic_inputs(states, inputs)
+    features = critic.features(states)
     v, state_part = critic.value(features), critic.state_part(features)
-    advantages = critic.advantage(state_part, torch.cat([actions, sampled_actions]))
+    advantages = critic.advantage(state_part, inputs)
     count, samples = actions.shape[0], sampled_actions.shape[0]
     of_actions, of_samples = advantages[:count], advantages[count:]
     v_each = v.expand_as(of_actions)
     if samples == 0:
-        return Estimates(state_part, v, v_each + of_actions)
+        return Estimates(state_part, v, v_each + of_actions, inputs, part)
     q = acer.stochastic_dueling_q(v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape))
-    return Estimates(state_part, v, q)
+    return Estimates(state_part, v, q, inputs[:count], part)
 
 
 def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
@@ -324,22 +398,24 @@ def log_ratio_gradient(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
 
 @torch.no_grad()
 def action_gradient(
-    critic: DuelingCritic, estimates: Estimates, index: int, actor: GaussianActor, u: Tensor, pessimism: float
+    networks: Networks, estimates: Estimates, index: int, u: Tensor, pessimism: float
 ) -> Tensor:
     """Return the gradient of the combined Q~(x, squash(u)) in the pre-squash action u [.., d], without a graph.
 
     Args:
-        critic: the critics that `estimates` came from.
+        networks: its critic and that one's embedding are what `estimates` came from; its actor gives the squash.
         estimates: their estimates, of which action `index` is squash(u).
         index: see above.
-        actor: gives the squash.
         u: one pre-squash action per state.
         pessimism: how the critics are combined.
     """
     # Only A depends on u; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
-    slopes = critic.advantage_gradient(estimates.state_part, actor.squash(u))
+    slopes = networks.critic.advantage_gradient(estimates.state_part, estimates.inputs[index])
     in_action = (acer.combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
-    return in_action * acer.squash_slopes(u, actor.squash_kind)[0]
+    embedding, part = networks.critic_embedding, estimates.embedding_part
+    if embedding is not None and part is not None:
+        in_action = embedding.action_gradient(part, networks.actor.squash(u), in_action)
+    return in_action * acer.squash_slopes(u, networks.actor.squash_kind)[0]
 
 
 @torch.no_grad()

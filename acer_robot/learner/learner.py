@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,17 @@ from acer_robot.learner.anneal import deployed_alpha_after, entropy_target_after
 from acer_robot.learner.baselines import k_step_ascent
 from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.compiler import compiled
+from acer_robot.learner.embeddings import Embeddings
 from acer_robot.learner.flat import FlatParameters
-from acer_robot.learner.gradients import Diagnostics, Entropy, Networks, acer_ascent, update_gradients
-from acer_robot.policies.build import build_actor, build_critic
+from acer_robot.learner.gradients import (
+    Diagnostics,
+    Entropy,
+    Gradients,
+    Networks,
+    acer_ascent,
+    update_gradients,
+)
+from acer_robot.policies.build import build_actor, build_critic, build_embedding
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.schema import LearnerConfig
@@ -49,6 +58,7 @@ class Learner(nn.Module):
             self.normalizer = ObservationNormalizer(observation_size, config.normalize_observations)
             self.actor = build_actor(config, observation_size, action_size)
             self.critic = build_critic(config, observation_size, action_size)
+            embedding = build_embedding(config, observation_size, action_size)
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.deployed_actor = copy.deepcopy(self.average_actor)
         # target_alpha = 0 makes the returns use the critic of the last update, as the paper does.
@@ -62,8 +72,10 @@ class Learner(nn.Module):
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
         self.flat_deployed = FlatParameters(self.deployed_actor)
         self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
-        bootstrap = self.target_critic if config.target_alpha > 0.0 else self.critic
-        self._networks = Networks(self.normalizer, self.actor, self.average_actor, self.critic, bootstrap)
+        self.embeddings = None
+        if embedding is not None:
+            self.embeddings = Embeddings(embedding.to(device=device, dtype=dtype), config)
+        self._networks = self._evaluated()
         learnt = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
         self.optimizer = torch.optim.Adam(learnt, lr=config.lr, fused=device.type in ("cpu", "cuda"))
         self._gradients_of = compiled(self._gradients, device) if config.compile else self._gradients
@@ -83,6 +95,9 @@ class Learner(nn.Module):
         return {
             "modules": {name: value.detach().clone() for name, value in self.state_dict().items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "embedding_optimizer": copy.deepcopy(self.embeddings.optimizer.state_dict())
+            if self.embeddings is not None
+            else None,
             "generator": self.generator.get_state() if self.generator is not None else None,
             "updates": self.updates,
         }
@@ -92,6 +107,8 @@ class Learner(nn.Module):
         self.load_state_dict(state["modules"])
         self._count(state["updates"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.embeddings is not None:
+            self.embeddings.optimizer.load_state_dict(state["embedding_optimizer"])
         if self.generator is not None:
             self.generator.set_state(state["generator"])
 
@@ -101,36 +118,57 @@ class Learner(nn.Module):
         return torch.randn(*shape, generator=self.generator, device=like.device, dtype=like.dtype)
 
     def update(self, batch: Trajectory) -> Diagnostics:
-        """Do one update of policy, critics and average policy on segments [T, B]; every state counts alike.
+        """Do one update of all that is learnt on segments [T, B]; every state counts alike.
 
         On CUDA the next update overwrites the returned tensors: read or copy them first.
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
         noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, self.action_size)
-        *gradients, seen = self._gradients_of(batch, noise)
+        gradients, seen = self._gradients_of(batch, noise)
         self.advantage_moment.copy_(seen.ascent.moment)
-        self._step(*gradients)
+        self._step(gradients)
         self._count(self.updates + 1)
+        if self.embeddings is not None and gradients.embedding is not None:
+            self.embeddings.step(gradients.embedding, self.updates)
         return seen
 
-    def _gradients(self, batch: Trajectory, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Diagnostics]:
+    def _evaluated(self) -> Networks:
+        """Return what an update evaluates; the target critic, with its embedding, only where there is one."""
+        bootstrap = self.target_critic if self.config.target_alpha > 0.0 else self.critic
+        networks = Networks(self.normalizer, self.actor, self.average_actor, self.critic, bootstrap)
+        if self.embeddings is None:
+            return networks
+        of_critic = self.embeddings.of_critic
+        of_bootstrap = self.embeddings.of_target if self.config.target_alpha > 0.0 else of_critic
+        return replace(
+            networks,
+            embedding=self.embeddings.learnt,
+            critic_embedding=of_critic,
+            bootstrap_embedding=of_bootstrap,
+        )
+
+    def _gradients(self, batch: Trajectory, noise: Tensor) -> tuple[Gradients, Diagnostics]:
         """Return `update_gradients` of the learner's networks; this is what is compiled."""
         return update_gradients(
             self.config,
             acer_ascent if self.config.estimator == "acer" else k_step_ascent,
             self._networks,
-            (self.flat_actor.parameters, self.flat_critic.parameters),
+            (
+                self.flat_actor.parameters,
+                self.flat_critic.parameters,
+                self.embeddings.flat_learnt.parameters if self.embeddings is not None else [],
+            ),
             Entropy(self.log_temperature, self.entropy_target),
             self.advantage_moment,
             batch,
             noise,
         )
 
-    def _step(self, of_actor: Tensor, of_critic: Tensor, of_temperature: Tensor) -> None:
+    def _step(self, gradients: Gradients) -> None:
         """Move theta along (d phi / d theta)^T z, the critics down their loss, and the averages after both."""
         config = self.config
-        self.flat_actor.values.grad, self.flat_critic.values.grad = of_actor, of_critic
-        self.log_temperature.grad = of_temperature
+        self.flat_actor.values.grad, self.flat_critic.values.grad = gradients.actor, gradients.critic
+        self.log_temperature.grad = gradients.temperature
         self.optimizer.step()
         self.log_temperature.detach().clamp_(min=_MIN_LOG_TEMPERATURE)
         self.flat_average.average_towards(self.flat_actor, config.alpha)

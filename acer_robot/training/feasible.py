@@ -68,20 +68,30 @@ def check_sizes(options: LearnerConfig, device: torch.device) -> None:
     free, widths = free_memory(device), [1, *options.hidden]
     trunk = sum(a * b for a, b in itertools.pairwise(widths))
     weights = trunk + options.critics * (trunk + options.hidden[-1] * options.advantage_hidden)
+    read = options.hidden[0] + options.advantage_hidden  # by each critic, of z and of e
+    weights += options.embedding * (3 * options.embedding_hidden + options.critics * read)
+    embedding = (
+        f", learner.embedding={options.embedding}, learner.embedding_hidden={options.embedding_hidden}"
+        if options.embedding
+        else ""
+    )
     check_memory(
-        f"networks of learner.hidden={options.hidden}, learner.advantage_hidden={options.advantage_hidden} and "
-        f"learner.critics={options.critics}",
+        f"networks of learner.hidden={options.hidden}, learner.advantage_hidden={options.advantage_hidden}{embedding} "
+        f"and learner.critics={options.critics}",
         COPIES * FLOAT_BYTES * weights,
         free,
         "lower them",
     )
     heads = (1 + options.sdn_samples) * options.advantage_hidden
     states = options.segments * options.segment_length
+    of_actions = (
+        (1 + options.sdn_samples) * (options.embedding + options.embedding_hidden) if embedding else 0
+    )
     check_memory(
         f"one update of learner.segments={options.segments}, learner.segment_length={options.segment_length}, "
         f"learner.sdn_samples={options.sdn_samples}, learner.hidden={options.hidden}, learner.advantage_hidden="
-        f"{options.advantage_hidden} and learner.critics={options.critics}",
-        FLOAT_BYTES * states * options.critics * (sum(options.hidden) + heads),
+        f"{options.advantage_hidden}{embedding} and learner.critics={options.critics}",
+        FLOAT_BYTES * states * (options.critics * (sum(options.hidden) + heads) + of_actions),
         free,
         "lower them",
     )

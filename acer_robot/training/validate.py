@@ -49,6 +49,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.sdn_samples": (0, 1e9),
     "learner.critics": (1, 1e9),
     "learner.pessimism": (-10.0, 10.0),
+    "learner.embedding": (0, 1e9),
+    "learner.embedding_hidden": (1, 1e9),
+    "learner.embedding_lr": (1e-9, 1.0),
+    "learner.embedding_refresh": (0, 1e12),
     "learner.temperature_init": (1e-6, 1e4),
     "learner.entropy_target": (-50.0, 0.69),
     "learner.entropy_target_final": (-50.0, 0.69),
@@ -98,6 +102,11 @@ def _check_choices(options: LearnerConfig) -> None:
     if options.estimator != "acer" and options.entropy_target is not None:
         raise InputError(
             f"learner.estimator={options.estimator} has no entropy term; set learner.entropy_target=null"
+        )
+    if options.estimator != "acer" and options.embedding != 0:
+        raise InputError(
+            f"learner.estimator={options.estimator} has no Q that could read learner.embedding="
+            f"{options.embedding}; set learner.embedding=0"
         )
     if options.estimator == "tis" and options.c == 0.0:
         raise InputError(

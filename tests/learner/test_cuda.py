@@ -21,6 +21,7 @@ FALLING = {"std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final":
 OPTIONS = [
     {},
     {"critics": 2, "correction": "pathwise"},
+    {"embedding": 4, "embedding_hidden": 6, "embedding_refresh": 2},
     {**FALLING, "annealing_updates": 3},
     PAPER,
     {**PAPER, "estimator": "tis", "learned_std": True, "std_init": 0.5},

@@ -43,9 +43,7 @@ def test_it_is_the_gradient_of_the_objective(squash, critics, pessimism):
     weights = (torch.tensor(1.7, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64))
     actions = learner.actor.squash(phi[0] + phi[1].exp() * noise)
     estimates = estimate(learner.critic, x, torch.stack([randn(*STATES, JOINTS), actions]), others)
-    slope = action_gradient(
-        learner.critic, estimates, 1, learner.actor, phi[0] + phi[1].exp() * noise, pessimism
-    )
+    slope = action_gradient(learner._networks, estimates, 1, phi[0] + phi[1].exp() * noise, pessimism)
     found, entropy = pathwise_gradient(weights[0] * slope, phi, noise, squash, weights[1])
 
     free = tuple(part.clone().requires_grad_() for part in phi)

@@ -72,7 +72,7 @@ def test_temperature_follows_the_annealed_target():
         for each in (plain, learner):
             each.restore(plain.checkpoint_state() | {"updates": updates})
         noise = plain.sample_noise(1 + plain.config.sdn_samples, *batch.rewards.shape, plain.action_size)
-        surplus = [each._gradients(batch, noise)[2].item() for each in (plain, learner)]
+        surplus = [each._gradients(batch, noise)[0].temperature.item() for each in (plain, learner)]
         assert surplus[1] - surplus[0] == pytest.approx((plain.config.entropy_target - expected) * 2)
     other.restore(learner.checkpoint_state())
     assert other.entropy_target.item() == -2.0
