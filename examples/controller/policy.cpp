@@ -47,8 +47,8 @@ void check_hash(const std::filesystem::path& policy) {
     throw InputError(beside.string() + " is not the metadata of an exported policy; restore or remove it");
   }
   if (metadata["file_sha256"] != sha256(contents(policy))) {
-    throw InputError(policy.string() + " is not the file whose sha256 " + beside.filename().string() +
-                     " gives; copy both again");
+    throw InputError(policy.string() + " does not have the sha256 that " + beside.filename().string() +
+                     " records; copy both files again");
   }
 }
 
