@@ -16,8 +16,8 @@ class Metric(NamedTuple):
 ROLLOUT = {
     "rollout/ep_return": Metric(
         "mean return of the last 20 training episodes, with exploration noise",
-        "rises over the run, mostly below eval/return_mean, since its actions are noisy; NaN until the "
-        "first episode ends. Flat from the start: look at acer/std and acer/advantage_scale",
+        "rises over the run. It is mostly below eval/return_mean, because the actions are noisy. NaN until "
+        "the first episode ends. Flat from the start: look at acer/std and acer/advantage_scale",
     ),
     "time/seconds": Metric(
         "seconds of training so far, evaluations not counted",
@@ -25,13 +25,13 @@ ROLLOUT = {
     ),
     "time/sps": Metric(
         "environment steps per second of training",
-        "level, once the mean has absorbed start-up and compiling. A later fall means a busy machine: check "
-        "threads and what else runs",
+        "constant after start-up and compilation. It is a mean since the start, so it rises at first. A later "
+        "fall means a busy machine: check threads and what else runs",
     ),
     "time/updates": Metric(
         "updates of the learner so far",
         "rises by learner.replay_ratio / (learner.segments * learner.segment_length) per transition after "
-        "learner.learning_starts. Any other slope is a fault of the program: report it",
+        "learner.learning_starts. Any other slope is a bug: report it",
     ),
 }
 """Numbers of metrics.csv that do not come from the learner."""
@@ -58,46 +58,46 @@ EMBEDDING = {
 LEARNER = {
     "loss/q": Metric(
         "mean of 1/2 (Qret - Q~)^2, summed over critics",
-        "about a tenth of the square of acer/advantage_scale, with spikes to twice that square. Above it "
-        "for many rows: the critic diverges, so lower learner.lr",
+        "about 0.1 times the square of acer/advantage_scale, with spikes to 2 times that square. Above the "
+        "spikes for many rows: the critic diverges, so lower learner.lr",
     ),
     "loss/v": Metric(
         "mean of 1/2 (V_target - V)^2, summed over critics",
-        "0 to loss/q for learner.estimator=acer, since min(1, rho) <= 1 scales the same error. Above "
-        "loss/q: a fault of the program: report it",
+        "0 to loss/q for learner.estimator=acer, because V's error is Q's error times min(1, rho) <= 1. Above "
+        "loss/q: this is a bug, report it",
     ),
     "acer/rho_median": Metric(
         "median of rho = pi(a|x) / mu(a|x) over replayed states",
-        "above 0, and small by nature on old data: 1e-9 to 0.6 in default runs with six joints. Near 1 "
-        "throughout: the policy does not move. Well above 1: it narrows around replayed actions, so look at "
-        "acer/std",
+        "above 0. It is small on old data: 1e-9 to 0.6 in default runs with six joints. Near 1 for the whole "
+        "run: the policy does not change. Well above 1: the policy concentrates on replayed actions, so look "
+        "at acer/std",
     ),
     "acer/trace_mean": Metric(
-        "mean of the trace lambda min(1, rho^(1/d)); of the weight of a state for estimator tis and a3c",
-        "0 to 1 (0 to learner.c for tis); 0.13 to 0.9 in default runs. Near 0: returns reach one step "
-        "ahead, since the replay is too far from the policy, so lower learner.replay_size or learner.lr",
+        "mean of the trace lambda min(1, rho^(1/d)). For learner.estimator=tis or a3c: mean weight of a state",
+        "0 to 1 (0 to learner.c for tis); 0.13 to 0.9 in default runs. Near 0: returns look one step ahead, "
+        "because the replayed actions are far from the policy. Lower learner.replay_size or learner.lr",
     ),
     "acer/correction_active": Metric(
         "share of states with rho' > c",
-        "0 to 1; always 1 with the default learner.c=0. With learner.c > 1, near 1 means that the policy "
-        "has left the replayed actions far behind: lower learner.lr or learner.replay_size",
+        "0 to 1; always 1 with the default learner.c=0. With learner.c > 1, near 1 means that the replayed "
+        "actions are far from the policy: lower learner.lr or learner.replay_size",
     ),
     "acer/trust_region_active": Metric(
         "share of states where the projection changed g",
-        "0 to 1; 0 to 0.05 after the first updates of a default run. Near 1 for long: the constraint steers "
-        "the policy, so raise learner.delta. 0 throughout: learner.delta has no effect, so lower it if the "
-        "return falls suddenly",
+        "0 to 1; 0 to 0.05 after the first updates of a default run. Near 1 for long: the constraint decides "
+        "most updates, so raise learner.delta. 0 for the whole run: learner.delta has no effect, so lower it "
+        "if the return falls suddenly",
     ),
     "acer/kl_to_average": Metric(
         "mean of KL[average || current] in nats",
-        "at least 0; 0.02 to 2.5 in default runs. Far above that: the policy runs away from its average, so "
-        "lower learner.lr or learner.delta. Near 0 for long: it does not move",
+        "at least 0; 0.02 to 2.5 in default runs. Far above that: the current policy is far from the average "
+        "policy, so lower learner.lr or learner.delta. Near 0 for long: the policy does not change",
     ),
     "acer/std": Metric(
         "mean of the pre-squash standard deviation",
-        "between learner.std_min (later learner.std_min_final) and learner.std_max; learner.std_init if it "
-        "is not learned. At the upper limit for long: the policy learns nothing, so look at "
-        "acer/advantage_scale. At the lower limit early: exploration ends too soon, so raise "
+        "between learner.std_min (later learner.std_min_final) and learner.std_max. Without "
+        "learner.learned_std it is learner.std_init. At the upper limit for long: the policy learns nothing, "
+        "so look at acer/advantage_scale. At the lower limit early: exploration ends too soon, so raise "
         "learner.entropy_target",
     ),
     "acer/entropy": Metric(
@@ -107,30 +107,30 @@ LEARNER = {
     ),
     "acer/temperature": Metric(
         "weight of the entropy in g",
-        "above 0; falls from learner.temperature_init to 0.005 to 0.03 in default runs and stays in that "
-        "order of magnitude. A rise above 1: the policy is held back from narrowing, so lower "
-        "learner.entropy_target. A constant: learner.entropy_target is null",
+        "above 0. In default runs it falls from learner.temperature_init to between 0.005 and 0.03 and stays "
+        "in that order of magnitude. A rise above 1: the entropy target keeps the policy too wide, so lower "
+        "learner.entropy_target. Constant: learner.entropy_target is null",
     ),
     "acer/advantage_scale": Metric(
         "running root mean square of Qopc - V, in units of reward",
-        "above 0; 1.4 to 13 in default runs, and in proportion to the task's rewards. Near 0: the reward "
+        "above 0; 1.4 to 13 in default runs. It is proportional to the task's rewards. Near 0: the reward "
         "carries no signal, so look at the task. A steady rise while the return is flat: the critic "
         "diverges, so lower learner.lr",
     ),
     "acer/v_mean": Metric(
         "mean of V(x) over replayed states",
-        "between the smallest and the largest reward of a step, each divided by 1 - gamma. Beyond: the "
+        "between the smallest and the largest reward of a step, each divided by 1 - gamma. Outside: the "
         "values diverge, so raise learner.pessimism or lower learner.lr",
     ),
     "grad/norm_policy": Metric(
         "Euclidean norm of the actor's gradient",
-        "above 0; 0.08 to 5 in default runs, the largest at the start. 0: no state has a gradient. A rise "
-        "by orders of magnitude: lower learner.lr",
+        "above 0; 0.08 to 5 in default runs, largest at the start. 0: no state has a gradient. A rise by "
+        "orders of magnitude: lower learner.lr",
     ),
     "grad/norm_critic": Metric(
         "Euclidean norm of the critics' gradient",
         "above 0; 7 to 170 times the square root of loss/q in default runs. A rise by orders of magnitude "
-        "while loss/q is level: lower learner.lr",
+        "while loss/q is constant: lower learner.lr",
     ),
     **EMBEDDING,
 }
@@ -147,18 +147,18 @@ EVALUATION = {
     ),
     "eval/return_std": Metric(
         "standard deviation of those returns over the episodes",
-        "at least 0; 1 to 2 % of the mean late in a default run, 35 % at its first evaluation. As large as "
-        "the mean: some episodes fail, so use more eval_episodes before you compare runs",
+        "at least 0. In a default run it is 35 % of the mean at the first evaluation and 1 to 2 % late. As "
+        "large as the mean: some episodes fail, so use more eval_episodes before you compare runs",
     ),
     "eval/return_online": Metric(
-        "mean return of the current policy, deterministic, over as many episodes",
-        "near eval/return_mean, and noisier. Far above it for long: the average lags, so lower "
+        "mean return of the current policy, deterministic, over the same number of episodes",
+        "near eval/return_mean, and noisier. Far above it for long: the exported policy lags behind, so lower "
         "learner.deployed_alpha",
     ),
     "eval/length_mean": Metric(
         "mean length of the exported policy's episodes in environment steps",
-        "1 to the time limit; the time limit where a longer episode is a better one. Short: the robot "
-        "falls, so look at the video",
+        "1 to the time limit. Where a longer episode is better, it should reach the time limit. Short: the "
+        "robot falls, so look at the video",
     ),
 }
 """Numbers of eval.csv."""
@@ -175,10 +175,10 @@ def table() -> str:
         "",
         "Every row of metrics.csv and eval.csv begins with `step`, the environment steps so far (action",
         "repeat counted). Weights & Biases gets the same numbers under the same names. A NaN or an infinity",
-        "in a number of the learner stops the run. Ranges of *default runs* were seen in two runs of the",
-        "default learner on HalfCheetah-v5 (16,000 and 60,000 environment steps); another task may have",
-        "others. A range that names an option or a bound follows from the mathematics and holds for every",
-        "task.",
+        "in a number of the learner stops the run. We saw the ranges of *default runs* in two runs of the",
+        "default learner on HalfCheetah-v5 (16,000 and 60,000 environment steps). Another task may have",
+        "other ranges. A range that names an option or a bound follows from the mathematics and holds for",
+        "every task.",
     ]
     for title, metrics in (("metrics.csv", ROLLOUT | LEARNER), ("eval.csv", EVALUATION)):
         lines += ["", f"## {title}", ""]

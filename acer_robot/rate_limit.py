@@ -1,4 +1,4 @@
-"""How fast commands may change: one filter, the same for the task in training and for the exported file."""
+"""Limits of how fast commands change. The task in training and the exported policy use the same equation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acer_robot.spec import FloatArray, TaskSpec, fallback_command, representabl
 
 
 def slew_rates(names: Sequence[str], limits: Mapping[str, Any] | Any) -> tuple[float | None, ...]:  # noqa: ANN401
-    """Return the limit of each joint in actuator units per second; None: no limit; (): none for any joint.
+    """Return the limit of each joint in actuator units per second. None: no limit; (): no joint has a limit.
 
     Args:
         names: joint names, in actuator order.
@@ -47,28 +47,29 @@ def check_low_pass(frequency: float | None) -> None:
 
 
 def largest_steps(spec: TaskSpec) -> npt.NDArray[np.float64]:
-    """Return how far each command [d] may move in one control step; inf where that is not limited."""
+    """Return the largest change of each command [d] in one control step; inf: no limit."""
     rates = spec.slew_rate or (None,) * spec.action_size
     return np.array([math.inf if rate is None else rate * spec.control_dt for rate in rates])
 
 
 def is_limited(slew_rate: Sequence[float | None], low_pass_hz: float | None) -> bool:
-    """Return whether any command is limited in how fast it may change."""
+    """Return whether there is a slew rate or a low-pass."""
     return bool(slew_rate) or low_pass_hz is not None
 
 
 def smoothing(spec: TaskSpec) -> float:
-    """Return the weight alpha = 1 - exp(-2 pi f dt) of a new command in the low-pass; 1 without one."""
+    """Return the weight alpha = 1 - exp(-2 pi f dt) of a new command in the low-pass; 1 without a low-pass."""
     if spec.low_pass_hz is None:
         return 1.0
     return -math.expm1(-2.0 * math.pi * spec.low_pass_hz * spec.control_dt)
 
 
 class CommandFilter:
-    """Low-pass and slew-rate limit of commands [B, d]; every episode starts from the fallback command.
+    """Low-pass and slew-rate limit of commands [B, d]. Every episode starts from the command at rest.
 
-    `y_t = clip(y_{t-1} + alpha (u_t - y_{t-1}), y_{t-1} - s dt, y_{t-1} + s dt)`, with y_0 the fallback
-    command, u the policy's command and s the slew rate. y_t lies between y_{t-1} and u_t: within the bounds.
+    `y_t = clip(y_{t-1} + alpha (u_t - y_{t-1}), y_{t-1} - s dt, y_{t-1} + s dt)`, with y_0 the command at rest
+    (`fallback_command` of the bounds), u the policy's command and s the slew rate. y_t lies between y_{t-1} and u_t,
+    so it is within the bounds.
     """
 
     def __init__(self, spec: TaskSpec, num_envs: int) -> None:
@@ -80,7 +81,7 @@ class CommandFilter:
 
     @property
     def last(self) -> npt.NDArray[np.float64]:
-        """The last commands as canonical actions [B, d]; before the first the fallback command."""
+        """The last commands as canonical actions [B, d]. Before the first command it is the command at rest."""
         return to_canonical(self._previous, self._low, self._high)
 
     def reset(self, rows: npt.NDArray[np.bool_] | None = None) -> None:
@@ -91,7 +92,7 @@ class CommandFilter:
             self._previous[rows] = self._rest[rows]
 
     def __call__(self, commands: FloatArray) -> npt.NDArray[np.float64]:
-        """Return what the actuators get for commands [B, d], after these were clipped to the bounds in float32."""
+        """Clip commands [B, d] to the float32 bounds, filter them, and return what the actuators get."""
         previous = self._previous
         target = np.clip(np.asarray(commands, dtype=np.float64), self._low, self._high)
         if self._alpha < 1.0:

@@ -1,4 +1,4 @@
-"""What a task tells a policy: the leaf module that everybody may import (numpy only)."""
+"""The specification of a task: what a policy must know about it. Every room may import this module (numpy only)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from acer_robot.errors import InputError
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Numbers = TypeVar("Numbers", bound=Any)
-"""A numpy array or a tensor: this module uses only the operators that they share."""
+"""A numpy array or a tensor. This module uses only operators that both have."""
 
 
 @dataclass(frozen=True)
 class ActionBounds:
-    """Per-joint limits of the commands, in actuator units, in the order of the actuators.
+    """Limits of the commands, one pair for each joint, in actuator units and in the order of the actuators.
 
-    Inside the learner an action is *canonical*: [-1, 1] per joint. Here is the one mapping between the two:
+    Inside the learner an action is *canonical*: [-1, 1] per joint. This class maps it to a command:
     `command = low + (canonical + 1) / 2 * (high - low)`. A joint with `low == high` is legal and gets that constant.
 
     Raises:
@@ -68,22 +68,22 @@ def to_command(canonical: Numbers, low: Numbers, high: Numbers) -> Numbers:
     """Map canonical actions to commands: `low + (canonical + 1) / 2 * (high - low)`, clipped to the bounds.
 
     Args:
-        canonical: [.., d] in [-1, 1]; numpy arrays or tensors, as the limits.
+        canonical: [.., d] in [-1, 1]; numpy arrays or tensors, of the same kind as the limits.
         low: [d] lower limits in actuator units.
         high: [d] upper limits.
 
     Returns:
-        Commands [.., d] in actuator units, in the wider number type of the two.
+        Commands [.., d] in actuator units. Their number type is the wider one of `canonical` and the limits.
     """
     command: Numbers = (low + (canonical + 1.0) * 0.5 * (high - low)).clip(low, high)
     return command
 
 
 def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
-    """Map commands within the bounds to [-1, 1]: the inverse of `to_command`; 0 for a joint with low = high.
+    """Map commands within the bounds to [-1, 1]. It is the inverse of `to_command`; a joint with low = high gets 0.
 
     Args:
-        command: [.., d] in actuator units; numpy arrays or tensors, as the limits.
+        command: [.., d] in actuator units; numpy arrays or tensors, of the same kind as the limits.
         low: [d] lower limits in actuator units.
         high: [d] upper limits.
 
@@ -97,11 +97,11 @@ def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
 
 
 NO_NAMES = ("null", "true", "false", "nan", "inf")
-"""Words that the command line reads as something else than a name."""
+"""Words that the command line does not read as a name."""
 
 
 def option_key(name: str) -> str:
-    """Return a joint's name as the key of a dictionary on the command line: in double quotes where it needs them.
+    """Return a joint's name as a dictionary key for the command line, in double quotes if it needs them.
 
     >>> print(option_key("left_knee"), option_key("left:knee"), option_key("1"))
     left_knee "left:knee" "1"
@@ -113,10 +113,10 @@ def option_key(name: str) -> str:
 def representable_limits(
     low: FloatArray, high: FloatArray, dtype: npt.DTypeLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Round limits inwards to `dtype`: what is clipped to them in that type is within the exact ones too.
+    """Round limits inwards to `dtype`, so that a value clipped to them is also within the exact limits.
 
-    Where no number of that type lies between the two, as for low = high = 0.1 in float32, both become the
-    nearest one.
+    If no number of that type lies between the limits (for example low = high = 0.1 in float32), both become the
+    number that is nearest to their middle.
 
     Args:
         low: [d] exact lower limits.
@@ -141,13 +141,13 @@ def representable_limits(
 def fallback_command(
     bounds: ActionBounds, overrides: Mapping[str, float] | None = None
 ) -> npt.NDArray[np.float64]:
-    """Return the command [d] at rest and for unusable observations: zero if within bounds, else the middle.
+    """Return the fallback command [d], for unusable observations and for rest, as numbers that float32 holds exactly.
 
-    It is exact in float32.
+    A joint gets 0 if its bounds contain 0, else the middle of its bounds.
 
     Args:
         bounds: the joints.
-        overrides: `{joint name: command}` in actuator units, in place of these values.
+        overrides: `{joint name: command}` in actuator units, instead of these values.
 
     Raises:
         InputError: for an override of an unknown joint, or one that is not a number within the joint's bounds.
@@ -174,17 +174,17 @@ def narrow_bounds(
     high: Sequence[float],
     overrides: Mapping[str, Any],
 ) -> ActionBounds:
-    """Return the model's bounds, narrowed by joint name; an override must lie within the model's own range.
+    """Return the model's bounds, with narrower bounds for the joints in `overrides`.
 
     Args:
         names: joint names, in actuator order.
-        low: lower limits of the model in actuator units; may be infinite where an override gives a finite one.
-        high: upper limits, likewise.
-        overrides: `{joint name: [low, high]}`.
+        low: lower limits of the model in actuator units. One may be infinite if an override replaces it.
+        high: upper limits; the same holds.
+        overrides: `{joint name: [low, high]}`, each within the model's range.
 
     Raises:
-        InputError: for an unknown joint, a pair that is not two finite numbers with low <= high, or one that is
-            wider than the model's range.
+        InputError: for an unknown joint, a pair that is not two finite numbers with low <= high, or a pair that is
+            wider than the model's range. Also if a bound is not finite and no override replaces it.
     """
     new_low, new_high = [float(x) for x in low], [float(x) for x in high]
     for name, pair in overrides.items():
@@ -226,39 +226,39 @@ class ObservationField:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """Everything about a task that goes into a policy and into an exported file."""
+    """Everything about a task that a policy and an exported file record."""
 
     id: str
     """Short unique name, such as "gymnasium/HalfCheetah-v5" or "dm_control/walker-walk"."""
     observation: tuple[ObservationField, ...]
     """Layout of the flat float32 observation; the fields are contiguous and cover it."""
     bounds: ActionBounds
-    """Names and limits of the commands: of the joints, in actuator units, if `command_is_actuator`."""
+    """Names and limits of the commands. They are joint names and actuator units if `command_is_actuator` is true."""
     control_dt: float
     """Seconds between two commands, action repeat included."""
     frame_skip: int
     """Physics steps per environment step, action repeat not included."""
     action_repeat: int
-    """Environment steps per command; environment steps are what every x-axis counts."""
+    """Environment steps per command. The x-axis of every plot and table counts environment steps."""
     time_limit: int
     """Environment steps after which an episode is truncated; 0 if there is no limit."""
     versions: tuple[tuple[str, str], ...]
     """(package, version) pairs of the simulator stack."""
     slew_rate: tuple[float | None, ...] = ()
-    """Per joint, how fast its command may change, in actuator units per second; None: any speed; (): all."""
+    """Largest change of each joint's command, in actuator units per second. None: no limit; (): no joint has one."""
     low_pass_hz: float | None = None
-    """Cut-off frequency of a first-order low-pass over the commands; None: there is none."""
+    """Cut-off frequency in Hz of a first-order low-pass over the commands; None: there is no low-pass."""
     observes_last_command: bool = False
-    """Whether the policy also gets the last command that the actuators got, as a canonical action, after the
-    observation. A rate limit makes that command a part of the state. Runs of before 0.2.0 did not show it."""
+    """Whether the policy also observes the last command that the actuators got. It comes after the observation, as a
+    canonical action. With a rate limit that command is part of the state. Runs before 0.2.0 did not observe it."""
     command_is_actuator: bool = True
-    """Whether a command arrives in MuJoCo's ctrl as it is; False: its meaning is the environment's own."""
+    """Whether a command reaches MuJoCo's ctrl unchanged. False: only the environment defines what it means."""
     notes: tuple[str, ...] = ()
-    """What was seen of the task that whoever runs the policy must know, one sentence each."""
+    """Facts about the task that the user of the policy must know, one sentence each."""
 
     @property
     def units(self) -> str:
-        """What the commands are counted in."""
+        """The unit of the commands, in words."""
         return "MuJoCo's ctrl" if self.command_is_actuator else "the environment's"
 
     @property
@@ -268,7 +268,7 @@ class TaskSpec:
 
     @property
     def input_size(self) -> int:
-        """Width of what the policy gets: the observation, and the last command if it is observed."""
+        """Width of the policy's input: the observation, and the last command if the policy observes it."""
         return self.observation_size + self.action_size * self.observes_last_command
 
     @property
@@ -282,7 +282,11 @@ class TaskSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TaskSpec:
-        """Rebuild a spec from `to_dict()`, possibly after a trip through JSON."""
+        """Return the spec that `to_dict()` described, also if JSON turned its tuples into lists.
+
+        Raises:
+            InputError: if the values do not describe a task.
+        """
         bounds = data["bounds"]
         spec = cls(
             id=data["id"],
@@ -304,7 +308,7 @@ class TaskSpec:
 
 
 def _check_spec(spec: TaskSpec) -> None:
-    """Raise InputError for a recorded spec that no task can have."""
+    """Raise InputError if a recorded spec has values that no task can have."""
     numbers = [spec.control_dt, *spec.bounds.low, *spec.bounds.high]
     numbers += [rate for rate in (*spec.slew_rate, spec.low_pass_hz) if rate is not None]
     counts = [spec.frame_skip, spec.action_repeat, spec.time_limit]
@@ -322,11 +326,11 @@ def _check_spec(spec: TaskSpec) -> None:
 
 
 def check_same_robot(policy: TaskSpec, task: TaskSpec) -> None:
-    """Raise InputError unless observations, joints, bounds and control rate of file and task are the same."""
+    """Raise InputError unless file and task have the same observations, joints, bounds and control rate."""
     for name in ("observation", "bounds", "control_dt"):
         theirs, ours = getattr(policy, name), getattr(task, name)
         if theirs != ours:
             raise InputError(
                 f"the task here differs from the one in the file in its {name}: {ours}, not {theirs}; "
-                f"install the simulator that the file names, or export again"
+                f"install the simulator versions that the file records, or export the policy again"
             )

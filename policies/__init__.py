@@ -1,1 +1,1 @@
-"""Policies: Gaussian actor, stochastic dueling critic, observation normaliser, deployed module."""
+"""Policies: Gaussian actor, stochastic dueling critic, observation normaliser, exported module."""

@@ -14,8 +14,8 @@ from acer_robot.policies.layers import trunk
 class GaussianActor(nn.Module):
     """pi(u|x) = N(mean(x), diag(std^2)) over the *pre-squash* action u; the canonical action is `squash(u)`.
 
-    A learned std is interpolated in log space between `std_min` and `std_max` by a sigmoid, so that neither the density
-    nor the ratios degenerate; a fixed one is the constant `std_init` and carries no gradient.
+    A sigmoid interpolates a learned std between `std_min` and `std_max` in log space. These limits keep the density and
+    the ratios from degenerating. A fixed std is the constant `std_init` and has no gradient.
     """
 
     log_std: Tensor
@@ -47,7 +47,7 @@ class GaussianActor(nn.Module):
                 fraction = (math.log(std_init) - low) / (self.high - low)
                 self.head.bias[action_size:] = math.log(fraction / (1.0 - fraction))
         self.register_buffer("log_std", torch.full((action_size,), math.log(std_init)), persistent=False)
-        # A tensor, since training may lower it without compiling anew; double, until a module's `.to` says otherwise.
+        # A tensor, because training may lower it without a new compilation. It is float64 until `.to` changes it.
         self.register_buffer("log_std_min", torch.tensor(low, dtype=torch.float64), persistent=False)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ class GaussianActor(nn.Module):
         return mean, self.log_std_min + (self.high - self.log_std_min) * fraction
 
     def set_std_min(self, std_min: float) -> None:
-        """Move the lower limit of a learned std; stds between the limits keep their place in between."""
+        """Set the lower limit of a learned std. An std keeps its relative position between the limits, in log space."""
         self.log_std_min.fill_(math.log(std_min))
 
     def squash(self, actions: Tensor) -> Tensor:

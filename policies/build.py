@@ -1,4 +1,4 @@
-"""Freshly initialised networks, as the learner's options describe them."""
+"""Construction of new networks from the learner's options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from acer_robot.schema import LearnerConfig
 
 
 def build_actor(config: LearnerConfig, observation_size: int, action_size: int) -> GaussianActor:
-    """Return a freshly initialised actor as the options describe it."""
+    """Return a newly initialised actor with the sizes and limits in the options."""
     return GaussianActor(
         observation_size,
         action_size,
@@ -25,7 +25,7 @@ def build_actor(config: LearnerConfig, observation_size: int, action_size: int) 
 
 
 def build_critic(config: LearnerConfig, observation_size: int, action_size: int) -> DuelingCritic:
-    """Return freshly initialised critics as the options describe them."""
+    """Return newly initialised critics with the sizes in the options."""
     return DuelingCritic(
         observation_size,
         action_size,

@@ -22,13 +22,14 @@ class EnsembleLinear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Apply member k to `inputs[k]`."""
         if self.weight.shape[-1] == 1:
-            # A product and its sum compile into one loop with what comes before; on a CPU a call of this shape is slow.
+            # torch.compile fuses this product and sum with the operations before them. A baddbmm of this shape is slow
+            # on a CPU.
             return (inputs * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + self.bias
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
 class EnsembleLayerNorm(nn.Module):
-    """Layer normalisation over the last axis with a scale and shift per member."""
+    """Layer normalisation over the last axis. Each member has its own scale and shift."""
 
     def __init__(self, members: int, width: int) -> None:
         super().__init__()
@@ -42,10 +43,12 @@ class EnsembleLayerNorm(nn.Module):
 
 
 class DuelingCritic(nn.Module):
-    """K critics, each with V(x) and A(x, a); the axis of the critics comes first in every result.
+    """K critics, each with V(x) and A(x, a).
 
-    The advantage head's first layer is split into a part over the trunk's features, computed once per state, and a part
-    over the action. n sampled actions per state then cost n small heads instead of n whole networks.
+    The axis of the critics comes first in every result.
+
+    The first layer of the advantage head has two parts. One reads the trunk's features; we compute it once per state.
+    The other reads the action. So n sampled actions per state cost n small heads, not n whole networks.
 
     With a learnt embedding of width `embedding` (see `StateActionEmbedding`) the observation is [x, z] and the
     action is [a, e]: both are inputs like any other. The weights of e are 0 at first.
@@ -91,7 +94,7 @@ class DuelingCritic(nn.Module):
         return value.view(features.shape[:-1])
 
     def state_part(self, features: Tensor) -> Tensor:
-        """Return s(x) [K, .., width], what the features add to the advantage head's first layer."""
+        """Return s(x) [K, .., width], the part of the advantage head's first layer that reads the features."""
         part: Tensor = self.advantage_state(features.flatten(1, -2))
         return part.view(*features.shape[:-1], -1)
 
@@ -114,7 +117,7 @@ class DuelingCritic(nn.Module):
         return gradient.view(self.members, *actions.shape)
 
     def _before_relu(self, state_part: Tensor, actions: Tensor) -> Tensor:
-        """Return s(x) + W a [K, M, N, width], the states flattened to N."""
+        """Return s(x) + W a [K, M, N, width], with the states flattened to one axis of size N."""
         from_action = torch.matmul(actions.reshape(-1, actions.shape[-1]), self.advantage_action)
         of_each = from_action.view(self.members, actions.shape[0], -1, from_action.shape[-1])
         return state_part.flatten(1, -2).unsqueeze(1) + of_each

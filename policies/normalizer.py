@@ -1,4 +1,4 @@
-"""Running observation statistics that live in the policy, so that they are deployed with it."""
+"""Running observation statistics. They are part of the policy, so an exported policy includes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class ObservationNormalizer(nn.Module):
     """Standardise observations with running statistics: `clip((x - mean) / sqrt(variance + eps), -limit, limit)`.
 
-    With `enabled=False` it is the identity for finite observations and never learns.
+    With `enabled=False` it returns observations unchanged and never updates its statistics.
     """
 
     mean: Tensor

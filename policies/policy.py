@@ -1,4 +1,4 @@
-"""The policy as it is deployed: observation statistics and actor in one module."""
+"""The policy: observation statistics and actor in one module. acer-export turns it into an exported policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from acer_robot.policies.normalizer import ObservationNormalizer
 
 
 class Policy(nn.Module):
-    """Raw observations in, pre-squash statistics or canonical actions out."""
+    """Maps raw observations to pre-squash statistics or to canonical actions."""
 
     def __init__(self, normalizer: ObservationNormalizer, actor: GaussianActor) -> None:
         super().__init__()

@@ -295,7 +295,7 @@ def test_policy_with_another_hash_is_refused(controller, policy, tmp_path):
     whole = policy.read_bytes()
     (tmp_path / "policy.json").write_text(f'{{"file_sha256": "{"0" * 64}"}}')
     (tmp_path / "policy.pt").write_bytes(whole)
-    assert "is not the file whose sha256" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "does not have the sha256 that" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
     (tmp_path / "policy.json").write_text("nothing")
     assert "is not the metadata" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
 

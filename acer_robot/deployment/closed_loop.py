@@ -1,4 +1,4 @@
-"""Whether an exported file gives the commands of the training-side policy in its task, and on which states."""
+"""The closed-loop check: in its task an exported file must give the commands of the training-side policy."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.tasks import make_task
 
 SEQUENCE = 100
-"""Control steps in a sequence of observations."""
+"""Largest number of control steps in `ClosedLoop.sequence`."""
 
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """What came out of whole episodes with the exported file."""
+    """Results of whole episodes with the training-side policy and with the exported file."""
 
     observations: npt.NDArray[np.float32]
-    """[N, n] states that the training-side policy met."""
+    """[N, n] observations of the training-side policy."""
     sequence: npt.NDArray[np.float32]
-    """[T, n] the first of them in one environment, in order."""
+    """[T, n] the first observations of one environment, in order."""
     evaluation: dict[str, Any]
     """The score, as policy.json and evaluation.json record it."""
 
@@ -41,8 +41,8 @@ class ClosedLoop:
 def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop:
     """Run the training-side policy and the exported file through the same episodes and compare their commands.
 
-    The commands are compared on the observations that the training-side policy met, in order. The returns are
-    recorded and not compared: contacts amplify single roundings, so that two honest runs may part.
+    We compare commands on the observations of the training-side policy, in order. We record the returns and do not
+    compare them: contacts amplify rounding errors, so two correct runs may differ.
 
     Raises:
         InputError: if a command differs by more than `TOLERANCE` times max(1, half the joint's range).
@@ -88,7 +88,7 @@ def _check_commands(
     Args:
         run: the trained run.
         policy: the file.
-        observations: batches [B, n], each with the last commands of the training side where it observes them.
+        observations: batches [B, n]. They include the last commands if the policy observes them.
         episode: number of the episode in row 0 of the batches.
     """
     bounds = run.spec.bounds

@@ -1,4 +1,4 @@
-"""The control loop: an exported policy at its control rate, as a robot would run it, with faults on request."""
+"""The control loop: it runs an exported policy at its control rate, as a robot would. It can add faults."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from acer_robot.spec import fallback_command
 from acer_robot.tasks import VectorTask
 
 WARM_UP_CALLS = 50
-"""TorchScript compiles during the first calls, which are slow."""
+"""Calls before the loop starts. TorchScript compiles during the first calls, so these are slow."""
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How a control loop is run, and the faults that it is given."""
+    """Options of a control loop, and the faults that it adds."""
 
     episodes: int = 1
-    """Episodes, one after the other."""
+    """Episodes to run, one after the other."""
     seed: int = 0
     """Seed of the observation noise."""
     max_steps: int | None = None
-    """Commands after which an episode is left; None: at its end."""
+    """Largest number of commands in an episode; None: run each episode to its end."""
     observation_noise: float = 0.0
     """Standard deviation of Gaussian noise on every entry of the observation, in the entry's own unit."""
     action_delay: int = 0
-    """Commands by which each is late at the simulator, which gets the command at rest until the first arrives."""
+    """Delay of each command in control periods. Until the first one arrives the simulator gets the command at rest."""
 
 
 @dataclass
 class Outcome:
-    """What a control loop did."""
+    """Results of a control loop."""
 
     returns: list[float] = field(default_factory=list)
-    """Sum of rewards of each episode, the last one up to where it was stopped."""
+    """Sum of rewards of each episode. If the loop was stopped, the last sum ends there."""
     lengths: list[int] = field(default_factory=list)
     """Commands in each episode."""
     latencies: list[float] = field(default_factory=list)
-    """Seconds from each observation to its command."""
+    """Seconds that the policy took for each command."""
     stopped: str | None = None
-    """What ended the loop early: "q", "Ctrl-C", the name of another signal, or None."""
+    """What ended the loop early: "q", "Ctrl-C" or the name of another signal. None: it ran to its end."""
 
 
 class Controller:
-    """An exported policy between a task's observations and its commands, with the faults that were asked for."""
+    """Runs an exported policy in a task, with the faults that the options request."""
 
     def __init__(self, policy: LoadedPolicy, task: VectorTask, options: LoopOptions) -> None:
         self._policy, self._task, self._options = policy, task, options
@@ -62,7 +62,7 @@ class Controller:
             policy.act(torch.zeros(task.spec.observation_size))
 
     def run(self, pacer: Pacer, stop: Callable[[], bool]) -> Outcome:
-        """Run the episodes, until they are over, `stop()` holds, Ctrl-C is pressed, or a signal ends it."""
+        """Run the episodes. `stop()`, Ctrl-C or another signal ends them early."""
         outcome = Outcome()
         try:
             for _ in range(self._options.episodes):

@@ -1,4 +1,4 @@
-"""From a run to one policy file that a robot can trust, checked before it is put in its place."""
+"""The export of a run: it writes one policy file, checks it, and only then puts it in its place."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
 NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video")
-"""Options outside `config_sha256`. `run_dir` and `wandb` say where results go, `log_every` how often they are written,
-`hand_over` and `video` what follows training. `threads` belongs to the machine: it changes how sums are rounded.
-`eval_every` and `eval_episodes` are inside, as they decide which policy is the best."""
+"""Options that `config_sha256` leaves out. `run_dir` and `wandb` say where results go. `log_every` says how often they
+are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and changes only how
+sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy is the best."""
 
 
 def export_policy(
@@ -47,25 +47,25 @@ def export_policy(
     formats: Sequence[str] = ("torchscript",),
     fuzzed_rows: int = verify_policy.FUZZED_ROWS,
 ) -> Path:
-    """Export the average policy of a run into `out`, if every check passes.
+    """Export the exported policy of a run into the folder `out`, if every check passes.
 
     Args:
         run: the trained run.
-        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md and evaluation.json; what
-            an earlier export left there is replaced at the end, or stays where a check fails.
-        episodes: whole episodes in which the file is scored and compared with the training-side policy; 0:
-            none, and no evaluation.json.
+        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md and evaluation.json. If all checks
+            pass, these files replace those of an earlier export. If a check fails, the earlier files stay.
+        episodes: whole episodes. In them we score the file and compare it with the training-side policy. 0: no
+            episodes and no evaluation.json.
         seed: seed of those episodes.
-        fallback: `{joint name: command}` in place of the default command for unusable observations.
-        formats: "torchscript", and of "onnx" and "pt2" those to write and check beside it.
+        fallback: `{joint name: command}` instead of the default command for unusable observations.
+        formats: "torchscript", and also "onnx" or "pt2" to write and check these formats.
         fuzzed_rows: random observations in the largest batch of the bounds check.
 
     Returns:
         The path of policy.pt.
 
     Raises:
-        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, a format cannot be had, or
-            a check fails; the message names the check.
+        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, a format is not available, or
+            a check fails. The message names the check.
     """
     unusable = fallback_command(run.spec.bounds, fallback)
     others = check_formats(formats)
@@ -91,14 +91,16 @@ def export_policy(
         files = [save_format(name, module, complete, scratch) for name in others]
         _verify_and_describe(file, complete, files, fuzzed_rows)
         for name in ("evaluation.json", *OTHER_FORMATS.values()):
-            (out / name).unlink(missing_ok=True)  # it would be an earlier export's
+            (out / name).unlink(
+                missing_ok=True
+            )  # left by an earlier export, and perhaps not written by this one
         for finished in sorted(scratch.iterdir()):
             os.replace(finished, out / finished.name)
     return out / "policy.pt"
 
 
 def check_task(run: TrainedRun) -> None:
-    """Raise InputError unless the task here is the one that the checkpoint says the run was trained in."""
+    """Raise InputError unless the task here is the one that the checkpoint records."""
     task = make_task(run.config.task, 1, 0)
     try:
         check_same_robot(run.spec, task.spec)
@@ -107,7 +109,7 @@ def check_task(run: TrainedRun) -> None:
 
 
 def describe(run: TrainedRun) -> dict[str, Any]:
-    """Return what policy.json records about a run, all but the hashes of weights and file."""
+    """Return the contents of policy.json for a run, without the hashes of weights and file."""
     normalizer = run.policy.normalizer
     config = _json_ready(dataclasses.asdict(run.config))
     here = this_software()
@@ -142,13 +144,13 @@ def describe(run: TrainedRun) -> dict[str, Any]:
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
-    """Return the sha256 of the options that decide what a run learns: all but those in NOT_HASHED."""
+    """Return the sha256 of the options that decide what a run learns: all options except those in NOT_HASHED."""
     deciding = {name: value for name, value in config.items() if name not in NOT_HASHED}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
-    """Return `value` with infinities as "inf" and "-inf", which JSON has no numbers for."""
+    """Return `value` with infinities as the strings "inf" and "-inf", because JSON has no such numbers."""
     if isinstance(value, dict):
         return {name: _json_ready(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -157,7 +159,7 @@ def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
 
 
 def check_formats(formats: Sequence[str]) -> list[str]:
-    """Return the formats beside TorchScript, once each.
+    """Return the requested formats other than TorchScript, without duplicates.
 
     Raises:
         InputError: for an unknown format, one whose packages are missing, or a list without torchscript.
@@ -166,12 +168,14 @@ def check_formats(formats: Sequence[str]) -> list[str]:
         check_choice("formats", name, ("torchscript", *OTHER_FORMATS))
         check_format(name)
     if "torchscript" not in formats:
-        raise InputError(f"formats={list(formats)} lacks torchscript, beside which the others are checked")
+        raise InputError(
+            f"formats={list(formats)} lacks torchscript; add it, the export checks the others beside it"
+        )
     return sorted(set(formats) - {"torchscript"})
 
 
 def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path], fuzzed_rows: int) -> None:
-    """Check a policy.pt and its other formats in fresh processes; write policy.json and the card beside."""
+    """Check a policy.pt and its other formats in fresh processes. Write policy.json and the card next to it."""
     beside, companion = dict(metadata), file.with_suffix(".json")
     beside["file_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     companion.write_text(json.dumps(beside, indent=2) + "\n", encoding="utf-8")
@@ -190,10 +194,12 @@ def _verify_and_describe(file: Path, metadata: dict[str, Any], others: list[Path
 def verify(
     file: Path, script: Path = Path(verify_policy.__file__), fuzzed_rows: int = verify_policy.FUZZED_ROWS
 ) -> dict[str, Any]:
-    """Check a file with its companions in a process that cannot import acer_robot; return the report.
+    """Check a policy file in a process that cannot import acer_robot, and return the report.
+
+    The process also reads policy.json and test_vectors.npz from the folder of the file.
 
     Raises:
-        InputError: naming the check that failed.
+        InputError: if a check fails (the message names it), if the process fails, or if it takes too long.
     """
     command = [sys.executable, "-I", "-c", ending_with_parent(), str(script.resolve()), str(file.resolve())]
     command += ["--fuzzed-rows", str(fuzzed_rows)]

@@ -1,4 +1,4 @@
-"""Keeping a control loop on time, and telling how well that went."""
+"""The timing of a control loop: it waits for deadlines and counts those that it missed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 
 
 class Pacer:
-    """Waits for the instants, one `period` in seconds apart, at which commands are due; 0: never waits.
+    """Waits until the next command is due, once every `period` seconds. A period of 0 never waits.
 
-    A deadline is missed where the loop comes back only after the next instant. The instants that follow count
-    from there, so that one long stall is one miss and no burst of commands makes up for it.
+    The loop misses a deadline if it calls `wait` after the command was due. The next period then starts at that call.
+    So one long stall counts as one miss, and no burst of commands follows it.
     """
 
     def __init__(
@@ -30,14 +30,14 @@ class Pacer:
         self._due: float | None = None
         self.misses = 0
         self.lateness: list[float] = []
-        """Seconds by which each command came after its instant: the jitter."""
+        """The jitter: seconds between the time when each command was due and the time when it came."""
 
     def restart(self) -> None:
-        """Let the next instant be now, as at the start of an episode."""
+        """Make the next command due at the next call of `wait`. Call this at the start of an episode."""
         self._due = None
 
     def wait(self) -> None:
-        """Return when the next command is due."""
+        """Block until the next command is due."""
         if self._period == 0.0:
             return
         start = self._now()
@@ -53,7 +53,7 @@ class Pacer:
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
-    """Return median, 99th percentile and maximum in microseconds; None of nothing."""
+    """Return median, 99th percentile and maximum in microseconds; None for an empty sequence."""
     if not seconds:
         return None
     values = 1e6 * np.asarray(seconds)
@@ -63,7 +63,7 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
 
 @contextmanager
 def stop_key(key: str = "q") -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether `key` was pressed; never, where stdin is no terminal."""
+    """Yield a function that returns whether `key` was pressed. It returns False if stdin is not a terminal."""
     if not sys.stdin.isatty():
         yield lambda: False
         return

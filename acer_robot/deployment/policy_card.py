@@ -1,4 +1,4 @@
-"""POLICY_CARD.md: what an exported policy controls, how to load it, what it scored, where it comes from."""
+"""POLICY_CARD.md: what an exported policy controls, how to load it, its scores, and the code that made it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from acer_robot.rate_limit import is_limited
 from acer_robot.spec import TaskSpec
 
 CARD = """\
 # Policy card: {task}
 
 A policy with {joints} commands for `{task}`, trained with ACER (Wang et al. 2017) for {steps:,} environment
-steps. It is the average policy, deterministic: the same observation always gives the same commands.
+steps. Its weights are an average over the latest updates of training. It is deterministic: the same observations
+after a `reset()` give the same commands.
 
 ## Input and output
 
-`policy.pt` takes a {raw} `[{width}]` or `[B, {width}]`, and returns commands
-`[{joints}]` or `[B, {joints}]` in {units}, one every
+`policy.pt` takes a {raw} `[{width}]` or `[B, {width}]`. It returns commands
+`[{joints}]` or `[B, {joints}]` in {units}. Call it once every
 {control_dt:g} s ({rate:g} Hz).
 {notes}
 | observation | entries | unit |
@@ -30,13 +32,13 @@ steps. It is the average policy, deterministic: the same observation always give
 |---|---|---|---|---|
 {command_rows}
 
-No command leaves these bounds, whatever comes in. An observation with a NaN or an infinity gives the fallback
-command. An observation of another width is refused with an error.
+No command leaves these bounds, for any observation. {unusable}
+The policy refuses an observation of another width with an error.
 
 ## Loading it
 
-A TorchScript archive is code. Load it only from a source that you would run a program from, and compare its
-sha256 first: `{file_sha256}`.
+A TorchScript file is code. Load it only from a source that you trust. Compare its sha256 first:
+`{file_sha256}`.
 
 Python, with torch alone:
 
@@ -62,9 +64,9 @@ torch::Tensor command = result->elements()[0].toTensor();
 bool usable = result->elements()[1].toTensor().item<bool>();
 ```
 
-`policy.metadata()` returns the contents of `policy.json`. The first few calls are slow, while TorchScript
-compiles: make some before the loop starts, and call `reset()` after them. `test_vectors.npz` holds
-observations and the commands that they must give.
+`policy.metadata()` returns the contents of `policy.json`. TorchScript compiles during the first calls, so these
+are slow. Call the policy 50 times before the loop starts, and then call `reset()`. `test_vectors.npz` holds
+observations and the commands that the policy must return for them.
 
 ## Scores
 
@@ -72,7 +74,7 @@ observations and the commands that they must give.
 
 ## Checks
 
-Run in a process of its own that cannot import acer_robot, before this file was put in its place:
+The export ran these checks before it kept the file, in a separate process that cannot import acer_robot:
 
 {checks}
 
@@ -82,10 +84,11 @@ Run in a process of its own that cannot import acer_robot, before this file was 
 
 ## Limits
 
-- Trained and scored in simulation only, in the task above; nothing is known about other robots or floors.
-- The bounds hold for every single command. {rate_limit}
-- Where observations leave the range that training saw, they are clipped to {limit}; commands stay within
-  bounds, but need not make sense.
+- We trained and scored this policy only in simulation, in the task above. We know nothing about other robots
+  or floors.
+- Every command is within the bounds. {rate_limit}
+- The policy clips observations to {limit}.
+  Outside the range that training saw, commands stay within bounds but may be useless.
 
 ## Provenance
 
@@ -106,12 +109,12 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         joints=spec.action_size,
         control_dt=spec.control_dt,
         rate=1.0 / spec.control_dt,
-        raw="float32 observation as the task returns it, not normalised or scaled any further,"
+        raw="float32 observation as the task returns it, without further normalisation or scaling,"
         if spec.notes
         else "raw float32 observation, not normalised or scaled,",
         units="actuator units (MuJoCo's `ctrl`)"
         if spec.command_is_actuator
-        else "the environment's units: they are no actuator's, and only this task knows what they mean",
+        else "the environment's units: they are no actuator's, and only this task defines their meaning",
         notes="".join(f"\n- {note}" for note in spec.notes) + "\n" * bool(spec.notes),
         observation_rows="\n".join(
             f"| {_cell(field.name)} | {_entries(field.start, field.stop)} | {field.unit} |"
@@ -125,8 +128,11 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         scores=_scores(metadata["evaluation"]),
         checks=_checks(metadata),
         recipe=_table({"algorithm": metadata["algorithm"], **metadata["learner"]}),
+        unusable=_unusable(spec),
         rate_limit=_rate_limit(spec),
-        limit=f"{normalizer['limit']:g} standard deviations" if normalizer["enabled"] else "±1e9",
+        limit=f"{normalizer['limit']:g} standard deviations from the mean that training saw"
+        if normalizer["enabled"]
+        else "±1e9",
         provenance=_provenance(metadata),
     )
 
@@ -147,11 +153,12 @@ def _scores(evaluation: Mapping[str, Any] | None) -> str:
         f"Return of this file over {evaluation['episodes']} whole episodes (seed {evaluation['seed']}): mean "
         f"**{evaluation['return_mean']:.1f}**, standard deviation {evaluation['return_std']:.1f},",
         f"95 % bootstrap interval of the mean {low:.1f} to {high:.1f}.",
-        "It is one training run: other seeds of training give other policies.",
+        "These scores are of one training run. Other training seeds give other policies.",
     ]
     if "policy_return_mean" in evaluation:
         lines.append(
-            f"The training-side policy on the same episodes: {evaluation['policy_return_mean']:.1f}."
+            "The training-side policy has a mean return of "
+            f"{evaluation['policy_return_mean']:.1f} on the same episodes."
         )
     return "\n".join(lines)
 
@@ -166,19 +173,31 @@ def _checks(metadata: Mapping[str, Any]) -> str:
     )
 
 
+def _unusable(spec: TaskSpec) -> str:
+    """Say what an observation with a non-finite entry does."""
+    if is_limited(spec.slew_rate, spec.low_pass_hz):
+        return "For an observation with a NaN or an infinity\nthe commands approach the fallback command."
+    return "An observation with a NaN or an infinity\ngets the fallback command."
+
+
 def _rate_limit(spec: TaskSpec) -> str:
-    if not spec.slew_rate and spec.low_pass_hz is None:
-        return "How fast commands may change is not limited."
-    low_pass = f" and by a first-order low-pass of {spec.low_pass_hz:g} Hz" if spec.low_pass_hz else ""
-    return (
-        f"Their changes are limited as the table says{low_pass},\n"
-        "  starting from rest (zero, or the middle of the range); unusable observations approach the fallback.\n"
-        "  So one loaded file serves one robot, or one batch, until `reset()`."
+    """Say how fast commands may change, and what that means for the user of the file."""
+    if not is_limited(spec.slew_rate, spec.low_pass_hz):
+        return "The change from one command to the next is not limited."
+    lines = ["The table gives the largest change of a command per second."] if spec.slew_rate else []
+    if spec.low_pass_hz:
+        lines.append(f"A first-order low-pass of {spec.low_pass_hz:g} Hz smooths the commands.")
+    lines += ["After `reset()` the commands start from rest: zero, or the middle of the range."]
+    if spec.observes_last_command:
+        lines.append("The policy also observes its last command. The file adds it to the observation itself.")
+    lines.append(
+        "The file remembers the last command, so use one loaded file for one robot, or for one batch."
     )
+    return "\n  ".join(lines)
 
 
 def _provenance(metadata: Mapping[str, Any]) -> str:
-    """Show the code of training and of export apart: they may be months from each other."""
+    """Show the code of training and of export separately, because a run may be exported much later."""
     training, simulator = metadata["training"], dict(metadata["task"]["versions"])
     recorded: Mapping[str, str] = training["versions"] or {}
     return _table(
@@ -200,7 +219,7 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return `text` for a cell of a table, with a backslash before what Markdown would read as a sign."""
+    """Return `text` for a cell of a table, with a backslash before each character that is Markdown syntax."""
     return re.sub(r"([\\`*<>|&\[\]])", r"\\\1", text)
 
 

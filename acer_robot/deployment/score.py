@@ -1,4 +1,4 @@
-"""The return of a run's average policy or of an exported file, over whole episodes."""
+"""The return of a run's exported policy or of a policy file, over whole episodes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from acer_robot.tasks import make_task
 
 
 def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
-    """Run an exported policy in the task that its metadata names, as a controller would.
+    """Run a policy file in the task that its metadata names, as a controller would.
 
-    The file itself limits how fast its commands change, so the task only clips them.
+    The file limits how fast its commands change. The task therefore has no such limit and only clips commands.
 
     Raises:
-        InputError: if the task here is not the one that the file was made for.
+        InputError: if the task here is not the one that the file was exported for.
     """
     policy = load_deployed(path)
     task = make_task(policy.task_config, min(episodes, MAX_ENVIRONMENTS), seed)
@@ -29,7 +29,7 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
 
 
 def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Episodes:
-    """Run the average policy of a run's checkpoint.
+    """Run the exported policy of a run's checkpoint.
 
     Raises:
         InputError: if the task here is not the one that the run was trained in.

@@ -19,7 +19,7 @@ VECTORS = 256
 """Ordinary observations in test_vectors.npz."""
 
 NUDGES = 16
-"""Evaluations from which the effect of rounding is judged."""
+"""Evaluations of the policy in the estimate of rounding errors."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,8 +29,8 @@ def vectors(
 ) -> dict[str, Floats]:
     """Return test vectors: observations of three kinds with the commands of the training-side policy.
 
-    Ordinary and extreme ones are each the first of an episode; those of the sequence [T, n] follow another.
-    A non-finite observation is given the fallback command.
+    Each ordinary and each extreme observation is the first one of an episode. The observations of the sequence [T, n]
+    follow one another in one episode. A non-finite observation gets the fallback command.
     """
     extreme = extreme_observations(run.spec.observation_size)
     one = CommandFilter(run.spec, 1)
@@ -70,18 +70,19 @@ def reference_commands(run: TrainedRun, rows: Floats) -> npt.NDArray[np.float64]
         run: the trained run.
         rows: [N, run.spec.input_size] what the policy observes.
 
-    They are computed in float64, in which no finite float32 observation overflows. What is not normalised is
-    limited as in the exported module.
+    We compute in float64, where no finite float32 observation overflows. Without a normaliser we limit observations
+    to +-`RAW_LIMIT`, as the exported module does.
     """
     policy = copy.deepcopy(run.policy).double()
     return _commands(policy, run.spec.bounds, torch.from_numpy(rows).double())
 
 
 def float32_rounding(run: TrainedRun, rows: Floats) -> Floats:
-    """Return how far float32 may move the first commands [N, d] of episodes, for raw observations [N, n].
+    """Return the permitted float32 rounding error of the first commands [N, d], for raw observations [N, n].
 
-    Without a normaliser an observation of 1e6 loses digits that a command between its bounds shows: four times
-    the largest deviation of the training-side policy in float32, over observations off by a rounding or less.
+    Without a normaliser an observation of 1e6 loses digits in float32, and the loss can show in a command. We change
+    the observations by at most one rounding error and run the training-side policy in float32. The result is four
+    times the largest deviation from the command in float64.
     """
     usable = np.isfinite(rows).all(axis=1, keepdims=True)
     rows = with_last(run, rows, CommandFilter(run.spec, len(rows)))
@@ -103,7 +104,7 @@ def _commands(policy: Policy, bounds: ActionBounds, observations: torch.Tensor) 
 
 
 def extreme_observations(size: int) -> Floats:
-    """Return observations [N, n] at the ends of float32: constant ones, and one extreme entry among zeros."""
+    """Return extreme float32 observations [N, n]: rows of one value, and rows of zeros with one such value."""
     largest, tiny = float(np.finfo(np.float32).max), 1e-45
     ends = [tiny, 1.0, 1e6, 1e38, largest, np.inf]
     values = [0.0, -0.0, np.nan, *ends, *(-value for value in ends)]
@@ -114,7 +115,7 @@ def extreme_observations(size: int) -> Floats:
 
 
 def plausible_observations(run: TrainedRun) -> Floats:
-    """Draw observations around the recorded statistics, for a run whose task is not to be simulated."""
+    """Draw observations from the normaliser's statistics, for an export that does not simulate the task."""
     normalizer = run.policy.normalizer
     size = run.spec.observation_size
     draws = np.random.default_rng(0).standard_normal((VECTORS, size))

@@ -1,7 +1,7 @@
 """Check a policy.onnx or policy.pt2 where acer_robot cannot be imported: `python -I verify_formats.py FILE`.
 
-It reads policy.json and test_vectors.npz beside the file and runs the checks of verify_policy.py, its sibling,
-all but those of TorchScript's methods. Its last line is JSON, as there.
+It reads policy.json and test_vectors.npz beside the file. It runs the checks of verify_policy.py, except those of
+TorchScript's methods. Its last line is JSON, in the format of verify_policy.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 
 if TYPE_CHECKING:
     from acer_robot.deployment import verify_policy
-else:  # an isolated process sees no package; the sibling is loaded by its path
+else:  # an isolated process cannot import packages, so we load verify_policy.py by its path
     _spec = importlib.util.spec_from_file_location(
         "verify_policy", Path(__file__).with_name("verify_policy.py")
     )
@@ -34,7 +34,7 @@ REFUSALS = (AssertionError, RuntimeError, ValueError)
 
 
 def load_onnx(path: Path) -> tuple[Forward, str]:
-    """Return the policy and its metadata, run by ONNX Runtime on one thread."""
+    """Return the policy, run by ONNX Runtime on one thread, and its metadata."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -44,7 +44,7 @@ def load_onnx(path: Path) -> tuple[Forward, str]:
     def forward(observations: verify_policy.Floats) -> verify_policy.Floats:
         try:
             (commands,) = session.run(["command"], {"observation": observations})
-        except Exception as error:  # ONNX Runtime has no base class of its own for errors
+        except Exception as error:  # the errors of ONNX Runtime have no common base class
             raise RuntimeError(str(error)) from error
         result: verify_policy.Floats = commands
         return result
@@ -71,10 +71,10 @@ LOADERS = {".onnx": load_onnx, ".pt2": load_pt2}
 
 
 def check_file(forward: Forward, inside: str, beside: dict[str, Any], width: int) -> str:
-    """Metadata inside and beside agree; observations of another width are refused."""
+    """Check that the metadata inside and beside the file agree, and that it refuses another observation width."""
     metadata = json.loads(inside)
     if any(beside.get(key) != metadata[key] for key in metadata) or "task" not in metadata:
-        raise verify_policy.CheckError("the metadata inside the file and beside it differ")
+        raise verify_policy.CheckError("the metadata inside the file and in policy.json differ")
     try:
         forward(np.zeros((2, width + 1), np.float32))
     except REFUSALS:
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("policy", type=Path, help="policy.onnx or policy.pt2, beside its companions")
     parser.add_argument("--fuzzed-rows", type=int, default=verify_policy.FUZZED_ROWS)
     arguments = parser.parse_args()
-    sys.modules["acer_robot"] = None  # type: ignore[assignment]  # any attempt to import it fails from here on
+    sys.modules["acer_robot"] = None  # type: ignore[assignment]  # from here on importing it fails
     report = verify(arguments.policy, arguments.fuzzed_rows)
     print(json.dumps(report))
     raise SystemExit(1 if "failed" in report else 0)

@@ -1,7 +1,7 @@
-"""Check an exported policy where acer_robot cannot be imported: `python -I verify_policy.py policy.pt`.
+"""Check an exported policy without acer_robot: `python -I verify_policy.py policy.pt`.
 
-It reads the file with `policy.json` and `test_vectors.npz` beside it and needs torch and numpy alone.
-Its last line is JSON: what was checked, or the name of the check that failed; then the exit status is 1.
+It also reads `policy.json` and `test_vectors.npz` beside the file. It needs only torch and numpy. Its last line is
+JSON: the result of each check. If a check fails, the JSON names it and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Contract:
     high: npt.NDArray[np.float64]
     fallback: npt.NDArray[np.float64]
     rest: npt.NDArray[np.float64]
-    """[m] where a filter starts."""
+    """[m] command at rest, from which slew rates and low-pass start."""
     steps: npt.NDArray[np.float64]
-    """[m] largest change from one command to the next; inf where it is not limited."""
+    """[m] largest change from one command to the next; inf: no limit."""
     control_dt: float
     vectors: dict[str, Floats]
 
@@ -72,19 +72,19 @@ class Contract:
 
     @property
     def rounding(self) -> npt.NDArray[np.float64]:
-        """[m] one step of float32 at the larger bound."""
+        """[m] distance between neighbouring float32 numbers at the larger bound."""
         largest = np.maximum(np.abs(self.low), np.abs(self.high)).astype(np.float32)
         return np.spacing(largest).astype(np.float64)
 
     @property
     def tolerance(self) -> npt.NDArray[np.float64]:
-        """[m] largest permitted difference of a command, one rounding included."""
+        """[m] largest permitted difference of a command, including one rounding error."""
         return TOLERANCE * np.maximum(1.0, 0.5 * self.high - 0.5 * self.low) + self.rounding
 
     def outside(self, commands: Floats) -> npt.NDArray[np.bool_]:
-        """Return where commands [B, m] break the bounds (NaN does).
+        """Return where commands [B, m] are outside the bounds. NaN is outside.
 
-        A range that holds no float32 number is met by the one nearest to its middle.
+        If a range holds no float32 number, the number nearest to its middle is inside.
         """
         exact = commands.astype(np.float64)
         inside = (exact >= self.low) & (exact <= self.high)
@@ -94,7 +94,7 @@ class Contract:
 
 
 def check_parity(runner: Runner, contract: Contract) -> str:
-    """Compare with the training-side policy on ordinary and on extreme finite observations."""
+    """Check the commands against the training-side policy, for ordinary and for extreme finite observations."""
     worst = 0.0
     for kind in ("", "extreme_"):
         observations, expected = contract.vectors[f"{kind}observations"], contract.vectors[f"{kind}commands"]
@@ -110,14 +110,14 @@ def check_parity(runner: Runner, contract: Contract) -> str:
 
 
 def check_fallback(runner: Runner, contract: Contract) -> str:
-    """A row with a non-finite entry gives the recorded fallback command, and does not touch other rows."""
+    """Check that an observation with a non-finite entry gets the recorded fallback command, in a batch and alone."""
     observations = contract.vectors["extreme_observations"]
     unusable = ~np.isfinite(observations).all(axis=1)
     commands = runner.fresh(observations)
     singles = np.stack([runner.fresh(row) for row in observations])
     expected, allowed = contract.fallback.astype(np.float32), np.zeros_like(contract.fallback)
     if (contract.fallback != contract.rest).any():
-        # A filter only approaches it.
+        # With slew rates or a low-pass the first command only approaches the fallback command.
         expected, allowed = contract.vectors["extreme_commands"][unusable], contract.rounding
     for name, got in (("in a batch", commands), ("alone", singles)):
         if not (np.abs(got[unusable] - expected) <= allowed).all():
@@ -126,7 +126,7 @@ def check_fallback(runner: Runner, contract: Contract) -> str:
 
 
 def check_bounds(runner: Runner, contract: Contract, fuzzed_rows: int = FUZZED_ROWS) -> str:
-    """No command leaves its bounds for random bit patterns and magnitudes, in batches of many sizes."""
+    """Check that commands stay within bounds for random bit patterns and magnitudes, in batches of many sizes."""
     random, rows = np.random.default_rng(0), 0
     for size in (1, 2, 7, 8, 64, 1000, fuzzed_rows):
         bits = random.integers(0, 2**32, (size, contract.width), dtype=np.uint32).view(np.float32)
@@ -143,7 +143,7 @@ def check_bounds(runner: Runner, contract: Contract, fuzzed_rows: int = FUZZED_R
 
 
 def check_batches(runner: Runner, contract: Contract) -> str:
-    """Single observations and batches of 1 and 8 give the same commands."""
+    """Check that single observations and batches of 1 and 8 give the same commands."""
     observations = contract.vectors["observations"]
     for start in range(0, len(observations) - 7, 8):
         rows = observations[start : start + 8]
@@ -156,7 +156,7 @@ def check_batches(runner: Runner, contract: Contract) -> str:
 
 
 def check_determinism(runner: Runner, contract: Contract) -> str:
-    """The same observations give the same bits."""
+    """Check that the same observations give the same bits after a reset."""
     observations = contract.vectors["observations"]
     first = runner.fresh(observations)
     runner.fresh(contract.vectors["extreme_observations"])
@@ -166,7 +166,7 @@ def check_determinism(runner: Runner, contract: Contract) -> str:
 
 
 def check_latency(runner: Runner, contract: Contract) -> dict[str, float]:
-    """Time single observations on one thread; the median must fit into a control period."""
+    """Measure the time of a command on one thread in microseconds. The median must be within a control period."""
     row = contract.vectors["observations"][0]
     runner.reset()
     for _ in range(100):
@@ -185,7 +185,7 @@ def check_latency(runner: Runner, contract: Contract) -> dict[str, float]:
 
 
 def check_sequence(runner: Runner, contract: Contract) -> str:
-    """Observations in a row give the training side's commands; none changes faster than it may."""
+    """Check the commands of a sequence against the training side, and that none changes faster than its slew rate."""
     observations, expected = contract.vectors["sequence_observations"], contract.vectors["sequence_commands"]
     runner.reset()
     error = np.abs(np.stack([runner.step(row) for row in observations]) - expected)
@@ -215,7 +215,7 @@ SHARED_CHECKS: dict[str, Callable[[Runner, Contract], Any]] = {
 
 
 def shared_checks(runner: Runner, contract: Contract, fuzzed_rows: int) -> dict[str, Callable[[], Any]]:
-    """Return the checks of every format, ready to be called; the bounds check fuzzes `fuzzed_rows` rows."""
+    """Return the checks that every format must pass, ready to call. The bounds check draws up to `fuzzed_rows` rows."""
     checks: dict[str, Callable[[], Any]] = {
         name: partial(check, runner, contract) for name, check in SHARED_CHECKS.items()
     }
@@ -225,15 +225,15 @@ def shared_checks(runner: Runner, contract: Contract, fuzzed_rows: int) -> dict[
 def check_archive(
     module: torch.jit.ScriptModule, archived: str | bytes, beside: dict[str, Any], contract: Contract
 ) -> str:
-    """Metadata inside, in the method and beside agree; weights have their hash; a wrong width is named."""
+    """Check that all copies of the metadata agree, the hash of the weights, `act` and the error for a wrong width."""
     inside = json.loads(archived)
     if json.loads(module.metadata()) != inside or any(beside.get(key) != inside[key] for key in inside):
-        raise CheckError("the metadata inside the file, from its method and beside it differ")
+        raise CheckError("the metadata inside the file, from its method metadata() and in policy.json differ")
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name}{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
     if digest.hexdigest() != beside["weights_sha256"]:
-        raise CheckError("the weights do not have the sha256 of the metadata")
+        raise CheckError("the sha256 of the weights is not the one in the metadata")
     module.reset()
     _, usable = module.act(torch.from_numpy(contract.vectors["extreme_observations"]))
     if not np.array_equal(usable.numpy(), np.isfinite(contract.vectors["extreme_observations"]).all(axis=1)):
@@ -247,7 +247,7 @@ def check_archive(
 
 
 def read_contract(folder: Path, metadata: dict[str, Any]) -> Contract:
-    """Collect the promises from policy.json and test_vectors.npz."""
+    """Read from policy.json and test_vectors.npz what the file promises."""
     bounds = metadata["task"]["bounds"]
     with np.load(folder / "test_vectors.npz") as arrays:
         vectors = {name: arrays[name] for name in arrays.files}
@@ -299,7 +299,7 @@ def main() -> None:
         "--fuzzed-rows", type=int, default=FUZZED_ROWS, help="random observations in one batch"
     )
     arguments = parser.parse_args()
-    sys.modules["acer_robot"] = None  # type: ignore[assignment]  # any attempt to import it fails from here on
+    sys.modules["acer_robot"] = None  # type: ignore[assignment]  # from here on importing it fails
     report = verify_torchscript(arguments.policy, arguments.fuzzed_rows)
     print(json.dumps(report))
     raise SystemExit(1 if "failed" in report else 0)

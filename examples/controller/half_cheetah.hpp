@@ -1,7 +1,6 @@
 #pragma once
 
-// The two things that belong to the task and not to the robot: how well it did, and where it starts.
-// They are Gymnasium's for HalfCheetah-v5; a controller on a real robot needs neither.
+// Reward and starting states of Gymnasium's HalfCheetah-v5. They belong to the task, so a real robot needs neither.
 
 #include <random>
 #include <string>

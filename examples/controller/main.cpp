@@ -1,4 +1,4 @@
-// Runs an exported policy on a robot that MuJoCo simulates. There is no Python in it.
+// Runs an exported policy on a robot that MuJoCo simulates, without Python.
 
 #include <chrono>
 #include <cstdio>
@@ -39,12 +39,12 @@ void read_state(const std::string& path, State& state) {
 }
 
 struct Statistics {
-  std::vector<double> latencies;  // us of every decision
+  std::vector<double> latencies;  // time of every decision in microseconds
   int late = 0;                   // control periods that ended after their deadline
   int unusable = 0;               // observations that got the fallback command
 };
 
-// One episode. Returns HalfCheetah-v5's return, which means something for that task alone.
+// Runs one episode. Returns the return with the reward of HalfCheetah-v5, which is meaningful only for that task.
 double run_episode(Policy& policy, Robot& robot, const Options& options, int episode, Log& log,
                    Statistics& statistics) {
   const TaskDescription& task = policy.task();
@@ -58,7 +58,7 @@ double run_episode(Policy& policy, Robot& robot, const Options& options, int epi
     if (!policy.act(observation, command)) ++statistics.unusable;
     statistics.latencies.push_back(microseconds(Clock::now() - start));
 
-    log.add(episode, step, observation, command);  // before it is applied: an error there must not lose it
+    log.add(episode, step, observation, command);  // before `apply`, so that an error there does not lose the row
     const double x_before = robot.data().qpos[0];
     robot.apply(command);
     total += half_cheetah_reward(x_before, robot.data().qpos[0], command, task);
@@ -68,7 +68,7 @@ double run_episode(Policy& policy, Robot& robot, const Options& options, int epi
       deadline += period;
       if (Clock::now() > deadline) {
         ++statistics.late;
-        deadline = Clock::now();  // a late period must not make the next ones hurry
+        deadline = Clock::now();  // after a late period the next one has its full length
       }
       std::this_thread::sleep_until(deadline);
     }
@@ -110,7 +110,7 @@ void run(Options options) {
   log.flush();
 }
 
-// Times decisions alone, one after the other, without a robot.
+// Measures the time of decisions, one after the other, without a robot.
 void bench(const Options& options) {
   constexpr int decisions = 20000;
   Policy policy(options.policy);

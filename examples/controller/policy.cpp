@@ -47,8 +47,8 @@ void check_hash(const std::filesystem::path& policy) {
     throw InputError(beside.string() + " is not the metadata of an exported policy; restore or remove it");
   }
   if (metadata["file_sha256"] != sha256(contents(policy))) {
-    throw InputError(policy.string() + " is not the file whose sha256 " + beside.filename().string() +
-                     " gives; copy both again");
+    throw InputError(policy.string() + " does not have the sha256 that " + beside.filename().string() +
+                     " records; copy both files again");
   }
 }
 
@@ -82,11 +82,11 @@ struct Policy::Network {
   torch::jit::Module module;
   torch::jit::Function* forward = nullptr;
   torch::Tensor observation;
-  torch::jit::Stack stack;  // kept, so that a call allocates nothing of its own
+  torch::jit::Stack stack;  // kept between calls, so that a call allocates no stack
 };
 
 Policy::Policy(const std::string& path) : network_(std::make_unique<Network>()) {
-  at::set_num_threads(1);  // more would only add jitter at one observation
+  at::set_num_threads(1);  // for one observation more threads only add jitter
   const torch::InferenceMode guard;
   std::string metadata;
   network_->module = load(path, metadata);
@@ -94,7 +94,7 @@ Policy::Policy(const std::string& path) : network_(std::make_unique<Network>()) 
   network_->forward = &network_->module.get_method("forward").function();
   network_->observation = torch::zeros({static_cast<long>(task_.observation.size())}, torch::kFloat32);
 
-  // The first calls compile; they also show whether the network is what its metadata says.
+  // The first calls compile. They also check that the widths of the network are those of its metadata.
   std::vector<float> command(task_.joints.size());
   const std::vector<float> zeros(task_.observation.size(), 0.0F);
   try {
@@ -127,6 +127,6 @@ bool Policy::act(const std::vector<float>& observation, std::vector<float>& comm
   TORCH_CHECK(got.numel() == static_cast<long>(command.size()), "it gives ", got.numel(), " commands for ",
               command.size(), " joints");
   std::copy_n(got.const_data_ptr<float>(), command.size(), command.begin());
-  // The file's own method act() tells too, but takes 2 us longer than forward().
+  // The file's method act() reports this too, but it takes 2 us longer than forward().
   return std::all_of(observation.begin(), observation.end(), [](float value) { return std::isfinite(value); });
 }

@@ -21,7 +21,7 @@ void print_latency(std::vector<double> microseconds, bool histogram) {
   std::printf("latency of a decision: p50 %.2f us, p99 %.2f us, max %.2f us over %zu\n", quantile(0.5), quantile(0.99),
               microseconds.back(), count);
   if (!histogram) return;
-  // Each bar is a quarter of a power of two wide: fine where most decisions are, and the last still fits in.
+  // Each bar covers a factor of 2^(1/4). Bars are narrow where most decisions are, and the slowest one still fits.
   const auto bucket = [](double value) { return static_cast<int>(std::floor(4.0 * std::log2(value))); };
   const auto edge = [](int index) { return std::exp2(index / 4.0); };
   for (std::size_t first = 0; first < count;) {
@@ -39,7 +39,7 @@ namespace {
 
 constexpr std::size_t flush_size = 1000000;
 
-Log* open_log = nullptr;  // for std::exit, which MuJoCo's errors call and which unwinds nothing
+Log* open_log = nullptr;  // for std::exit: MuJoCo's errors call it, and it runs no destructors of local objects
 
 void flush_at_exit() {
   try {
@@ -72,7 +72,7 @@ Log::Log(std::string path, const TaskDescription& task) : path_(std::move(path))
     throw InputError("--log=" + path_ + " cannot be written: " + reason);
   }
   buffer_.reserve(flush_size + (1 << 16));
-  // A row waits for this long and until the next row: a second at most.
+  // A row waits for this time and then for the next row: at most 1 s in total.
   if (task.control_dt < 0.5) flush_interval_ = std::chrono::milliseconds(500);
   next_flush_ = Clock::now() + flush_interval_;
   open_log = this;
@@ -121,7 +121,7 @@ bool Log::write_buffer() {
   }
   const int error = errno;
   const bool complete = done == buffer_.size();
-  buffer_.clear();  // also after an error: what failed once is not tried again at exit
+  buffer_.clear();  // also after an error, so that we do not try the same rows again at exit
   errno = error;
   return complete;
 }

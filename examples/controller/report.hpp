@@ -6,14 +6,14 @@
 
 #include "task_description.hpp"
 
-// p50, p99 and max in one line, then a histogram, of what each decision took in microseconds.
+// Prints p50, p99 and maximum of the time of a decision in one line, and then a histogram.
 void print_latency(std::vector<double> microseconds, bool histogram);
 
-// One row per control period: the observation and the command that followed. The file gets the rows at least once a
-// second and at exit, so a program that is killed leaves all but those of the last second.
+// A CSV file with one row per control period: the observation and the command that followed. We write rows to the file
+// at least once a second and at exit. If the program is killed, only the rows of the last second are lost.
 class Log {
  public:
-  // Writes the header. Throws InputError if `path` cannot be written. An empty path: no log.
+  // Writes the header. Throws InputError if `path` cannot be written. With an empty path there is no log.
   Log(std::string path, const TaskDescription& task);
   ~Log();
   Log(const Log&) = delete;
@@ -22,7 +22,7 @@ class Log {
   // Formats a row; takes a few microseconds.
   void add(int episode, int step, const std::vector<float>& observation, const std::vector<float>& command);
 
-  // Writes the rows that the file lacks. Throws std::runtime_error if the disk is full or the like.
+  // Writes the rows that are not in the file yet. Throws std::runtime_error if that fails, as on a full disk.
   void flush();
   void flush_if_due();
 
@@ -33,7 +33,7 @@ class Log {
 
   std::string path_;
   int file_ = -1;
-  std::string buffer_;  // whole rows that the file lacks
+  std::string buffer_;  // whole rows that are not in the file yet
   Clock::duration flush_interval_{};
   Clock::time_point next_flush_;
 };

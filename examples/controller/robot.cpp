@@ -30,7 +30,7 @@ std::string joined(const std::vector<std::string>& names) {
   return result;
 }
 
-// Without these, MuJoCo would leave a MUJOCO_LOG.TXT in the current folder.
+// Without these functions MuJoCo writes a MUJOCO_LOG.TXT in the current folder.
 void print_messages() {
   mju_user_warning = [](const char* message) { std::fprintf(stderr, "controller: MuJoCo warns: %s\n", message); };
   mju_user_error = [](const char* message) {
@@ -61,7 +61,7 @@ std::string name_or(const mjModel& model, mjtObj kind, int id, const char* prefi
   return name != nullptr && *name != '\0' ? name : prefix + std::to_string(id);
 }
 
-// An actuator is called after the joint that it alone drives, else it has its own name: as when the policy was trained.
+// An actuator has the name of its joint if no other actuator drives that joint, else its own name, as in training.
 std::vector<std::string> actuator_names(const mjModel& model) {
   std::vector<std::string> own, joints, names;
   for (int i = 0; i < model.nu; ++i) {
@@ -81,7 +81,7 @@ std::vector<std::string> actuator_names(const mjModel& model) {
   return unique ? names : own;
 }
 
-// Every number of the state by the name that a policy's metadata gives it.
+// Maps the name of each number of the state, as in a policy's metadata, to its address.
 std::map<std::string, const double*> state_by_name(const mjModel& model, const mjData& data) {
   std::map<std::string, const double*> state;
   for (int i = 0; i < model.njnt; ++i) {
@@ -168,7 +168,7 @@ void Robot::reset(const std::vector<double>& qpos, const std::vector<double>& qv
 
 void Robot::observe(std::vector<float>& observation) const {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    const double value = *entries_[i].value;  // clamp lets NaN through, for the policy to see
+    const double value = *entries_[i].value;  // clamp keeps NaN, so the policy gets it
     observation[i] = static_cast<float>(std::clamp(value, -entries_[i].limit, entries_[i].limit));
   }
 }

@@ -11,8 +11,8 @@
 // The robot, here simulated by MuJoCo. On a real one, `observe` reads sensors and `apply` writes to motor drivers.
 class Robot {
  public:
-  // Throws InputError if the model cannot be loaded or is not the one the policy was trained for: its joints, limits,
-  // time step and what can be observed are compared with `task`.
+  // Throws InputError if the model cannot be loaded, or if its joints, limits, time step or the observed entries do not
+  // fit `task`.
   Robot(const std::string& model_path, const TaskDescription& task);
 
   // Puts the robot into a state; qpos and qvel have the model's sizes.

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int schema_version = 1;
 
-// Entries that are not one number each (a block such as "com_inertia") keep their name and repeat it.
+// Returns one name for each entry. A field with several entries (such as "com_inertia") repeats its name.
 std::vector<std::string> entries(const nlohmann::json& fields) {
   std::vector<std::string> names;
   for (const auto& field : fields) {

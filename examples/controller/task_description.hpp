@@ -17,7 +17,7 @@ struct TaskDescription {
 
   double environment_dt() const { return control_dt / action_repeat; }
 
-  // The last command of an episode may be held for less than action_repeat; it counts.
+  // The last command of an episode counts, even if the time limit ends it before action_repeat environment steps.
   int commands_in_episode() const { return time_limit / action_repeat + (time_limit % action_repeat != 0); }
 };
 

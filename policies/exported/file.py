@@ -1,7 +1,7 @@
-"""The exported file: written, and read back only if it is what it says.
+"""The exported file: how we write it, and how we check it when we load it.
 
-This is the one place that touches TorchScript, which upstream has deprecated. A TorchScript archive is code:
-load one only from a source that you would run a program from.
+PyTorch has deprecated TorchScript, so few modules use it: this one, `module.py` and `verify_policy.py`. A TorchScript
+file is code: load it only from a source that you trust.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ METADATA_FILE = "policy.json"
 
 
 def save_deployed(module: DeployedPolicy, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Script the module and write it with its metadata, in the archive both as a method and as policy.json.
+    """Script the module and write it with its metadata. The file holds the metadata as a method and as policy.json.
 
     Args:
-        module: the policy; its `metadata()` is set here.
-        metadata: JSON-ready and finite.
+        module: the policy. This function sets its `metadata()`.
+        metadata: values that JSON can hold, without NaN and infinities.
         path: the file to write.
 
     Returns:
-        The metadata as written, with `weights_sha256`.
+        The metadata that the file holds, with `weights_sha256`.
     """
     complete = {**metadata, "weights_sha256": weights_sha256(module)}
     module.metadata_json = json.dumps(complete, indent=2, allow_nan=False)
@@ -61,12 +61,12 @@ class LoadedPolicy:
 
     @property
     def task_config(self) -> TaskConfig:
-        """The task to run this file in: the file limits how fast commands change, so the task must not."""
+        """Options of the task for this file. They have no rate limit, because the file itself limits its commands."""
         recorded = TaskConfig(**decode_options(self.metadata["task_config"]))
         return dataclasses.replace(recorded, slew_rate={}, low_pass_hz=None)
 
     def reset(self) -> None:
-        """Start a new episode, or a batch of them."""
+        """Start a new episode, or a batch of episodes."""
         self.module.reset()
 
     def act(self, observations: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class LoadedPolicy:
 
 
 def encode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
-    """Return options as JSON can hold them: a non-finite float becomes `{"float": "inf"}`."""
+    """Return options in a form that JSON can hold. A non-finite float becomes, for example, `{"float": "inf"}`."""
     if isinstance(value, dict):
         return {name: encode_options(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -88,7 +88,7 @@ def encode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
 
 
 def decode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
-    """Return what `encode_options` was given.
+    """Return the options that `encode_options` encoded. Tuples come back as lists.
 
     >>> decode_options(encode_options({"healthy_z_range": [0.7, float("inf")]}))
     {'healthy_z_range': [0.7, inf]}
@@ -101,12 +101,13 @@ def decode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
 
 
 def load_deployed(path: Path) -> LoadedPolicy:
-    """Load an exported policy on the CPU, after comparing it with the sha256 in the .json beside it, if any.
+    """Load an exported policy on the CPU. If a .json lies beside it, first compare the file with the sha256 there.
 
-    A TorchScript archive is code: load one only from a source that you would run a program from.
+    A TorchScript file is code: load it only from a source that you trust.
 
     Raises:
-        InputError: if the file is missing, corrupt, foreign, of another schema, or not what its hashes say.
+        InputError: if the file is missing, corrupt, not from acer-export, of another schema, or does not match its
+            hashes.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a policy.pt that acer-export wrote")
@@ -129,7 +130,7 @@ def load_deployed(path: Path) -> LoadedPolicy:
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} has metadata of schema {version}; this version reads {SCHEMA_VERSION}")
     if weights_sha256(module) != metadata.get("weights_sha256"):
-        raise InputError(f"{path} has other weights than its metadata says; export it again")
+        raise InputError(f"{path} has other weights than those that its metadata records; export it again")
     return _loaded(path, module, metadata)
 
 
@@ -170,7 +171,7 @@ def _check_file_hash(path: Path) -> None:
             f"{beside} is not the metadata of an exported policy; restore or remove it"
         ) from error
     if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-        raise InputError(f"{path} is not the file whose sha256 {beside.name} gives; copy both again")
+        raise InputError(f"{path} does not have the sha256 that {beside.name} records; copy both files again")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from acer_robot.errors import InputError
 from acer_robot.policies.exported.module import DeployedPolicy
 
 OTHER_FORMATS = {"onnx": "policy.onnx", "pt2": "policy.pt2"}
-"""Name of a format -> its file."""
+"""The file name of each format."""
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -32,13 +32,13 @@ def check_format(name: str) -> None:
 def save_format(name: str, module: DeployedPolicy, metadata: Mapping[str, Any], folder: Path) -> Path:
     """Write a policy in one of `OTHER_FORMATS` and return the file.
 
-    Either takes observations [B, n] for any B and returns commands [B, m], as the module's `forward` does.
+    Both formats take observations [B, n] for any B and return commands [B, m], as the module's `forward` does.
 
     Args:
-        name: "onnx": input "observation", output "command", metadata in `metadata_props` under "policy.json";
-            or "pt2": metadata as the extra file "policy.json".
-        module: a policy without slew rates and low-pass, whose state these formats would have to hand out.
-        metadata: JSON-ready.
+        name: "onnx" or "pt2". "onnx" has input "observation", output "command", and its metadata in `metadata_props`
+            under "policy.json". "pt2" has its metadata in the extra file "policy.json".
+        module: a policy without slew rates and without low-pass, because these formats cannot keep state.
+        metadata: values that JSON can hold.
         folder: where the file goes.
 
     Raises:
@@ -53,7 +53,7 @@ def save_format(name: str, module: DeployedPolicy, metadata: Mapping[str, Any], 
     example = (torch.zeros(2, module.observation_size),)
     batch = {"observation": {0: torch.export.Dim("batch", min=1)}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of both exporters about their own use of torch
+        warnings.simplefilter("ignore")  # both exporters warn about their own use of torch
         program = torch.export.export(module.eval(), example, dynamic_shapes=batch)
         if name == "pt2":
             torch.export.save(program, path, extra_files={"policy.json": text})
@@ -63,7 +63,7 @@ def save_format(name: str, module: DeployedPolicy, metadata: Mapping[str, Any], 
 
 
 def _save_onnx(program: torch.export.ExportedProgram, metadata: str, path: Path) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports the passes that it runs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # below ERROR it logs each of its passes
     converted = torch.onnx.export(
         program, input_names=["observation"], output_names=["command"], dynamo=True, verbose=False
     )

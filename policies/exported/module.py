@@ -1,6 +1,6 @@
-"""The module that is exported, plain enough for TorchScript, `torch.export` and ONNX.
+"""The module that acer-export writes. TorchScript, `torch.export` and ONNX can all read its code.
 
-There is no `from __future__ import annotations` here: TorchScript reads the annotations.
+It has no `from __future__ import annotations`, because TorchScript reads the annotations.
 """
 
 import copy
@@ -17,14 +17,14 @@ from acer_robot.rate_limit import largest_steps, smoothing
 from acer_robot.spec import ActionBounds, TaskSpec, fallback_command, representable_limits
 
 RAW_LIMIT = 1e9
-"""Limit of observations that are not normalised, so that no finite one can overflow the network."""
+"""Limit of observations without a normaliser. With it no finite observation can overflow the network."""
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 Limits = npt.NDArray[np.float64]
 
 
 class Affine(nn.Module):
-    """W x + b for one vector [n], where addmv takes three quarters of F.linear's time, or a batch [B, n]."""
+    """W x + b for a vector [n] or a batch [B, n]. For a vector we use addmv: it takes 3/4 of the time of F.linear."""
 
     weight: Tensor
     bias: Tensor
@@ -42,24 +42,25 @@ class Affine(nn.Module):
 
 
 class DeployedPolicy(nn.Module):
-    """The deterministic average policy with its normaliser, squash, rescaling and limits inside.
+    """The deterministic exported policy, with its normaliser, squash, rescaling and limits inside.
 
-    Three things make its promise hold for every float32 input. Finite observations are limited before the
-    network, whose weights are checked at construction so that it cannot overflow then. A non-finite entry
-    makes the whole row NaN (through `poison`, 0 * x), and NaN becomes the fallback command. The last
-    operation clips to bounds that were rounded inwards to float32.
+    No command leaves its bounds, for any float32 input. Three things ensure this. First, the module limits finite
+    observations before the network. The constructor checks the weights, so the network cannot overflow for limited
+    observations. Second, a non-finite entry makes its whole row NaN (through `poison`, 0 * x), and the module
+    replaces NaN by the fallback command. Third, the last operation clips to bounds that we rounded inwards to float32.
 
-    Commands are computed as offsets from the fallback command, so that replacing NaN by zero yields it.
+    The module computes commands as offsets from the fallback command. An offset of zero, which replaces NaN, is
+    therefore the fallback command.
 
-    Where the task limits how fast commands may change, the module remembers the last ones (`CommandFilter`
-    has the equation). The network gets them too, as canonical actions after the observation, if the policy was
-    trained so. `reset()` makes the module start from the command at rest again, as in training, which is the
-    fallback command unless another one was asked for.
+    If the task has a slew rate or a low-pass, the module remembers the last commands (`CommandFilter` has the
+    equation). If the policy was trained with them, the network also gets them, as canonical actions after the
+    observation. After `reset()` the module starts from the command at rest again, as in training. The command at rest
+    is `fallback_command(bounds)`, also if `fallback` differs.
 
     Args:
-        policy: the average policy.
+        policy: the policy to export.
         spec: the task.
-        fallback: [m] command for unusable observations, exact in float32; None: `fallback_command(bounds)`.
+        fallback: [m] command for unusable observations, exact in float32. None: `fallback_command(bounds)`.
 
     Raises:
         InputError: if a weight is not finite, or so large that the network could overflow float32.
@@ -108,7 +109,7 @@ class DeployedPolicy(nn.Module):
             scale = torch.rsqrt(normalizer.variance.detach().double() + normalizer.eps)
             reach = (normalizer.limit / scale).float()
         self.register_buffer("mean", mean)
-        # Limits of the observation's distance from the mean, which the normaliser has in deviations.
+        # Limits of the observation's distance from the mean. The normaliser has this limit in standard deviations.
         self.register_buffer("lowest", -reach)
         self.register_buffer("highest", reach)
         self.network = _network(policy, scale, self.mean_bound)
@@ -116,7 +117,7 @@ class DeployedPolicy(nn.Module):
         self.smoothing = smoothing(spec)
         self.is_filtered = self.smoothing < 1.0 or bool(torch.isfinite(self.steps).any())
         self._register_bounds(spec.bounds, fallback_command(spec.bounds) if fallback is None else fallback)
-        # Not buffers: they change, and the hash of the weights must not.
+        # These are not buffers: they change, and the hash of the weights must not change with them.
         self.last_move = torch.zeros_like(self.rest)
         self.started = False
         _check_weights(self.network, reach)
@@ -124,7 +125,7 @@ class DeployedPolicy(nn.Module):
     def _register_bounds(self, bounds: ActionBounds, fallback: npt.NDArray[np.float64]) -> None:
         exact_low, exact_high = np.asarray(bounds.low), np.asarray(bounds.high)
         low, high = representable_limits(exact_low, exact_high, np.float32)
-        # Halved first: the difference of two numbers near the end of float32 does not fit into it.
+        # We halve first, because the difference of two numbers near the largest float32 overflows.
         half_range, middle = 0.5 * exact_high - 0.5 * exact_low, 0.5 * exact_high + 0.5 * exact_low
         self.register_buffer("rest", torch.from_numpy(fallback_command(bounds)).float())
         self.rests_at_zero = not fallback.any()
@@ -136,7 +137,11 @@ class DeployedPolicy(nn.Module):
             self._register_filter(low, high, fallback, fallback_command(bounds))
 
     def _register_filter(self, low: Limits, high: Limits, fallback: Limits, rest: Limits) -> None:
-        """Rate limits work on moves, commands less the command at rest: float32 resolves them in any narrow range."""
+        """Register the buffers of the rate limit.
+
+        The rate limit works on moves. A move is a command minus the command at rest, which float32 resolves even if
+        the bounds are narrow.
+        """
         half_range, middle = 0.5 * high - 0.5 * low, 0.5 * high + 0.5 * low
         per_half_range = np.divide(1.0, half_range, out=np.zeros_like(half_range), where=half_range > 0.0)
         moves = {"lowest": low, "highest": high, "fallback": fallback, "middle": middle}
@@ -150,7 +155,7 @@ class DeployedPolicy(nn.Module):
 
     @torch.jit.export
     def act(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        """Return commands and, as bool [] or [B], whether the observation was usable (else: the fallback)."""
+        """Return commands, and as bool [] or [B] whether each observation was usable. If not, it gets the fallback."""
         offset = self._offset(observation)
         total = offset.sum(-1)
         usable = total == total  # false for NaN alone
@@ -158,7 +163,7 @@ class DeployedPolicy(nn.Module):
 
     @torch.jit.export
     def reset(self) -> None:
-        """Start a new episode, from the command at rest; controllers call it whether or not it matters."""
+        """Start a new episode from the command at rest. Controllers must call it, also for policies without state."""
         if self.is_filtered:
             self.last_move = torch.zeros_like(self.rest)
             self.started = False
@@ -169,7 +174,7 @@ class DeployedPolicy(nn.Module):
         return self.metadata_json
 
     def _offset(self, observation: Tensor) -> Tensor:
-        """Return commands minus the fallback command; a row with a non-finite entry is NaN throughout."""
+        """Return commands minus the fallback command. A row with a non-finite entry becomes NaN in all entries."""
         width = observation.size(-1) if observation.dim() > 0 else 0
         if width != self.observation_size:
             raise ValueError(
@@ -179,8 +184,8 @@ class DeployedPolicy(nn.Module):
             raise ValueError("this policy expects float32 observations of shape [n] or [B, n]")
         if self.started and self.last_move.size()[:-1] != observation.size()[:-1]:
             raise ValueError(
-                f"this policy limits how fast commands change, and the last were {list(self.last_move.size())}; "
-                f"call reset() before giving it observations of shape {list(observation.size())}"
+                f"this policy remembers its last commands, and the last were {list(self.last_move.size())}; "
+                f"call reset() before you give it observations of shape {list(observation.size())}"
             )
         seen = observation
         if self.observes_last_command:
@@ -193,12 +198,12 @@ class DeployedPolicy(nn.Module):
         return torch.addcmul(self.poison(observation), action, self.half_range)
 
     def _last_command(self, observation: Tensor) -> Tensor:
-        """Return the last commands as canonical actions, [m] or [B, m] as the observation has it."""
+        """Return the last commands as canonical actions: [m] for an observation [n], [B, m] for [B, n]."""
         canonical = (self.last_move - self.middle_move) * self.per_half_range
         return canonical.clamp(-1.0, 1.0).expand(observation.size()[:-1] + canonical.size()[-1:])
 
     def _command(self, offset: Tensor) -> Tensor:
-        """Return commands for their distances from the fallback command; a row of NaN is the fallback command."""
+        """Return commands for offsets from the fallback command. A row of NaN gives the fallback command."""
         offset = offset.nan_to_num_(0.0)
         if self.is_filtered:
             return (self.rest + self._limited(offset)).clamp_(self.low, self.high)
@@ -207,7 +212,7 @@ class DeployedPolicy(nn.Module):
         return offset.clamp_(self.low, self.high)
 
     def _limited(self, offset: Tensor) -> Tensor:
-        """Apply low-pass and slew-rate limit to the moves, from those of the call before."""
+        """Apply low-pass and slew-rate limit to the moves, and remember them for the next call."""
         last = self.last_move
         move = (offset + self.fallback_move).clamp_(self.lowest_move, self.highest_move)
         if self.smoothing < 1.0:
@@ -219,7 +224,7 @@ class DeployedPolicy(nn.Module):
 
 
 def _network(policy: Policy, scale: Tensor, mean_bound: float) -> nn.Sequential:
-    """Copy trunk and mean head; the first weights take in the normaliser's scale, the last ones 1 / bound."""
+    """Copy trunk and mean head. The first weights include the normaliser's scale, and the last ones 1 / mean_bound."""
     actor = policy.actor
     layers: list[nn.Module] = []
     for layer in actor.trunk:
@@ -236,13 +241,16 @@ def _network(policy: Policy, scale: Tensor, mean_bound: float) -> nn.Sequential:
 
 
 def _check_weights(network: nn.Sequential, reach: Tensor) -> None:
-    """Bound every intermediate value for inputs within +-reach, by the triangle inequality in float64."""
+    """Raise InputError if an intermediate value can overflow float32 for inputs within +-reach.
+
+    The triangle inequality gives the bound of each value, in float64.
+    """
     largest = reach.double()
     for layer in network:
         if isinstance(layer, Affine):
             largest = layer.weight.double().abs() @ largest + layer.bias.double().abs()
         elif isinstance(layer, nn.LayerNorm):
-            # It squares its input's distance from the mean; its output lies within sqrt(width) of each bias.
+            # LayerNorm squares the distance from the mean. Its output is within gain * sqrt(width) of each bias.
             squares = (2.0 * largest).square().sum()
             gain, shift = layer.weight.double().abs(), layer.bias.double().abs()
             largest = gain * math.sqrt(largest.numel()) + shift

@@ -167,6 +167,8 @@ def test_slew_rates_are_exported_checked_and_on_the_card(tmp_path):
     assert "| joint0 | -1 | 1 | 0 | 5 |" in card
     assert "| joint1 | -0.25 | 2 | 0 | any |" in card
     assert "low-pass of 3 Hz" in card
+    assert "the commands approach the fallback command" in card
+    assert "gets the fallback command" not in card
 
 
 class Climbing:
