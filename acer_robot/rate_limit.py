@@ -15,7 +15,7 @@ from acer_robot.spec import FloatArray, TaskSpec, fallback_command, representabl
 
 
 def slew_rates(names: Sequence[str], limits: Mapping[str, Any] | Any) -> tuple[float | None, ...]:  # noqa: ANN401
-    """Return the limit of each joint in actuator units per second; None: no limit; (): none for any joint.
+    """Return the limit of each joint in the command's units per second; None: no limit; (): none for any joint.
 
     Args:
         names: joint names, in actuator order.
@@ -37,7 +37,9 @@ def slew_rates(names: Sequence[str], limits: Mapping[str, Any] | Any) -> tuple[f
 def _check_rate(name: str, limit: Any) -> None:  # noqa: ANN401 - whatever a user wrote
     """Raise InputError unless `limit` is a positive finite number."""
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0.0 < limit < math.inf:
-        raise InputError(f"{name} is {limit!r}; expected a positive number of actuator units per second")
+        raise InputError(
+            f"{name} is {limit!r}; expected a positive number, in the command's units per second"
+        )
 
 
 def check_low_pass(frequency: float | None) -> None:

@@ -20,7 +20,7 @@ Numbers = TypeVar("Numbers", bound=Any)
 
 @dataclass(frozen=True)
 class ActionBounds:
-    """Per-joint limits of the commands, in actuator units, in the order of the actuators.
+    """Limits of each command, in its units, in the order of the task's commands.
 
     Inside the learner an action is *canonical*: [-1, 1] per joint. Here is the one mapping between the two:
     `command = low + (canonical + 1) / 2 * (high - low)`. A joint with `low == high` is legal and gets that constant.
@@ -245,7 +245,7 @@ class TaskSpec:
     versions: tuple[tuple[str, str], ...]
     """(package, version) pairs of the simulator stack."""
     slew_rate: tuple[float | None, ...] = ()
-    """Per joint, how fast its command may change, in actuator units per second; None: any speed; (): all."""
+    """Largest change per second of each command, in its units. None: no limit for it. (): no limit for any."""
     low_pass_hz: float | None = None
     """Cut-off frequency of a first-order low-pass over the commands; None: there is none."""
     observes_last_command: bool = False

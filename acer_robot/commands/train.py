@@ -1,4 +1,4 @@
-"""`acer-train`: collect, replay, evaluate; then leave an exported policy, a video and a report."""
+"""`acer-train`: train a policy with ACER; then export it, render a video and write a report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_job(config: TrainConfig) -> None:
 
 
 def _command(config: TrainConfig) -> float | None:
-    """Train; return the return of the exported policy, or that of the best evaluation where nothing is exported."""
+    """Train. Give a sweeper the exported policy's return, or the best evaluation's where nothing is exported."""
     try:
         run_dir = train(config)
     except KeyboardInterrupt as error:

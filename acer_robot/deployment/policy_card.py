@@ -14,7 +14,8 @@ CARD = """\
 # Policy card: {task}
 
 A policy with {joints} commands for `{task}`, trained with ACER (Wang et al. 2017) for {steps:,} environment
-steps. It is the average policy, deterministic: the same observation always gives the same commands.
+steps. The weights are a running average over the updates. The policy is deterministic: the same observation always
+gives the same commands.
 
 ## Input and output
 

@@ -22,9 +22,9 @@ Array = npt.NDArray[Any]
 
 
 class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One of a task's environments: holds each command for several steps, and names itself where something fails.
+    """One of a task's environments. It holds each command for several steps, and names itself in errors.
 
-    It drops the infos, which are costly to merge.
+    It drops the infos, because merging them is slow.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str) -> None:
@@ -74,7 +74,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
                 if not isinstance(flag, bool | np.bool_):
                     raise TypeError(f"{flag!r} says whether the episode ended; expected True or False")
         if terminated or truncated:
-            # The reset follows at once, and an environment may reuse the array it returned.
+            # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
         return observation, total, bool(terminated), bool(truncated), {}
 
@@ -86,7 +86,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Say in which environment something was raised."""
+        """Raise a TaskError that names this environment, in place of any exception."""
         try:
             yield
         except Exception as error:
@@ -97,9 +97,9 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
 class CpuTask:
     """B environments of one task in this process, as a `VectorTask` on the CPU. Use `make_task` to make one.
 
-    Where the task has slew rates or a low-pass, commands pass its `CommandFilter`, which starts anew with every
-    episode. The filter is then part of the environment: a learner's action is what went in, and the observation
-    ends with the last command that came out.
+    Where the task has slew rates or a low-pass, commands pass through a `CommandFilter`, which is reset with every
+    episode. The filter is then part of the environment: the learner's action is the filter's input, and the
+    observation ends with the filter's last output.
     """
 
     device = torch.device("cpu")
@@ -146,7 +146,7 @@ class CpuTask:
         return torch.from_numpy(observed)
 
     def step(self, commands: Tensor) -> StepResult:
-        """Apply commands [B, d] in actuator units, each for the action repeat.
+        """Apply commands [B, d] in the units of `spec.bounds`, each for the action repeat.
 
         Raises:
             ValueError: if the shape is not [B, d].
@@ -182,7 +182,7 @@ class CpuTask:
         self._vector.close()
 
     def _with_last_command(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Append what the policy gets beside the task's own observation."""
+        """Append the last command where the policy observes it."""
         if self._filter is None or not self.spec.observes_last_command:
             return observations
         return np.concatenate([observations, self._filter.last.astype(np.float32)], axis=1)

@@ -188,7 +188,7 @@ def test_help_works_without_docstrings(tmp_path):
     command = [sys.executable, "-OO", "-m", "acer_robot.commands.report", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("acer-report: everything worth knowing about a run")
-    assert "A run folder; its report.html is written anew." in done.stdout
+    assert "A run folder. Its report.html is overwritten." in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_file_of_ones_own_needs_a_name_of_its_own(train, tmp_path):
     (tmp_path / "mine/task/dmc/walker-walk.yaml").write_text("suite: dm_control\nid: walker-walk\n")
     _, status, _, err = train("--config-dir", "mine", "task=dmc/walker-walk")
     assert status == 2
-    assert "task/dmc/walker-walk.yaml has the name of a task that is there already; give your file" in err
+    assert "task/dmc/walker-walk.yaml has the name of a task that exists already; give your file" in err
     assert err.count("\n") == 1
 
 
