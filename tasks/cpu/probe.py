@@ -152,7 +152,7 @@ def checked_reset(env: Env, task_id: str) -> None:
     """Start an episode with a seed.
 
     Raises:
-        InputError: if it raises, or does not return an observation of the space and a dictionary.
+        InputError: if it raises, or does not return a finite observation of the space and a dictionary.
     """
     result = _called(f"task.id={task_id!r}: reset(seed={SEED})", lambda: env.reset(seed=SEED))
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
@@ -161,6 +161,14 @@ def checked_reset(env: Env, task_id: str) -> None:
             f"a dictionary for info"
         )
     _check_observation(env, task_id, "reset()", result[0])
+    with np.errstate(over="ignore"):
+        observation = np.asarray(result[0], np.float64).astype(np.float32)
+    if not np.isfinite(observation).all():
+        entry = int(np.argmin(np.isfinite(observation)))
+        raise InputError(
+            f"task.id={task_id!r}: observation {entry} of reset() is {np.asarray(result[0])[entry]}; expected a number "
+            f"that is finite in float32"
+        )
 
 
 def checked_step(env: Env, task_id: str, command: Array) -> tuple[bool, bool]:
@@ -170,7 +178,8 @@ def checked_step(env: Env, task_id: str, command: Array) -> tuple[bool, bool]:
         InputError: if it raises, or does not return what Gymnasium's interface says.
         NonFiniteError: if the environment says itself that its simulation diverged.
     """
-    result = _called(f"task.id={task_id!r}: step()", lambda: env.step(command))
+    # The environment may write to its action, and the caller compares the command afterwards.
+    result = _called(f"task.id={task_id!r}: step()", lambda: env.step(command.copy()))
     if not (isinstance(result, tuple) and len(result) == 5):
         raise InputError(
             f"task.id={task_id!r}: step() returns {_kind(result)}; expected a tuple of 5 values: observation, "

@@ -63,20 +63,19 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         total, self.env_steps = 0.0, 0
         with self._named():
             for _ in range(self._repeat):
-                observation, reward, terminated, truncated, _info = self.env.step(action)
+                # An environment may write to its action, or keep it: each step gets an array of its own.
+                observation, reward, terminated, truncated, _info = self.env.step(action.copy())
                 total += float(reward)
                 self.env_steps += 1
                 self.total_steps += 1
+                terminated, truncated = _flag(terminated), _flag(truncated)
                 if terminated or truncated:
                     break
             self._check_shape(observation)
-            for flag in (terminated, truncated):
-                if not isinstance(flag, bool | np.bool_):
-                    raise TypeError(f"{flag!r} says whether the episode ended; expected True or False")
         if terminated or truncated:
             # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
-        return observation, total, bool(terminated), bool(truncated), {}
+        return observation, total, terminated, truncated, {}
 
     def _check_shape(self, observation: Array) -> None:
         if np.shape(observation) != self._shape:
@@ -92,6 +91,26 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             first = " ".join(str(error).split())[:300]
             raise TaskError(f"{self}: {type(error).__name__}: {first}") from error
+
+
+def _float32(values: Array) -> npt.NDArray[np.float32]:
+    """Return a float32 copy. What is too large for float32 becomes infinite, and is refused afterwards."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _flag(given: Any) -> bool:  # noqa: ANN401 - whatever an environment returns
+    """Return a flag of `step` as a bool. It may be a whole number or an array of one value, as in the probe.
+
+    Raises:
+        TypeError: if it is anything else.
+    """
+    if isinstance(given, bool | np.bool_):
+        return bool(given)
+    value = np.asarray(given)
+    if value.dtype.kind not in "iub" or value.size != 1:
+        raise TypeError(f"{given!r} says whether the episode ended; expected True or False")
+    return bool(value.item())
 
 
 class CpuTask:
@@ -141,7 +160,7 @@ class CpuTask:
         self._seeds = None
         if self._filter is not None:
             self._filter.reset()
-        observed = self._with_last_command(observations.astype(np.float32))
+        observed = self._with_last_command(_float32(observations))
         self._check_finite("observation", observed)
         return torch.from_numpy(observed)
 
@@ -156,13 +175,13 @@ class CpuTask:
         actions = self._admissible(commands)
         current, rewards, terminated, truncated, infos = self._vector.step(actions)
         ended = terminated | truncated
-        successors = current.astype(np.float32)
+        successors = _float32(current)
         for i in np.flatnonzero(ended):
-            successors[i] = infos["final_obs"][i]
+            successors[i] = _float32(infos["final_obs"][i])
         next_observations = self._with_last_command(successors)
         if self._filter is not None:
             self._filter.reset(ended)
-        observations = self._with_last_command(current.astype(np.float32))
+        observations = self._with_last_command(_float32(current))
         self._check_finite("observation", next_observations)
         self._check_finite("observation", observations)
         self._check_finite("reward", rewards)
