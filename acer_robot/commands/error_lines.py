@@ -21,7 +21,7 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from acer_robot.commands.option_docs import did_you_mean, group_choices, options
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.shell import typed
 
 SAME_NAME = "is validated against ConfigStore schema with the same name"
@@ -59,8 +59,9 @@ def one_line(error: Exception) -> str:
         )
     if found := re.match(r"Ambiguous value for argument '(.*)'$", str(error).partition("\n")[0]):
         return f"{found[1]} has several values; to sweep over them, add --multirun{_as_text(found[1])}"
-    # An InputError is complete. The reason of one of Hydra's errors may stand in its cause.
-    parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
+    # Our own errors are complete. The reason of one of Hydra's errors may stand in its cause.
+    complete = isinstance(error, InputError | NonFiniteError | TaskError)
+    parts = [str(error)] if complete else [str(error), str(error.__cause__ or "")]
     return " ".join(
         line.strip() for part in dict.fromkeys(parts) for line in part.splitlines() if line.strip()
     )

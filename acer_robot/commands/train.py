@@ -13,14 +13,22 @@ from acer_robot.interrupt import exit_status
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
+from acer_robot.tasks import make_task
 from acer_robot.training.run import train
 from acer_robot.training.validate import check_train, select_device
+
+_BUILT: set[str] = set()
+"""Tasks, as text, that this process has built to check the jobs of a sweep."""
 
 
 def check_job(config: TrainConfig) -> None:
     """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
     check_train(config)
     select_device(config.device)
+    task = repr(config.task)
+    if task not in _BUILT:  # the jobs of a sweep often share a task
+        make_task(config.task, num_envs=1, seed=0).close()
+        _BUILT.add(task)
 
 
 def _command(config: TrainConfig) -> float | None:

@@ -15,9 +15,10 @@ from hydra.utils import get_class, get_method
 import acer_robot.configs
 from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.error_lines import one_line
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.commands.render import RenderConfig
-from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.shell import typed
 
@@ -436,3 +437,9 @@ def test_real_commands_refuse_in_one_line(tmp_path, module, arguments, message):
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_cause_of_our_own_error_is_not_repeated():
+    error = TaskError("training stopped: the cable is torn")
+    error.__cause__ = TaskError("the cable is torn")
+    assert one_line(error) == "training stopped: the cable is torn"
