@@ -117,7 +117,7 @@ def test_the_head_says_what_was_reached(page):
     assert "gymnasium/Robot-v1, 3,000 environment steps" in page.text
     assert "3,210 ± 12.5" in page.text
     assert "5 min 00 s" in page.text
-    assert "123environment steps a second" in page.text
+    assert "123environment steps per second" in page.text
 
 
 def test_learning_curve_shows_all_returns(page):

@@ -113,7 +113,7 @@ def test_unknown_or_missing_checkpoint_is_refused(tmp_path, monkeypatch, capsys)
             load_run(folder.parent, name)
     with pytest.raises(SystemExit):
         call(monkeypatch, evaluate_command.main, f"policy={tmp_path / 'policy.pt'}", "checkpoint=best")
-    assert "checkpoint=best goes with run=DIR" in capsys.readouterr().err
+    assert "checkpoint=best needs run=DIR" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
