@@ -13,16 +13,19 @@ from acer_robot.errors import InputError
 from acer_robot.schema import check_range
 from acer_robot.spec import FloatArray, TaskSpec, fallback_command, representable_limits, to_canonical
 
+SLOWEST, FASTEST = 1e-9, 1e12
+"""Slew rates that float32 commands can follow, in the command's units per second."""
+
 
 def slew_rates(names: Sequence[str], limits: Mapping[str, Any] | Any) -> tuple[float | None, ...]:  # noqa: ANN401
-    """Return the limit of each joint in actuator units per second. None: no limit; (): no joint has a limit.
+    """Return the limit of each joint in the command's units per second. None: no limit; (): no joint has a limit.
 
     Args:
         names: joint names, in actuator order.
         limits: one number for all joints, or `{joint name: number}`.
 
     Raises:
-        InputError: for an unknown joint, or a limit that is not a positive finite number.
+        InputError: for an unknown joint, or a limit that is not a number from SLOWEST to FASTEST.
     """
     if not isinstance(limits, Mapping):
         _check_rate("task.slew_rate", limits)
@@ -35,9 +38,12 @@ def slew_rates(names: Sequence[str], limits: Mapping[str, Any] | Any) -> tuple[f
 
 
 def _check_rate(name: str, limit: Any) -> None:  # noqa: ANN401 - whatever a user wrote
-    """Raise InputError unless `limit` is a positive finite number."""
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0.0 < limit < math.inf:
-        raise InputError(f"{name} is {limit!r}; expected a positive number of actuator units per second")
+    """Raise InputError unless `limit` is a number from SLOWEST to FASTEST."""
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not SLOWEST <= limit <= FASTEST:
+        raise InputError(
+            f"{name} is {limit!r}; expected a positive number from {SLOWEST:g} to {FASTEST:g}, "
+            "in the command's units per second"
+        )
 
 
 def check_low_pass(frequency: float | None) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 from acer_robot.errors import InputError
 
 MISSING: Any = "???"
-"""OmegaConf's mark of a value that must be given; spelt out, so that no module below a command imports OmegaConf."""
+"""OmegaConf's marker of a value that must be given. We write it out so that only commands import OmegaConf."""
 
 
 @dataclass
 class TaskConfig:
-    """Which task, and how it is driven."""
+    """The task, and how commands reach it."""
 
     suite: str = MISSING
     """Where the task comes from: "gymnasium" or "dm_control"."""
@@ -26,13 +26,14 @@ class TaskConfig:
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments for `gymnasium.make` or for the dm_control task."""
     action_repeat: int = 1
-    """Environment steps for which each command is held; steps are counted with it."""
+    """Environment steps for which each command is held. Every count of steps includes these repeats."""
     bounds: dict[str, Any] = field(default_factory=dict)
-    """Narrower limits of single joints in actuator units, by joint name: {bthigh: [-0.5, 0.5]}."""
+    """Narrower limits of single commands, by joint name: {bthigh: [-0.5, 0.5]}. Limits are in the command's units:
+    those of the actuator, or the environment's own where the commands are named action_0, action_1, .."""
     slew_rate: Any = field(default_factory=dict)
-    """How fast commands may change, in actuator units per second: 4 for all joints, {bthigh: 10} for single ones."""
+    """Largest change of a command, in its units per second: 4 for all joints, {bthigh: 10} for single ones."""
     low_pass_hz: float | None = None
-    """Cut-off frequency in Hz of a first-order low-pass over the commands of all joints; null: none."""
+    """Cut-off frequency in Hz of a first-order low-pass filter on the commands of all joints; null: no filter."""
 
 
 @dataclass
@@ -47,26 +48,26 @@ class LearnerConfig:
     gamma: float = 0.99
     """Discount gamma per command."""
     c: float = 0.0
-    """Truncation c of the importance ratio in the policy gradient (eq. 15); 0: the correction term alone; inf: no
-    truncation, no correction."""
+    """Truncation c of the importance ratio in the policy gradient (eq. 15). With 0 only the correction term remains.
+    With inf there is no truncation and no correction."""
     correction: str = "pathwise"
     """Estimate of the bias correction [1 - c/rho']_+ of eq. 15: "score" (score function, the paper), "pathwise" (slope
     of the critic along a' = mean + std * noise) or "none"."""
     trace_lambda: float = 1.0
-    """lambda of the Retrace trace lambda * min(1, rho^exponent); 0 gives one-step targets."""
+    """lambda of the Retrace trace lambda * min(1, rho^(trace_exponent / d)) for d joints; 0 gives one-step targets."""
     trace_exponent: float = 1.0
-    """Exponent of the ratio in the trace, in units of 1/d (Retrace as first published: d)."""
+    """Exponent of the ratio in the trace, times d: 1 is ACER's rho^(1/d). Retrace as first published has d."""
 
     # Trust region and average policy
     trust_region: bool = True
-    """Whether g is projected (eq. 12)."""
+    """Whether the policy gradient g is projected onto the trust region (eq. 12)."""
     delta: float = 1.0
-    """delta: bound on the first-order rate of KL[average || current] along the step, per state."""
+    """delta of eq. 12: limit of k . z in each state. z is the projected g, k the gradient of KL[average || current]."""
     alpha: float = 0.995
     """alpha: theta_avg <- alpha theta_avg + (1 - alpha) theta after each update."""
     deployed_alpha: float | None = 0.9998
-    """Averaging of the policy that is evaluated and exported: min(deployed_alpha, (1 + n) / (10 + n)) after n updates;
-    null: it is theta_avg, as in the paper."""
+    """Decay of the exported policy, an average of its own: min(deployed_alpha, (1 + n) / (10 + n)) after n updates.
+    null: theta_avg is evaluated and exported, as in the paper."""
 
     # Networks
     hidden: list[int] = field(default_factory=lambda: [256, 256])
@@ -78,19 +79,19 @@ class LearnerConfig:
     squash: str = "tanh"
     """How a Gaussian sample becomes a canonical action: "tanh" or "clip" (the paper)."""
     learned_std: bool = True
-    """Whether the standard deviation depends on the state; if not it is std_init for ever and phi is the mean alone."""
+    """Whether the standard deviation depends on the state. If false, it stays std_init, and phi is the mean alone."""
     std_init: float = 0.5
     """Initial (or fixed) standard deviation of the pre-squash Gaussian, in canonical units."""
     std_min: float = 0.3
-    """Lower limit of a learned standard deviation, at first."""
+    """Lower limit of a learned standard deviation at the start of training."""
     std_min_final: float | None = 0.1
-    """What that limit is annealed to, at a steady rate in log space; null: it stays."""
+    """Final value of std_min, which is annealed linearly in log space; null: std_min stays."""
     std_max: float = 1.0
     """Upper limit of a learned standard deviation."""
     mean_bound: float | None = 4.0
-    """Soft bound of the pre-squash mean, bound * tanh(mean / bound); null: none."""
+    """Soft bound of the pre-squash mean, bound * tanh(mean / bound); null: no bound."""
     normalize_observations: bool = True
-    """Whether observations are standardised with running statistics, which the policy carries."""
+    """Whether observations are standardised with running statistics. The exported policy contains the statistics."""
 
     # Critic
     sdn_samples: int = 5
@@ -100,7 +101,7 @@ class LearnerConfig:
     pessimism: float = 1.0
     """beta: targets use mean - beta * (max - min) / 2 over the critics; 1 with two critics is their minimum."""
     target_alpha: float = 0.995
-    """Averaging of the target critic that the returns use; 0: no target critic, the paper."""
+    """Decay of the target critic, an average that the returns use; 0: no target critic, as in the paper."""
 
     # Embedding: what the critic reads beside observation and action
     embedding: int = 0
@@ -116,17 +117,18 @@ class LearnerConfig:
 
     # Policy gradient beyond the paper
     advantage_scaling: bool = True
-    """Whether advantages are divided by a running root mean square, which frees delta of the reward's scale."""
+    """Whether advantages are divided by a running root mean square. delta then is independent of the reward's scale."""
     temperature_init: float = 1.0
-    """Initial temperature: the weight of the entropy in g, where advantages have a root mean square of 1."""
+    """Initial temperature: the weight of the entropy in g. Scaled advantages in g have a root mean square of 1."""
     entropy_target: float | None = -1.0
-    """Entropy in nats per joint of the squashed action that a temperature is tuned towards; null: no entropy term."""
+    """Target for the entropy of the squashed action in nats per joint, at the start. The temperature moves the entropy
+    towards it. null: no entropy term."""
     entropy_target_final: float | None = -2.0
-    """What that entropy is annealed to, at a steady rate; null: it stays."""
+    """Final value of entropy_target, which is annealed linearly; null: entropy_target stays."""
     annealing_start: int = 300_000
     """Updates before `std_min` and `entropy_target` begin to move to their final values."""
     annealing_updates: int = 100_000
-    """Updates that they take to get there."""
+    """Updates from annealing_start until they reach their final values."""
 
     # Optimisation and replay
     lr: float = 6e-4
@@ -136,19 +138,20 @@ class LearnerConfig:
     segments: int = 16
     """Segments in one update."""
     on_policy: bool = False
-    """Whether each newly collected segment is used once, in place of replay (A3C)."""
+    """Whether each new segment is used once, instead of replay (A3C)."""
     replay_ratio: float = 128.0
     """Replayed transitions per environment transition (the paper: 4)."""
     poisson: bool = False
-    """Whether the number of updates after each step is drawn from a Poisson distribution (the paper) or exact."""
+    """Whether the number of updates after each step is drawn from a Poisson distribution (the paper). If false, it is
+    exact."""
     replay_size: int = 1_000_000
     """Transitions in the replay, over all environments."""
     learning_starts: int = 1_000
     """Transitions collected before the first update."""
     compile: bool | None = None
-    """Whether the update is compiled by torch.compile: some 30 s at first, then about twice as fast; it needs a C++
-    compiler and Python's headers. On CUDA it is recorded as a CUDA graph instead, which needs nothing. null: on CUDA,
-    and in runs of 20,000 updates or more with threads=1 where a compiler is found."""
+    """Whether torch.compile compiles the update. The first update then takes some 30 s, later ones about half their
+    time. It needs a C++ compiler and Python's headers. On CUDA the update is recorded as a CUDA graph instead, which
+    needs neither. null: true on CUDA, and in runs of 20,000 updates or more with threads=1 if a compiler is found."""
 
 
 @dataclass
@@ -156,10 +159,10 @@ class WandbConfig:
     """Reports to Weights & Biases."""
 
     mode: str = "auto"
-    """"online", "offline", "disabled", or "auto": what WANDB_MODE or WANDB_DISABLED asks for; without them online where
-    an API key is configured, else offline."""
+    """"online", "offline", "disabled" or "auto". "auto" obeys WANDB_DISABLED, WANDB_MODE and `wandb offline`. Without
+    them it is "online" where an API key is configured, else "offline"."""
     project: str = "acer_robot"
-    """Project that the run is filed under."""
+    """wandb project of the run."""
 
 
 @dataclass
@@ -170,7 +173,7 @@ class TrainConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     steps: int = 60_000
-    """Environment steps to train for, action repeat counted."""
+    """Environment steps to train for, action repeats included."""
     seed: int = 0
     """Seed of environments, networks and sampling; the same seed gives the same numbers on the same machine."""
     device: str = "cpu"
@@ -178,9 +181,9 @@ class TrainConfig:
     run_dir: str = MISSING
     """Folder that receives everything the run leaves; must be new or empty."""
     num_envs: int = 16
-    """Environments stepped together."""
+    """Number of environments, which are stepped together."""
     threads: int = 1
-    """Threads that torch may use."""
+    """CPU threads that torch may use."""
     eval_every: int = 10_000
     """Environment steps between evaluations."""
     eval_episodes: int = 10
@@ -188,7 +191,8 @@ class TrainConfig:
     log_every: int = 1_000
     """Environment steps between rows of metrics.csv."""
     hand_over: bool = True
-    """Whether the run ends with an exported policy, a video and a report; else with its checkpoint alone."""
+    """Whether the run ends with an exported policy, a video and a report. If false, it leaves only tables and
+    checkpoints."""
     video: bool = True
     """Whether an episode of the exported policy is rendered at the end."""
 

@@ -20,7 +20,7 @@ Numbers = TypeVar("Numbers", bound=Any)
 
 @dataclass(frozen=True)
 class ActionBounds:
-    """Limits of the commands, one pair for each joint, in actuator units and in the order of the actuators.
+    """Limits of the commands, one pair for each joint, in the command's units and in the order of the commands.
 
     Inside the learner an action is *canonical*: [-1, 1] per joint. This class maps it to a command:
     `command = low + (canonical + 1) / 2 * (high - low)`. A joint with `low == high` is legal and gets that constant.
@@ -245,7 +245,7 @@ class TaskSpec:
     versions: tuple[tuple[str, str], ...]
     """(package, version) pairs of the simulator stack."""
     slew_rate: tuple[float | None, ...] = ()
-    """Largest change of each joint's command, in actuator units per second. None: no limit; (): no joint has one."""
+    """Largest change per second of each command, in its units. None: no limit for it. (): no limit for any."""
     low_pass_hz: float | None = None
     """Cut-off frequency in Hz of a first-order low-pass over the commands; None: there is no low-pass."""
     observes_last_command: bool = False

@@ -1,4 +1,4 @@
-"""Files that a task's options name, recorded so that they are found from every folder."""
+"""Absolute paths for files in a task's options, so that a run finds them from every folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from acer_robot.schema import TaskConfig
 
 HERE = ("./", "../", "~/")
-"""How a path begins that is meant from the current folder or from home, in Gymnasium's own tasks too."""
+"""Prefixes of paths relative to the current folder or to home. Gymnasium's own tasks read them so, too."""
 
 
 def absolute_files(config: TaskConfig) -> TaskConfig:

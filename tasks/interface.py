@@ -21,15 +21,15 @@ class StepResult:
     """What one command did in each of B environments."""
 
     observations: Tensor
-    """[B, n] what to act on next: after the end of an episode the first observation of the new one."""
+    """[B, n] input of the next command. After the end of an episode it is the first observation of the next one."""
     next_observations: Tensor
     """[B, n] the *true* successor, never the observation after a reset."""
     rewards: Tensor
     """[B] summed over the action repeat."""
     terminated: Tensor
-    """[B] bool: the task itself ended, so the successor is worth nothing."""
+    """[B] bool: the task itself ended, so the value of the successor is 0."""
     truncated: Tensor
-    """[B] bool: the episode was cut off, so the successor's value counts in full (unless it is terminated as well)."""
+    """[B] bool: the episode was cut off. The successor keeps its value, unless the task ended in the same step."""
     env_steps: Tensor
     """[B] int64 environment steps that the command took: the action repeat, or fewer at the end of an episode."""
 
@@ -37,11 +37,11 @@ class StepResult:
 class VectorTask(Protocol):
     """B environments of one task on one device.
 
-    Commands are in actuator units and are clipped to `spec.bounds` before the simulator sees them. An episode
-    that ends is followed at once, within the same step, by the first observation of the next.
+    Commands are in the units of `spec.bounds`. The task clips them to these bounds before the simulator sees them.
+    After an episode ends, the next one starts within the same step.
 
-    An observation has the width n = `spec.input_size`: where `spec.observes_last_command` holds, the last command
-    that the actuators got follows the task's own entries, as a canonical action.
+    An observation has the width n = `spec.input_size`. Where `spec.observes_last_command` holds, it ends with the
+    last command that the actuators got, as a canonical action.
     """
 
     spec: TaskSpec
@@ -52,9 +52,9 @@ class VectorTask(Protocol):
         """Start new episodes in all environments and return their observations [B, n]."""
 
     def step(self, commands: Tensor) -> StepResult:
-        """Apply commands [B, d] in actuator units, each for the action repeat.
+        """Apply commands [B, d] in the units of `spec.bounds`, each for the action repeat.
 
-        The task owns the returned tensors for ever: it does not write to them again.
+        The caller may keep the returned tensors: the task does not write to them again.
 
         Raises:
             ValueError: if the shape is not [B, d].

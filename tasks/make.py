@@ -20,16 +20,16 @@ MAX_ACTION_REPEAT = 1000
 """Environment steps that one command may be held for."""
 MAX_ENVIRONMENTS = 1_000_000
 TRIED = 8
-"""Environments whose memory is measured, before the others are built."""
+"""Environments that are built first, to measure the memory of one."""
 
 
 def make_task(
     config: TaskConfig, num_envs: int, seed: int, render_size: tuple[int, int] | None = None
 ) -> CpuTask:
-    """Make `num_envs` environments of a task, each with a random stream of its own, derived from `seed`.
+    """Make `num_envs` environments of a task. Each has its own random stream, derived from `seed`.
 
     Args:
-        config: which task, and how it is driven.
+        config: the options of the task.
         num_envs: number of environments B.
         seed: the same seed gives the same episodes for the same commands.
         render_size: (width, height) in pixels, if environment 0 is to be drawn.
@@ -63,7 +63,7 @@ def make_task(
 
 
 def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSpec:
-    """Return what is seen of the task in an environment of its own, so that no number of a run depends on it."""
+    """Measure the task in a separate environment, so that the numbers of a run do not depend on the measurement."""
     suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
     trial = suite.build(config, render_size)
     try:
@@ -78,7 +78,7 @@ def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSp
 
 @functools.cache
 def _say_once(text: str) -> None:
-    """Print a line to stderr, the first time: a run makes the same task several times."""
+    """Print a line to stderr once, although a run makes the same task several times."""
     print(text, file=sys.stderr)
 
 

@@ -34,7 +34,7 @@ HELP_FLAGS = ("-h", "--help")
 BY_JOINT = ("task.bounds", "task.slew_rate", "fallback")
 """Options whose keys are names of joints."""
 PROGRAMS = {"evaluate": "acer-eval"}
-"""Commands whose name is not acer- and the name of their config."""
+"""Commands that are not named `acer-` and the name of their config."""
 
 
 def run_command(name: str, schema: type[Config], body: Callable[[Config], float | None]) -> None:
@@ -80,7 +80,7 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
     store_dm_control_tasks()
     composed: list[DictConfig] = []
 
-    # Hydra only composes a single run. Run inside it, a command that fails would print Hydra's lines before its own.
+    # Hydra only composes a single run. If a command failed inside Hydra's job, Hydra's lines would come before its own.
     def job(config: DictConfig) -> float | None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             return run_job(config, schema, body)
@@ -100,7 +100,7 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
     )
     arguments = sys.argv
     try:
-        # Hydra has a help of its own; ours is composed as well, and shows the values of this command line.
+        # Hydra would print its own help. We compose the config for our help too, which shows its values.
         sys.argv = without_sweep(arguments) if wants_help() else arguments
         sys.argv = [argument for argument in sys.argv if not is_quoted(argument)]
         application()
@@ -112,16 +112,16 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
 
 
 def is_quoted(argument: str) -> bool:
-    """Whether `argument` gives values by joint name with a name in quotes, which Hydra's grammar does not take."""
+    """Whether `argument` has a joint's name in quotes. Hydra's grammar does not accept that."""
     name, _, value = argument.partition("=")
     return name in BY_JOINT and value.startswith("{") and re.search(r"""[{,]\s*["']""", value) is not None
 
 
 def add_quoted(config: DictConfig, arguments: Iterable[str]) -> None:
-    """Put values by joint name with names in quotes into `config`: `task.bounds={"left:knee": [-1, 1]}`.
+    """Put the values of arguments with quoted names into `config`: `task.bounds={"left:knee": [-1, 1]}`.
 
     Raises:
-        InputError: if a value is no dictionary as YAML writes it.
+        InputError: if a value is not a dictionary in YAML.
     """
     for argument in arguments:
         name, _, value = argument.partition("=")
@@ -134,7 +134,7 @@ def add_quoted(config: DictConfig, arguments: Iterable[str]) -> None:
 
 
 def without_sweep(arguments: list[str]) -> list[str]:
-    """Return what is left of a command line that asks for help: one run, without flags for help or a sweep."""
+    """Return the command line of a single run: without the flags and values of a sweep, and without the help flag."""
     flags = (*HELP_FLAGS, "-m", "--multirun")
     parser = OverridesParser.create()
     kept = []
@@ -176,7 +176,7 @@ def check_dashes(arguments: list[str], schema: type[Any]) -> None:
 
 
 def _summary(body: Callable[..., float | None]) -> str:
-    """Return what the command does: the first line of its module's docstring, after the name."""
+    """Return what the command does: the first line of its module's docstring, without the command's name."""
     # Read from the source: python -OO strips docstrings.
     source = inspect.getsource(sys.modules[body.__module__])
     first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

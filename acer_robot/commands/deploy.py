@@ -1,4 +1,4 @@
-"""`acer-deploy`: run an exported policy at its control rate, as a robot would, with statistics of deadlines."""
+"""`acer-deploy`: run an exported policy at its control rate, as on a robot, and print how it kept its deadlines."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class DeployConfig:
     rate: float = 1.0
     """Speed as a multiple of real time; 0: as fast as possible, without deadlines."""
     max_steps: int | None = None
-    """Commands after which an episode is left; null: at its end."""
+    """Commands after which an episode stops; null: it runs to its end."""
     observation_noise: float = 0.0
-    """Standard deviation of Gaussian noise that is added to every entry of the observation, in its own unit."""
+    """Standard deviation of Gaussian noise on every entry of the observation, in the unit of that entry."""
     action_delay: int = 0
-    """Commands by which each is late at the simulator, which gets the command at rest until the first arrives."""
+    """Delay of every command, in control steps. Until the first one arrives, the simulator gets the command at rest."""
 
 
 def deploy(config: DeployConfig) -> dict[str, Any]:
     """Run an exported policy in its task, paced; return what `acer-deploy` prints as JSON.
 
-    It reads nothing but the file (and policy.json beside it, for the hash) and the task.
+    It reads the file, the hash in the policy.json beside it, and the task. It reads nothing else.
 
     Raises:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.

@@ -16,9 +16,9 @@ NAMES = (
     "quadruped-walk", "reacher-easy", "reacher-hard", "stacker-stack_2", "stacker-stack_4",
     "swimmer-swimmer15", "swimmer-swimmer6", "walker-run", "walker-stand", "walker-walk",
 )  # fmt: skip
-"""Tasks that need nothing but their name; a task that needs more has a file in configs/task/dmc.
+"""Tasks that need only their name. A task with further options has a file in configs/task/dmc.
 
-A test compares both with the suite, which takes too long to import at every start.
+A test compares both with the suite. We do not ask the suite itself: its import takes too long at every start.
 """
 
 

@@ -1,4 +1,4 @@
-"""`acer-doctor`: whether training can run here, and the exact command that mends what is wrong."""
+"""`acer-doctor`: whether training can run here, and the command that installs what is missing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_torch() -> Finding:
 
 
 def check_compiler() -> Finding:
-    """Find what compiles the learner's update; without it, updates take about twice as long."""
+    """Find a compiler for the learner's update. Without one an update takes about twice as long."""
     from acer_robot.learner.compiler import obstacle
 
     if reason := obstacle():
@@ -76,7 +76,7 @@ def check_gymnasium() -> Finding:
 
 
 def check_dm_control() -> Finding:
-    """Step a dm_control task; fails on pairs of mujoco and dm-control that do not fit each other."""
+    """Step a dm_control task. This fails if the versions of mujoco and dm-control do not match."""
     return _step(TaskConfig(suite="dm_control", id="walker-walk"))
 
 
@@ -93,7 +93,7 @@ def _step(config: TaskConfig) -> Finding:
 
 
 def check_pictures() -> Finding:
-    """Find a GL backend; without one, training leaves no video."""
+    """Find a GL backend. Without one training leaves no video."""
     from acer_robot.reporting.gl import probe_gl
 
     try:
@@ -104,7 +104,7 @@ def check_pictures() -> Finding:
 
 
 def check_encoder() -> Finding:
-    """Find the program that encodes videos; without it, training leaves no video."""
+    """Find the program that encodes videos. Without it training leaves no video."""
     import imageio_ffmpeg
 
     try:
@@ -137,7 +137,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def examine(check: Callable[[], Finding]) -> Finding:
-    """Return what a check finds; whatever it raises is a finding as well."""
+    """Return what a check finds. An exception is a finding, too."""
     try:
         return check()
     except Exception as error:  # noqa: BLE001 - a broken installation breaks in any way

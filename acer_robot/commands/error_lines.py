@@ -1,4 +1,4 @@
-"""One clear line for everything that Hydra and OmegaConf can find wrong with a command line."""
+"""One clear line for every error that Hydra and OmegaConf find in a command line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from acer_robot.commands.option_docs import did_you_mean, group_choices, options
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.shell import typed
 
 SAME_NAME = "is validated against ConfigStore schema with the same name"
-"""What Hydra says of a user's file that has the name of a config which we store."""
+"""What Hydra says if a user's file has the name of a config of ours."""
 
 
 def one_line(error: Exception) -> str:
@@ -35,7 +35,7 @@ def one_line(error: Exception) -> str:
         return unknown_choice(group, name, error.options or ())
     if SAME_NAME in str(error):
         config = str(error).partition("'")[2].partition("'")[0]
-        return f"{config}.yaml has the name of a task that is there already; give your file another name"
+        return f"{config}.yaml has the name of a task that exists already; give your file another name"
     if isinstance(error, MarkedYAMLError):
         mark = error.problem_mark
         where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
@@ -46,7 +46,7 @@ def one_line(error: Exception) -> str:
         return _about_option(cause)
     if isinstance(error, OverrideParseException):
         reason = error.message.splitlines()[0]
-        if reason.startswith("LexerNoViableAltException"):  # what follows is the override once more
+        if reason.startswith("LexerNoViableAltException"):  # the rest repeats the override
             reason = "a character cannot stand there"
         if "={" in (error.override or ""):
             return (
@@ -59,8 +59,9 @@ def one_line(error: Exception) -> str:
         )
     if found := re.match(r"Ambiguous value for argument '(.*)'$", str(error).partition("\n")[0]):
         return f"{found[1]} has several values; to sweep over them, add --multirun{_as_text(found[1])}"
-    # An InputError tells the whole story; Hydra's errors leave the reason to their cause.
-    parts = [str(error)] if isinstance(error, InputError) else [str(error), str(error.__cause__ or "")]
+    # Our own errors are complete. The reason of one of Hydra's errors may stand in its cause.
+    complete = isinstance(error, InputError | NonFiniteError | TaskError)
+    parts = [str(error)] if complete else [str(error), str(error.__cause__ or "")]
     return " ".join(
         line.strip() for part in dict.fromkeys(parts) for line in part.splitlines() if line.strip()
     )
@@ -95,7 +96,7 @@ def unknown_choice(group: str, name: str, known: Sequence[str] = ()) -> str:
 
 
 def _as_text(override: str | None) -> str:
-    """Say how an override is written whose value is meant as plain text, a path for example."""
+    """Say how to write an override with plain text, for example a path, as its value."""
     name, _, value = (override or "").partition("=")
     if not value or not re.fullmatch(r"[\w.]+", name) or value[0] in "[{'\"":
         return ""

@@ -19,9 +19,9 @@ class EvaluateConfig:
     policy: str | None = None
     """An exported policy.pt."""
     run: str | None = None
-    """A run folder, the average policy of whose checkpoint is evaluated."""
+    """A run folder. The exported policy of its checkpoint is evaluated."""
     checkpoint: str = "latest"
-    """Which of the run's: latest, or best, where its evaluation was highest."""
+    """Which checkpoint of the run: latest, or best (the one with the highest evaluation)."""
     episodes: int = 10
     """Episodes to run."""
     seed: int = 0
@@ -35,7 +35,7 @@ def check_job(config: EvaluateConfig) -> None:
     if (config.policy is None) == (config.run is None):
         raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
     if config.policy is not None and config.checkpoint != "latest":
-        raise InputError(f"checkpoint={config.checkpoint} goes with run=DIR; an exported file is one already")
+        raise InputError(f"checkpoint={config.checkpoint} needs run=DIR: an exported file holds one policy")
 
 
 def _evaluate(config: EvaluateConfig) -> float:

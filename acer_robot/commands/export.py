@@ -1,4 +1,4 @@
-"""`acer-export`: one policy file that a robot can trust, checked before it is put in its place."""
+"""`acer-export`: write one policy file for a robot, and verify it before it replaces an older one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ class ExportConfig:
     """Options of `acer-export`."""
 
     run: str = MISSING
-    """A run folder, the average policy of whose checkpoint is exported."""
+    """A run folder. The exported policy of its checkpoint is written."""
     checkpoint: str = "latest"
-    """Which of the run's: latest, or best, where its evaluation was highest."""
+    """Which checkpoint of the run: latest, or best (the one with the highest evaluation)."""
     out: str | None = None
     """Folder for the files; default: export/ in the run folder."""
     episodes: int = 10
-    """Whole episodes in which the file is scored and compared with the training-side policy; 0: none."""
+    """Whole episodes that score the file and compare it with the training-side policy; 0: none."""
     seed: int = 0
-    """Seed of those episodes."""
+    """Seed of the episodes that score the file."""
     fallback: dict[str, float] = field(default_factory=dict)
-    """Commands for unusable observations, by joint name: {bthigh: 0.1}; others: zero, or the middle of the range."""
+    """Commands for an observation with a NaN or an infinity, by joint name: {bthigh: 0.1}. Other joints get zero, or
+    the middle of their range where it excludes zero."""
     formats: list[str] = field(default_factory=lambda: ["torchscript"])
     """Files to write and check: torchscript (policy.pt, always), onnx (policy.onnx), pt2 (policy.pt2)."""
 

@@ -12,7 +12,7 @@ from acer_robot.provenance import package_versions
 
 WIDTH = 100
 FIRST = ("task", "steps", "seed", "num_envs", "device", "run_dir", "learner", "wandb.mode")
-"""What most people set, in this order; other options follow."""
+"""The options that most people set. Help shows them first, in this order."""
 
 
 def help_text(program: str, summary: str, schema: type[Any], config: DictConfig) -> str:
@@ -22,7 +22,7 @@ def help_text(program: str, summary: str, schema: type[Any], config: DictConfig)
         program: its name.
         summary: one sentence on what it does.
         schema: the dataclass of its options.
-        config: what the command line has composed so far; its values are shown.
+        config: the composed options of the command line; their values are shown.
     """
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)

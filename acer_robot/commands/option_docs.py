@@ -24,7 +24,7 @@ class Option:
     doc: str
     """The docstring under its field."""
     section: str = ""
-    """The comment that heads its part of the schema; "" where there is none."""
+    """The comment above its part of the schema; "" where there is none."""
 
 
 def options(schema: type[Any], prefix: str = "") -> list[Option]:
@@ -68,7 +68,7 @@ def _string(statement: ast.stmt | None) -> str:
 
 
 def group_choices(group: str) -> list[str]:
-    """Return the names that `group=NAME` takes, those of the configs that come with the package."""
+    """Return the names that `group=NAME` takes: those of the package's own configs."""
     folder = Path(acer_robot.configs.__file__).parent / group
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
     if group == "task":
@@ -77,7 +77,7 @@ def group_choices(group: str) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean ...?" with those of `known` whose last part is close to that of `name`, or ""."""
+    """Return "did you mean ...?" with names of `known` close to `name`, or "". It compares the last parts only."""
     by_last: dict[str, list[str]] = {}
     for other in known:
         by_last.setdefault(_last(other), []).append(other)

@@ -1,4 +1,4 @@
-"""What every command's process needs: standard streams, and an end in one line after a signal or on a full disk."""
+"""What every command's process needs: open standard streams, and one line after a signal or on a full disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acer_robot.interrupt import end_on_signals, exit_status
 
 @contextmanager
 def command_process() -> Iterator[None]:
-    """Open closed standard streams; end in one line after Ctrl-C, SIGTERM or SIGHUP, or where the disk is full.
+    """Open closed standard streams. End with one line after Ctrl-C, SIGTERM, SIGHUP or on a full disk.
 
     Raises:
         SystemExit: with 128 + the number of the signal, or with 1 if the disk is full.
@@ -34,9 +34,9 @@ def command_process() -> Iterator[None]:
 
 
 def open_closed_streams() -> None:
-    """Open /dev/null for each standard stream that is closed, where Python has None."""
+    """Open /dev/null for each standard stream that is closed. Python has None for such a stream."""
     if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open as long as the process
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - it stays open until the process ends
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if sys.stderr is None:

@@ -1,4 +1,4 @@
-"""`acer-render`: a video of an exported policy, made as a controller would, from the file and its task."""
+"""`acer-render`: render a video of an exported policy from the file and its task alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RenderConfig:
     fps: int = 25
     """Frames per second of simulated time; the nearest rate that the control step allows is used."""
     max_seconds: float | None = None
-    """Stop each episode after this much simulated time; null: at its end."""
+    """Simulated seconds after which each episode stops; null: it runs to its end."""
 
 
 def _render(config: RenderConfig) -> None:

@@ -15,7 +15,7 @@ class ReportConfig:
     """Options of `acer-report`."""
 
     run: str = MISSING
-    """A run folder; its report.html is written anew."""
+    """A run folder. Its report.html is overwritten."""
 
 
 def _report(config: ReportConfig) -> None:

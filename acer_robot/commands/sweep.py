@@ -1,8 +1,8 @@
 """Sweeps (`-m`): all jobs are checked before the first starts, all run, and those that failed are listed.
 
-Hydra's sweeper chooses the jobs and Hydra's launcher runs them, maybe in other processes. A failed job therefore
-leaves a line in a file of the sweep's folder. It returns NaN, as Hydra's own sweeper stops at an exception. Other
-sweepers get the exception, and their options say how many failures they bear.
+Hydra's sweeper chooses the jobs. Hydra's launcher runs them, maybe in other processes, so a failed job leaves a line in
+a file of the sweep's folder. It returns NaN, because Hydra's own sweeper stops at an exception. Other sweepers get the
+exception: their own options say how many failures they tolerate.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Sweep(Callback):
         Args:
             schema: dotted name of the dataclass of the command's options.
             validate: dotted name of a function that raises InputError for options that cannot be used.
-            separate: the option, a path, in which jobs must differ.
+            separate: name of the option whose path must differ from job to job.
         """
         self.schema, self.validate, self.separate = schema, validate, separate
 
@@ -58,13 +58,13 @@ class Sweep(Callback):
             SystemExit: status 2 after one line on stderr, if a job cannot be run.
         """
         try:
-            # Other sweepers choose a job when they know how the one before went; each is checked in its turn.
+            # Other sweepers choose a job by the results of earlier ones, so each job is checked when it starts.
             if is_basic(config.hydra):
                 self.check(config)
         except REFUSALS as error:
             print(f"acer-robot: error: {one_line(error)}", file=sys.stderr)
             raise SystemExit(2) from None
-        except Exception:  # noqa: BLE001 - Hydra would make a warning of a bug, and start the jobs
+        except Exception:  # noqa: BLE001 - Hydra would turn a bug into a warning and start the jobs
             traceback.print_exc()
             raise SystemExit(1) from None
         (Path(config.hydra.sweep.dir) / FAILED).unlink(missing_ok=True)
@@ -74,8 +74,8 @@ class Sweep(Callback):
         schema = get_class(self.schema)
         validate = get_method(self.validate) if self.validate else None
         if self.separate:
-            # Jobs copy the values of ${now:..} that this config has read: all get the time that is checked here.
-            with contextlib.suppress(OmegaConfBaseException):  # a value that only the jobs have
+            # This read fixes the value of ${now:..}. Jobs copy it, so they get the time that is checked here.
+            with contextlib.suppress(OmegaConfBaseException):  # a value that only jobs have
                 OmegaConf.select(config, self.separate)
         jobs = sweep_jobs(config)
         places: dict[Path, int] = {}
@@ -134,7 +134,7 @@ def compose_job(config: DictConfig, number: int, overrides: list[str]) -> DictCo
 
 
 def run_job(config: DictConfig, schema: type[Any], body: Callable[[Any], float | None]) -> float | None:
-    """Run one job inside Hydra's; return what `body` returns, or NaN after a failure, which is recorded.
+    """Run one job inside Hydra's job. Return what `body` returns; record a failure and return NaN.
 
     Raises:
         Exception: the failure, where the sweeper is not Hydra's own.

@@ -1,4 +1,4 @@
-"""`acer-train`: collect, replay, evaluate; then leave an exported policy, a video and a report."""
+"""`acer-train`: train a policy with ACER; then export it, render a video and write a report."""
 
 from __future__ import annotations
 
@@ -13,18 +13,26 @@ from acer_robot.interrupt import exit_status
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
+from acer_robot.tasks import make_task
 from acer_robot.training.run import train
 from acer_robot.training.validate import check_train, select_device
+
+_BUILT: set[str] = set()
+"""Tasks, as text, that this process has built to check the jobs of a sweep."""
 
 
 def check_job(config: TrainConfig) -> None:
     """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
     check_train(config)
     select_device(config.device)
+    task = repr(config.task)
+    if task not in _BUILT:  # the jobs of a sweep often share a task
+        make_task(config.task, num_envs=1, seed=0).close()
+        _BUILT.add(task)
 
 
 def _command(config: TrainConfig) -> float | None:
-    """Train; return the return of the exported policy, or that of the best evaluation where nothing is exported."""
+    """Train. Give a sweeper the exported policy's return, or the best evaluation's where nothing is exported."""
     try:
         run_dir = train(config)
     except KeyboardInterrupt as error:

@@ -26,7 +26,7 @@ from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, sa
 from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.provenance import this_software
 from acer_robot.run_folder.checkpoints import TrainedRun
-from acer_robot.run_folder.layout import check_folder
+from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.schema import check_choice
 from acer_robot.spec import check_same_robot, fallback_command
 from acer_robot.tasks import make_task
@@ -70,7 +70,7 @@ def export_policy(
     unusable = fallback_command(run.spec.bounds, fallback)
     others = check_formats(formats)
     check_folder("out", out)
-    out.mkdir(parents=True, exist_ok=True)
+    create_folder("out", out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
         scratch = Path(folder)
         file = scratch / "policy.pt"

@@ -17,14 +17,14 @@ Table = Mapping[str, Sequence[float]]
 
 
 def learning_curve(evaluations: Table, metrics: Table) -> str:
-    """Draw return over environment steps: average policy and spread, online policy, training episodes."""
+    """Draw return over environment steps: exported policy with its spread, current policy, training episodes."""
     figure, axes = _figure(9.0, 4.2)
     mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
     curves = (
         (metrics, "rollout/ep_return", "training episodes", ROLLOUT, 1.2),
-        (evaluations, "eval/return_online", "online policy", ONLINE, 1.4),
-        (evaluations, "eval/return_mean", "average policy (the one exported)", AVERAGE, 2.2),
+        (evaluations, "eval/return_online", "current policy", ONLINE, 1.4),
+        (evaluations, "eval/return_mean", "exported policy", AVERAGE, 2.2),
     )
     for table, name, label, color, width in curves:
         values = table.get(name, ())
@@ -54,7 +54,7 @@ def diagnostic(name: str, steps: Sequence[float], values: Sequence[float]) -> st
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return an empty figure of that size in inches, with the report's look."""
+    """Return an empty figure in the report's style; width and height are in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.grid(color=GRID, lw=0.8)

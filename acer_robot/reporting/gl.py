@@ -1,4 +1,4 @@
-"""MuJoCo's OpenGL backends without a display: which one draws here, and programs that need one."""
+"""MuJoCo's OpenGL backends without a display: find one that draws here, and run programs with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acer_robot.children import ending_with_parent
 from acer_robot.errors import InputError
 
 GL_PACKAGES = {"egl": "libegl1 libgl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
-"""Debian and Ubuntu packages with which each headless backend draws in software."""
+"""Debian and Ubuntu packages that each headless backend needs to draw in software."""
 
 _PROBE = """
 import mujoco
@@ -22,12 +22,12 @@ with mujoco.Renderer(model, 8, 8) as renderer:
 
 
 def probe_gl() -> str:
-    """Return the first MuJoCo GL backend that draws here: the one MUJOCO_GL asks for, else egl, then osmesa.
+    """Return a MuJoCo GL backend that draws here: the one that MUJOCO_GL names, else the first of egl and osmesa.
 
-    Each is tried in a process of its own, since a broken driver may end the process that tries it.
+    We try each in a separate process, because a broken driver may end the process.
 
     Raises:
-        InputError: if none draws, with the packages to install.
+        InputError: if none draws; the message names the packages to install.
     """
     asked = os.environ.get("MUJOCO_GL")
     reasons = []
@@ -46,17 +46,17 @@ def probe_gl() -> str:
 
 
 def install_command(backend: str) -> str:
-    """Return what to type on Debian or Ubuntu to install a backend (egl for one that needs a display)."""
+    """Return the shell command that installs a backend on Debian or Ubuntu; egl instead of one with a display."""
     sudo = "" if os.geteuid() == 0 else "sudo "
     packages = GL_PACKAGES.get(backend, GL_PACKAGES["egl"])
     return f"{sudo}apt-get update && {sudo}apt-get install -y {packages}"
 
 
 def run_python(code: str, arguments: list[str], backend: str, timeout: float) -> None:
-    """Run `code` in a new interpreter with this GL backend, which ends when this process does.
+    """Run `code` with this GL backend in a new interpreter. The interpreter ends when this process does.
 
     Raises:
-        RuntimeError: with the last line of its complaint, if it fails or takes longer than `timeout` seconds.
+        RuntimeError: if it fails, with the last line of its stderr, or takes longer than `timeout` seconds.
     """
     command = [sys.executable, "-c", ending_with_parent(code), *arguments]
     environment = {**os.environ, "MUJOCO_GL": backend}

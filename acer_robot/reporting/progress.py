@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A progress bar on a terminal; elsewhere (a file, CI) at most some fifty plain lines for a whole run."""
+    """A progress bar on a terminal. Elsewhere (a file, CI) it prints about fifty plain lines a run at most."""
 
     LINES, MIN_SECONDS = 50, 30.0
 
@@ -20,7 +20,7 @@ class Progress:
         self._total = total_steps
         # A pseudo-terminal without a size has no room for a bar.
         self._terminal = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
-        # Speed is averaged over a minute or so: the first, random steps are fast and evaluations interrupt.
+        # We average the speed over about a minute: random first steps are fast, and evaluations take time.
         self._bar: tqdm[Any] = tqdm(
             total=total_steps,
             unit="step",

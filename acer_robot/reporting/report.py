@@ -22,7 +22,7 @@ SETTINGS = ("config.yaml", "environment.txt")
 
 
 def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
-    """Write run_dir/report.html from what the run left; a part that is missing is named in its place.
+    """Write run_dir/report.html from the files of the run. The report names each part that is missing.
 
     Args:
         run_dir: a run folder.
@@ -115,13 +115,13 @@ def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> str:
         )
     elif evaluations.get("eval/return_mean"):
         tiles.append(
-            (_rounded(evaluations["eval/return_mean"][-1]), "return of the average policy, last evaluation")
+            (_rounded(evaluations["eval/return_mean"][-1]), "return of the exported policy, last evaluation")
         )
     tiles.append((_integer(_last(metrics, evaluations)), "environment steps"))
     if evaluations.get("seconds"):
         tiles.append((_duration(evaluations["seconds"][-1]), "of training"))
     if metrics.get("time/sps"):
-        tiles.append((_integer(metrics["time/sps"][-1]), "environment steps a second"))
+        tiles.append((_integer(metrics["time/sps"][-1]), "environment steps per second"))
     cells = (
         f"<div><strong>{_text(number)}</strong><span>{_text(name)}</span></div>" for number, name in tiles
     )
@@ -132,9 +132,10 @@ def _curve(metrics: Table, evaluations: Table) -> str:
     if not (metrics or evaluations):
         return _missing("The run ended before its first row of metrics.csv.")
     caption = (
-        "Average and online policy: deterministic, mean over the episodes of an evaluation, in environments "
-        "of their own; the band is one standard deviation over episodes. Training episodes: mean of the last "
-        "20, with exploration noise. Steps count the action repeat."
+        "The exported policy and the current policy act without noise. Each point is the mean over the episodes "
+        "of one evaluation, in separate environments. The band is one standard deviation over these episodes. "
+        "Training episodes have exploration noise. Their curve is the mean of the last 20 episodes. "
+        "Environment steps include action repeats."
     )
     return _figure(learning_curve(evaluations, metrics), "Return over environment steps", caption)
 
@@ -177,8 +178,8 @@ def _evaluations(evaluations: Table, run_dir: Path) -> str:
     if best is None or not (run_dir / "checkpoints/best.pt").is_file():
         return table
     sentence = (
-        f"The average policy's highest, {best[0]:,.1f} at step {best[1]:,}, is kept as checkpoints/best.pt; "
-        "to export that one: acer-export run=DIR checkpoint=best"
+        f"The highest evaluation was {best[0]:,.1f} at step {best[1]:,}. Its policy is in checkpoints/best.pt. "
+        "To export it: acer-export run=DIR checkpoint=best"
     )
     return f"<p>{_text(sentence)}</p>{table}"
 
@@ -194,7 +195,8 @@ def _contract(task: dict[str, Any]) -> str:
     units = "actuator" if task.get("command_is_actuator", True) else "the environment's"
     notes = "".join(f"<p>{_text(note)}</p>" for note in task.get("notes", ()))
     return (
-        f"<p>{_text(rate)} Float32 observation in, commands in {_text(units)} units out.</p>{notes}"
+        f"<p>{_text(rate)} The input is a float32 observation, the output are commands in {_text(units)} units.</p>"
+        + notes
         + '<div class="side"><div><h3>Commands</h3>'
         + _table(("joint", "low", "high"), [(name, f"{low:g}", f"{high:g}") for name, low, high in joints])
         + "</div><div><h3>Observation</h3>"
@@ -227,7 +229,7 @@ def _section(title: str, content: str) -> str:
 
 
 def _figure(svg: str, label: str, caption: str) -> str:
-    """Embed a chart as an image of its own, so that the ids inside the charts cannot clash."""
+    """Embed a chart as a separate image, so that the ids inside two charts cannot clash."""
     data = base64.b64encode(svg.encode()).decode("ascii")
     image = f'<img alt="{_text(label)}" src="data:image/svg+xml;base64,{data}">'
     return f"<figure>{image}<figcaption>{_text(caption)}</figcaption></figure>"

@@ -1,6 +1,6 @@
-"""What a run tells while it learns: progress, metrics.csv, eval.csv and a Weights & Biases run.
+"""What a run reports while it learns: progress, metrics.csv, eval.csv and a Weights & Biases run.
 
-The x-axis is environment steps everywhere, action repeat counted.
+Every x-axis is environment steps, action repeats included.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from acer_robot.schema import WandbConfig
 class RunLogger:
     """Everything a training run reports, in one place; use it as a context manager.
 
-    metrics.csv and eval.csv are flushed row by row, so that an interrupted run keeps what it knew. The first
-    row of each fixes its columns: give every name from the start, NaN where there is no value yet.
+    It flushes each row of metrics.csv and eval.csv, so an interrupted run keeps its rows. The first row of a table
+    fixes its columns: give every name from the start, with NaN where there is no value yet.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class RunLogger:
         self._progress.say(f"evaluation at step {step:,}: {shown}")
 
     def progress(self, step: int, shown: Mapping[str, str]) -> None:
-        """Show how far the run is, its speed, the time left and `shown`; cheap enough for every step."""
+        """Show the step, the speed, the time left and `shown`. A call is cheap enough for every step."""
         self._progress.update(step, shown)
 
     def close(self, files: Sequence[Path] = (), exit_code: int = 0) -> None:
-        """End bar, tables and wandb run; the latter takes `files` (below the run folder) and `exit_code` with it.
+        """Close bar, tables and wandb run. The wandb run gets `files` (below the run folder) and `exit_code`.
 
         Later calls do nothing.
         """

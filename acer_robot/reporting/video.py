@@ -1,4 +1,4 @@
-"""A video of an exported policy, made as a controller would, from the file and its task."""
+"""A video of an exported policy, from the file and its task alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class VideoOptions:
     fps: int = 25
     """Frames per second of simulated time; the nearest rate that the control step allows is used."""
     max_seconds: float | None = None
-    """Simulated seconds after which an episode is left; None: at its end."""
+    """Simulated seconds after which each episode stops; None: it runs to its end."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,20 @@ class Video:
 
     frames: int
     fps: float
-    """Frames per second of simulated time: played at this rate, the video runs in real time."""
+    """Frames per second. At this rate the video plays in real time."""
     returns: tuple[float, ...]
-    """Sum of rewards of each episode, up to where it was shown."""
+    """Sum of rewards of each episode, up to its last frame."""
 
 
 def render_policy(policy: Path, out: Path, options: VideoOptions) -> Video:
     """Render episodes of an exported policy into an H.264 mp4 that plays in real time.
 
-    MUJOCO_GL must have been set before MuJoCo was imported: `main` and `render_in_subprocess` see to that.
+    MUJOCO_GL must be set before MuJoCo is imported. `acer-render` and `render_in_subprocess` do so.
 
     Raises:
-        InputError: if an option, the file or its task cannot be used; nothing is left at `out` then.
+        InputError: if an option, the file or its task cannot be used. No file is left at `out`.
     """
-    # Imported late: whatever imports MuJoCo fixes the GL backend.
+    # These imports are late: the first import of MuJoCo fixes the GL backend.
     from acer_robot.policies.exported.file import load_deployed
     from acer_robot.tasks import make_task
 
@@ -92,10 +92,10 @@ def render_policy(policy: Path, out: Path, options: VideoOptions) -> Video:
 
 
 class Rollout:
-    """Episodes of a policy in environment 0, drawing only the pictures that the video keeps.
+    """Episodes of a policy in environment 0. It draws only the pictures that the video keeps.
 
-    One picture is kept every `stride` commands, so that `fps` comes closest to the rate asked for; with
-    `fps = 1 / (stride * control_dt)` the video plays in real time.
+    It keeps one picture every `stride` commands, so that `fps = 1 / (stride * control_dt)` is close to the requested
+    rate. At `fps` the video plays in real time.
     """
 
     def __init__(self, policy: LoadedPolicy, task: VectorTask, options: VideoOptions) -> None:
@@ -125,8 +125,8 @@ class Rollout:
 def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
     """Encode pictures [H, W, 3] as H.264 in yuv420p, which every browser plays; return their number.
 
-    The file appears at `out` when it is complete, and not at all if anything goes wrong. An odd last row or
-    column is dropped: the format halves both.
+    The file appears at `out` only when it is complete. We drop an odd last row or column, because the format needs
+    even sizes.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(out)
@@ -157,16 +157,16 @@ def _unfinished(out: Path) -> Path:
 def render_in_subprocess(
     policy: Path, out: Path, seed: int = 0, max_seconds: float = 10.0, timeout: float = 300.0
 ) -> str | None:
-    """Render one episode in a process of its own; return None, or in one line why there is no video.
+    """Render one episode in a separate process. Return None, or one line that says why there is no video.
 
-    A process that trains has imported MuJoCo without a GL backend, and a driver that crashes must not end it.
+    A training process has imported MuJoCo without a GL backend, and a driver that crashes must not end it.
 
     Args:
         policy: an exported policy.pt.
         out: the mp4 to write.
         seed: seed of the episode.
         max_seconds: simulated seconds to show.
-        timeout: seconds of real time after which the attempt is given up.
+        timeout: seconds of real time after which rendering is stopped.
     """
     try:
         backend = probe_gl()

@@ -21,7 +21,7 @@ from acer_robot.errors import InputError
 from acer_robot.schema import WandbConfig, check_choice
 
 REACH_SECONDS, INIT_SECONDS, FINISH_SECONDS = 5.0, 30.0, 60.0
-"""How long a server may take to answer at all, to register a run, and to take the last data."""
+"""Seconds that a server may take to answer at all, to register a run, and to receive the last data."""
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -32,14 +32,14 @@ _ENVIRONMENT_MODES: dict[str, Mode] = {
 
 
 def wandb_mode(config: WandbConfig) -> Mode:
-    """Return where a run of these options goes.
+    """Return the mode of a run with these options.
 
     wandb.mode=auto obeys, in this order: WANDB_DISABLED, WANDB_MODE, what `wandb offline` wrote into wandb's settings,
     and whether an API key is configured.
 
     Raises:
-        InputError: for a mode, server, project or key that wandb cannot use; for "online" without a key, since wandb
-            would stop and ask for one; and for wandb.mode=online where the environment forbids the upload.
+        InputError: for a mode, server, project or key that wandb cannot use; for "online" without a key, because wandb
+            would wait for one; and for wandb.mode=online where the environment forbids the upload.
     """
     return mode_and_reason(config)[0]
 
@@ -58,7 +58,7 @@ def mode_and_reason(config: WandbConfig) -> tuple[Mode, str]:
         )
     settings = _settings(config.project)
     if config.mode == "offline":
-        return "offline", "as asked for"
+        return "offline", "as requested"
     if environment == "offline":
         return "offline", cause
     if config.mode == "auto" and environment is None and settings.mode in ("offline", "dryrun", "disabled"):
@@ -116,7 +116,7 @@ def _settings(project: str | None = None) -> Any:  # noqa: ANN401 (wandb's own t
 
 
 def _check_key() -> None:
-    """Raise InputError for a WANDB_API_KEY that no HTTP header can carry; the key itself is not printed."""
+    """Raise InputError for a WANDB_API_KEY that cannot stand in an HTTP header. The message does not show the key."""
     key = os.environ.get("WANDB_API_KEY", "")
     if any(not "!" <= character <= "~" for character in key):
         raise InputError(
@@ -139,16 +139,16 @@ def _without_password(text: str) -> str:
 
 
 def _wandb() -> ModuleType:
-    """Import wandb, only where it is used: it takes half a second."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry, which goes out even offline
-    os.environ.setdefault("WANDB_SILENT", "true")  # its chatter, which would tear the progress bar
+    """Import wandb. Callers do so late, because the import takes half a second."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry is sent even offline
+    os.environ.setdefault("WANDB_SILENT", "true")  # its own lines would break the progress bar
     import wandb
 
     return wandb
 
 
 def has_api_key() -> bool:
-    """Whether WANDB_API_KEY is set or a netrc file names the server; the key itself is not looked at."""
+    """Whether WANDB_API_KEY is set or a netrc file names the server. We do not read the key."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
@@ -184,7 +184,7 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
         reason = unreachable
     try:
         run = WandbRun(run_dir, wandb_config.project, config, "offline")
-    except Exception as error:  # noqa: BLE001 - the same holds here
+    except Exception as error:  # noqa: BLE001 - training must start here, too
         print(f"wandb: not started ({_one_line(error)}); the run goes on without it", flush=True)
         return None
     print(
@@ -202,8 +202,8 @@ def _one_line(error: Exception) -> str:
 def _unreachable(url: str) -> str | None:
     """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error.
 
-    The time limit of urlopen holds for each read, so a server that trickles would hold it for long: it is asked in a
-    thread that is left behind.
+    The time limit of urlopen holds for each read, so a slow server could block it for long. A thread therefore asks
+    the server, and we stop waiting for the thread after REACH_SECONDS + 1 s.
     """
     answers: list[str | None] = []
     asking = threading.Thread(target=lambda: answers.append(_ask(url)), daemon=True)
@@ -258,11 +258,11 @@ class WandbRun:
         return Path(self._run.dir).parent
 
     def log(self, step: int, row: Mapping[str, float]) -> None:
-        """Queue `row` at environment step `step`; never waits for the server."""
+        """Queue `row` at environment step `step`. This never waits for the server."""
         self._guard(lambda: self._run.log({"step": step, **row}))
 
     def close(self, files: Sequence[Path], exit_code: int = 0) -> None:
-        """Add `files` (below the run folder) and finish within FINISH_SECONDS; the unsent stays on disk.
+        """Add `files` (below the run folder) and finish within FINISH_SECONDS. Unsent data stays on disk.
 
         wandb shows a run as finished if `exit_code` is 0, and as crashed or failed otherwise.
         """
@@ -276,7 +276,7 @@ class WandbRun:
             return
         try:
             action()
-        # A dead service shows as errors of wandb, asyncio and sockets, and of classes wandb keeps private.
+        # A dead service raises errors of wandb, asyncio and sockets, and of private classes of wandb.
         except Exception as error:  # noqa: BLE001
             self._lost = True
             reason = f"{type(error).__name__}: {_one_line(error)}"

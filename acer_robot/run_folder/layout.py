@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import traceback
 from pathlib import Path
@@ -64,10 +65,26 @@ def check_folder(name: str, path: Path) -> None:
         )
 
 
+def create_folder(name: str, path: Path) -> None:
+    """Create the folder of the option `name`, with its parents.
+
+    Raises:
+        InputError: if the system refuses what `check_folder` could not foresee, as below /proc.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            f"{name}={str(path)!r} cannot be created: {error.strerror}; give another folder"
+        ) from error
+
+
 def create_run_dir(config: TrainConfig) -> Path:
     """Create the run folder and write the resolved options into config.yaml."""
     run_dir = Path(config.run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    create_folder("run_dir", run_dir)
     text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
     (run_dir / "config.yaml").write_text(text, encoding="utf-8")
     return run_dir

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections import deque
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from acer_robot.errors import TaskError
+from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.replay import Replay
@@ -155,11 +156,11 @@ def learn(run: Run, log: RunLogger) -> None:
 def leave(run: Run) -> None:
     """Write the good state as `latest` and close the tasks.
 
-    A run that was stopped before its first update leaves no checkpoint, since there is nothing to export.
+    A run that was stopped before a good state with an update leaves no checkpoint: there is nothing to export.
     """
     step, state = run.good
     try:
-        if run.seen is not None or run.collector.env_steps >= run.config.steps:
+        if state["updates"] > 0 or run.collector.env_steps >= run.config.steps:
             path = run.save("latest", step, state)
             print(f"checkpoint of environment step {step:,}: {path}", flush=True)
     finally:
@@ -202,7 +203,8 @@ def train(config: TrainConfig) -> Path:
     Raises:
         InputError: before anything is created, if an option cannot be used.
         NonFiniteError: if a NaN turned up; the last good state has then been checkpointed.
-        TaskError: if an environment failed; likewise, and its traceback is in the run folder.
+        TaskError: if an environment failed; the present state has then been checkpointed, and the traceback is in the
+            run folder.
     """
     run = prepare(config)
     config = run.config
@@ -215,6 +217,8 @@ def train(config: TrainConfig) -> Path:
             run.check()  # nothing is half done, so the present state is kept if its numbers are finite
             raise
         except TaskError as error:
+            with contextlib.suppress(NonFiniteError):
+                run.check()  # the failed step changed nothing in the learner
             raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error
         finally:
             leave(run)

@@ -1,4 +1,4 @@
-"""What the commands of a task are: a model's actuators, where the probe saw them arrive, or the environment's own."""
+"""What the commands of a task are: a model's actuators if the probe saw them arrive, else the environment's own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Commands:
-    """What is known of a task's commands once some were tried."""
+    """What the probe found out about a task's commands."""
 
     bounds: ActionBounds
     """Names of joints where `is_actuator`, else action_0, action_1, .."""
@@ -33,15 +33,15 @@ class Commands:
     seen: Seen | None
     """What the simulation did; None: there is no MuJoCo simulation."""
     calls: int
-    """How often one step calls the innermost environment, where there is no simulation; else 1."""
+    """How often one step calls the innermost environment. It is 1 where there is a simulation."""
     notes: tuple[str, ...]
-    """What was seen that whoever runs the policy must know."""
+    """Facts that a user of the policy must know, one sentence each."""
 
 
 def measure_commands(
     env: gymnasium.Env[Any, Any], config: TaskConfig, model: MjModel | None, wrapped: bool
 ) -> Commands:
-    """Try commands in `env`, which is of no use for anything else afterwards, and say what they are.
+    """Try commands in `env` and say what they are. Do not use `env` afterwards.
 
     Args:
         env: the environment.

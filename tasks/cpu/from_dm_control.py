@@ -32,7 +32,7 @@ UNBOUNDED = 1e10
 CAMERAS = {"quadruped": 2}
 """Cameras that follow the robot from the side, where that is not camera 0."""
 BUILD_SEED = 0
-"""lqr draws its stiffness when it is built: every environment, whatever its seed, gets the same robot."""
+"""lqr draws its stiffness when it is built. With this seed all environments of a task have the same robot."""
 
 Env = gymnasium.Env[Any, Any]
 Observation = npt.NDArray[np.float32]
@@ -132,7 +132,7 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
 
 
 def describe(env: Env, config: TaskConfig) -> TaskSpec:
-    """Return what there is to know about `env`, which `build` made.
+    """Return the specification of `env`, which `build` made.
 
     Raises:
         InputError: if its action limits cannot be used.
@@ -165,7 +165,7 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
 
 
 def _forbid_pictures(physics: Physics) -> None:
-    """Keep tasks from opening an OpenGL context, as quadruped-escape does at each reset."""
+    """Prevent tasks from opening an OpenGL context. quadruped-escape would do so at each reset."""
     kind = type(physics)
     physics.__class__ = type(kind.__name__, (kind,), {"contexts": None})
 

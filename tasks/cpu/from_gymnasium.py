@@ -53,7 +53,7 @@ def find(task_id: str) -> EnvSpec:
 def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
     """Make one environment, able to render if `render_size` (width, height) is given.
 
-    The size holds for MuJoCo tasks; others draw at a size of their own.
+    The size holds for MuJoCo tasks. Other tasks choose their own size.
 
     Raises:
         InputError: for an unknown id, keyword arguments that do not fit, or a task that cannot draw.
@@ -86,7 +86,7 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
 
 
 def describe(env: Env, config: TaskConfig) -> TaskSpec:
-    """Return what there is to know about `env`, which `build` made.
+    """Return the specification of `env`, which `build` made.
 
     Raises:
         InputError: if its spaces or action limits cannot be used, or it does not say how long a step takes.
@@ -164,7 +164,7 @@ def _follow_the_robot(env: Env) -> None:
 
 
 def _passes_everything(env: Env) -> bool:
-    """Return whether no wrapper changes observations or actions, so that the model's names hold for them."""
+    """Return True if no wrapper changes observations or actions. The model's names then hold for them."""
     while isinstance(env, gymnasium.Wrapper):
         if type(env) not in (OrderEnforcing, TimeLimit, RgbFrames):
             return False
@@ -173,13 +173,13 @@ def _passes_everything(env: Env) -> bool:
 
 
 def _statistics(env: Env) -> list[str]:
-    """Name each wrapper that keeps running statistics, which an exported policy cannot have."""
+    """Return a note for each wrapper with running statistics. An exported policy cannot contain these."""
     notes = []
     while isinstance(env, gymnasium.Wrapper):
         if isinstance(env, NormalizeObservation):
             notes.append(
                 "The wrapper NormalizeObservation keeps running statistics in the task, and they are not in the "
-                "policy file: the policy expects what this wrapper returns, no raw observation."
+                "policy file: the policy expects the output of this wrapper, not a raw observation."
             )
         if isinstance(env, NormalizeReward):
             notes.append(

@@ -14,7 +14,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 class RgbFrames(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Turn what `render` returns into RGB; actions, observations and rewards pass as they are."""
+    """Turn what `render` returns into RGB. Actions, observations and rewards pass unchanged."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], task_id: str) -> None:
         super().__init__(env)
@@ -25,7 +25,7 @@ class RgbFrames(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Return a picture [H, W, 3].
 
         Raises:
-            InputError: if the frame is no picture; the message has its shape.
+            InputError: if the frame is not a picture. The message has its shape.
         """
         frame = self.env.render()
         picture = np.asarray(frame) if isinstance(frame, np.ndarray) else np.zeros(0)
@@ -40,7 +40,7 @@ class RgbFrames(gymnasium.Wrapper[Any, Any, Any, Any]):
         return np.repeat(scaled, 3, axis=2) if channels == 1 else np.ascontiguousarray(scaled[..., :3])
 
     def _eight_bits(self, picture: npt.NDArray[Any]) -> Picture:
-        """Return whole numbers from 0 to 255; real numbers count as [0, 1] until one above 1 was seen."""
+        """Return whole numbers from 0 to 255. Floats are taken as [0, 1] until a frame has one above 1."""
         if picture.dtype == np.uint8:
             return picture
         low, high = (

@@ -1,4 +1,4 @@
-"""What a task does with a command, measured in an environment of its own before any other is built."""
+"""What a task does with a command, measured in a separate environment before the others are built."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Array = npt.NDArray[Any]
 STEPS = 4
 """Commands whose arrival is compared."""
 ATTEMPTS = 12
-"""Steps after which the probe gives up: a simulation that becomes unstable shows nothing."""
+"""Steps after which the probe stops. A step in which the simulation becomes unstable shows nothing."""
 SEED = 0
 """Seed of the probe's episodes."""
 LARGEST = 1e3
-"""Commands of a joint with wider limits stay within this, so that a simulation remains stable."""
+"""Where limits are wider, the probe's commands stay within +-1,000 units, so that the simulation stays stable."""
 TOLERANCE = 1e-5
-"""Share of a joint's range, or of the command where that is larger, by which what arrives may differ."""
+"""Accepted difference between a command and ctrl, as a share of the joint's range or, if larger, of the command."""
 GOLDEN = 0.6180339887498949
-"""Its multiples, modulo 1, are all distinct and spread evenly."""
+"""Golden ratio less 1. Its multiples modulo 1 are distinct and evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Seen:
 
 
 def probe_simulation(env: Env, task_id: str, low: Array, high: Array, names: Sequence[str]) -> Seen:
-    """Apply distinct commands and compare them with MuJoCo's ctrl and with what the simulated time gains.
+    """Apply distinct commands. Compare them with MuJoCo's ctrl, and measure the simulated time of a step.
 
-    The environment must not be used for anything else afterwards: its state and its random numbers have moved.
+    Do not use the environment afterwards: its state and its random stream have changed.
 
     Args:
         env: an environment whose simulation `simulation_of` finds.
@@ -85,7 +85,7 @@ def probe_simulation(env: Env, task_id: str, low: Array, high: Array, names: Seq
         model, data = _required(env)
         gain, timestep = float(data.time) - before, float(model.opt.timestep)
         fresh = not (terminated or truncated)
-        if gain < 0.0 or _resets(data) > resets:  # MuJoCo, or the environment itself, has reset the state
+        if gain < 0.0 or _resets(data) > resets:  # MuJoCo or the environment has reset the state
             fresh = False
             continue
         departure = departure or _departure(command, np.array(data.ctrl), high - low, names)
@@ -106,7 +106,7 @@ def probe_simulation(env: Env, task_id: str, low: Array, high: Array, names: Seq
 def probe_interface(env: Env, task_id: str, command: Array) -> int:
     """Reset, and take one step with `command` [d]; return how often that calls the innermost environment.
 
-    Without a simulation to look at one command says all there is to see, and it may be a machine that moves.
+    One command is enough where there is no simulation to measure. Besides, a real machine may move.
 
     Raises:
         InputError: if `reset` or `step` does not do what Gymnasium's interface says.
@@ -127,7 +127,7 @@ def probe_interface(env: Env, task_id: str, command: Array) -> int:
     except NonFiniteError as error:
         raise InputError(f"task.id={task_id!r}: the first step fails: {one_line(error)}") from error
     finally:
-        del inner.step  # a method of its class again, so that nothing keeps a closed environment alive
+        del inner.step  # restores the method of the class, so that nothing keeps a closed environment alive
         if "step" in attributes:
             inner.step = step  # type: ignore[method-assign]
     return max(calls, 1)
@@ -152,7 +152,7 @@ def checked_reset(env: Env, task_id: str) -> None:
     """Start an episode with a seed.
 
     Raises:
-        InputError: if it raises, or does not return an observation of the space and a dictionary.
+        InputError: if it raises, or does not return a finite observation of the space and a dictionary.
     """
     result = _called(f"task.id={task_id!r}: reset(seed={SEED})", lambda: env.reset(seed=SEED))
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
@@ -161,6 +161,14 @@ def checked_reset(env: Env, task_id: str) -> None:
             f"a dictionary for info"
         )
     _check_observation(env, task_id, "reset()", result[0])
+    with np.errstate(over="ignore"):
+        observation = np.asarray(result[0], np.float64).astype(np.float32)
+    if not np.isfinite(observation).all():
+        entry = int(np.argmin(np.isfinite(observation)))
+        raise InputError(
+            f"task.id={task_id!r}: observation {entry} of reset() is {np.asarray(result[0])[entry]}; expected a number "
+            f"that is finite in float32"
+        )
 
 
 def checked_step(env: Env, task_id: str, command: Array) -> tuple[bool, bool]:
@@ -170,7 +178,8 @@ def checked_step(env: Env, task_id: str, command: Array) -> tuple[bool, bool]:
         InputError: if it raises, or does not return what Gymnasium's interface says.
         NonFiniteError: if the environment says itself that its simulation diverged.
     """
-    result = _called(f"task.id={task_id!r}: step()", lambda: env.step(command))
+    # The environment may write to its action, and the caller compares the command afterwards.
+    result = _called(f"task.id={task_id!r}: step()", lambda: env.step(command.copy()))
     if not (isinstance(result, tuple) and len(result) == 5):
         raise InputError(
             f"task.id={task_id!r}: step() returns {_kind(result)}; expected a tuple of 5 values: observation, "
@@ -212,7 +221,7 @@ def _required(env: Env) -> tuple[MjModel, MjData]:
 
 
 def _resets(data: MjData) -> int:
-    """Return how often MuJoCo found the state unusable and began anew with the model's initial one."""
+    """Return how often MuJoCo found a bad state and reset it to the model's initial state."""
     import mujoco
 
     kinds = (
@@ -266,7 +275,10 @@ def _kind(value: Any) -> str:  # noqa: ANN401
 
 
 def _moderate(low: Array, high: Array) -> tuple[Array, Array]:
-    """Return finite limits within `low` and `high`: no wider than LARGEST, and 2 units where one is infinite."""
+    """Return finite limits within `low` and `high`, and within +-LARGEST where these allow it.
+
+    An infinite limit becomes 1 or -1, or lies 2 units from the other limit if that is farther out.
+    """
     lower, upper = low.astype(np.float64), high.astype(np.float64)
     upper = np.where(np.isinf(upper), np.where(np.isinf(lower), 1.0, np.maximum(1.0, lower + 2.0)), upper)
     lower = np.where(np.isinf(lower), np.minimum(-1.0, upper - 2.0), lower)

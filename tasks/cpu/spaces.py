@@ -44,9 +44,9 @@ def check_spaces(task_id: str, env: gymnasium.Env[Any, Any]) -> None:
 def expected_limits(
     space: gymnasium.spaces.Box, model: MjModel | None, overrides: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], Limits, Limits]:
-    """Return names and limits of the commands as far as space, model and options tell; limits may be infinite.
+    """Return names and limits of the commands from space, model and options. Limits may be infinite.
 
-    A usable override counts by the name of the joint and by `action_i`; `command_bounds` refuses the others.
+    An override may use the joint's name or `action_i`. We skip a bad override here; `command_bounds` refuses it.
 
     Raises:
         InputError: for NaN in the limits.
@@ -90,7 +90,7 @@ def command_bounds(
     Args:
         space: the action space, [d].
         model: the `mujoco.MjModel` whose actuators receive the actions as they are, or None if there is none.
-        overrides: `{joint name: [low, high]}` in actuator units.
+        overrides: `{joint name: [low, high]}` in the command's units.
 
     Raises:
         InputError: for NaN in the limits, a joint without finite limits, or overrides that do not fit.
@@ -123,7 +123,7 @@ def _is_flat_box(space: gymnasium.Space[Any]) -> bool:
 
 
 def _believed(space: gymnasium.spaces.Box, model: MjModel | None) -> tuple[tuple[str, ...], Limits, Limits]:
-    """Return names and limits of the commands, of the model where the space is the model's.
+    """Return names and limits of the commands: the model's if the action space matches it, else the space's.
 
     Raises:
         InputError: for NaN in the limits.

@@ -12,7 +12,7 @@ from acer_robot.errors import InputError
 from acer_robot.tasks.cpu.probe import Seen
 
 AGREES = 1e-6
-"""Relative difference within which the environment's own `dt` is what was measured."""
+"""Relative difference up to which the environment's own `dt` counts as equal to the measured time."""
 
 
 def step_time(
@@ -53,7 +53,7 @@ def _own_dt(env: gymnasium.Env[Any, Any]) -> float | None:
             return None
     if isinstance(given, bool) or np.ndim(given) != 0 or np.asarray(given).dtype.kind not in "fiu":
         return None
-    # By way of its text np.float32(0.01) is 0.01, as it was written.
+    # The text of np.float32(0.01) is "0.01", so that we get the number as it was written.
     seconds = float(str(np.asarray(given)[()]))
     return seconds if 0.0 < seconds < math.inf else None
 

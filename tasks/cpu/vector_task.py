@@ -22,9 +22,9 @@ FLOAT32_MAX = np.finfo(np.float32).max
 
 
 class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One of a task's environments: holds each command for several steps, and names itself where something fails.
+    """One of a task's environments. It holds each command for several steps, and names itself in errors.
 
-    It drops the infos, which are costly to merge.
+    It drops the infos, because merging them is slow.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str) -> None:
@@ -65,22 +65,21 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         total, self.env_steps = 0.0, 0
         try:
             for _ in range(self._repeat):
-                observation, reward, terminated, truncated, _info = self.env.step(action)
+                # An environment may write to its action, or keep it: each step gets an array of its own.
+                observation, reward, terminated, truncated, _info = self.env.step(action.copy())
                 total += float(reward)
                 self.env_steps += 1
                 self.total_steps += 1
+                terminated, truncated = _flag(terminated), _flag(truncated)
                 if terminated or truncated:
                     break
             self._check_shape(observation)
-            for flag in (terminated, truncated):
-                if not isinstance(flag, bool | np.bool_):
-                    raise TypeError(f"{flag!r} says whether the episode ended; expected True or False")
         except Exception as error:
             raise self._named(error) from error
         if terminated or truncated:
-            # The reset follows at once, and an environment may reuse the array it returned.
+            # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
-        return observation, total, bool(terminated), bool(truncated), {}
+        return observation, total, terminated, truncated, {}
 
     def _check_shape(self, observation: Array) -> None:
         if getattr(observation, "shape", None) != self._shape:
@@ -93,12 +92,32 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         return TaskError(f"{self}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
+def _float32(values: Array) -> npt.NDArray[np.float32]:
+    """Return a float32 copy. What is too large for float32 becomes infinite, and is refused afterwards."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _flag(given: Any) -> bool:  # noqa: ANN401 - whatever an environment returns
+    """Return a flag of `step` as a bool. It may be a whole number or an array of one value, as in the probe.
+
+    Raises:
+        TypeError: if it is anything else.
+    """
+    if isinstance(given, bool | np.bool_):
+        return bool(given)
+    value = np.asarray(given)
+    if value.dtype.kind not in "iub" or value.size != 1:
+        raise TypeError(f"{given!r} says whether the episode ended; expected True or False")
+    return bool(value.item())
+
+
 class CpuTask:
     """B environments of one task in this process, as a `VectorTask` on the CPU. Use `make_task` to make one.
 
-    Where the task has slew rates or a low-pass, commands pass its `CommandFilter`, which starts anew with every
-    episode. The filter is then part of the environment: a learner's action is what went in, and the observation
-    ends with the last command that came out.
+    Where the task has slew rates or a low-pass, commands pass through a `CommandFilter`, which is reset with every
+    episode. The filter is then part of the environment: the learner's action is the filter's input, and the
+    observation ends with the filter's last output.
     """
 
     device = torch.device("cpu")
@@ -140,12 +159,12 @@ class CpuTask:
         self._seeds = None
         if self._filter is not None:
             self._filter.reset()
-        observed = self._with_last_command(observations.astype(np.float32))
+        observed = self._with_last_command(_float32(observations))
         self._check_finite("observation", observed)
         return torch.from_numpy(observed)
 
     def step(self, commands: Tensor) -> StepResult:
-        """Apply commands [B, d] in actuator units, each for the action repeat.
+        """Apply commands [B, d] in the units of `spec.bounds`, each for the action repeat.
 
         Raises:
             ValueError: if the shape is not [B, d].
@@ -155,13 +174,13 @@ class CpuTask:
         actions = self._admissible(commands)
         current, rewards, terminated, truncated, infos = self._vector.step(actions)
         ended = terminated | truncated
-        successors = current.astype(np.float32)
+        successors = _float32(current)
         for i in np.flatnonzero(ended):
-            successors[i] = infos["final_obs"][i]
+            successors[i] = _float32(infos["final_obs"][i])
         next_observations = self._with_last_command(successors)
         if self._filter is not None:
             self._filter.reset(ended)
-        observations = self._with_last_command(current.astype(np.float32))
+        observations = self._with_last_command(_float32(current))
         self._check_finite("observation", next_observations)
         if ended.any():
             self._check_finite("observation", observations)
@@ -182,7 +201,7 @@ class CpuTask:
         self._vector.close()
 
     def _with_last_command(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Append what the policy gets beside the task's own observation."""
+        """Append the last command where the policy observes it."""
         if self._filter is None or not self.spec.observes_last_command:
             return observations
         return np.concatenate([observations, self._filter.last.astype(np.float32)], axis=1)

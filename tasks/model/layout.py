@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from mujoco import MjModel
 
 CLIPPED_VELOCITIES = ("Hopper-v5", "Walker2d-v5")
-"""Tasks whose observed velocities Gymnasium clips to [-10, 10]; a controller has to do the same."""
+"""Tasks whose observed velocities Gymnasium clips to [-10, 10]; a controller must do the same."""
 
 
 def fields(entries: Sequence[Entry]) -> tuple[ObservationField, ...]:
-    """Lay `entries` end to end, leaving out the empty ones."""
+    """Lay `entries` end to end. Empty entries are left out."""
     result: list[ObservationField] = []
     start = 0
     for name, width, unit in entries:

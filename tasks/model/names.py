@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
 
 def actuator_names(model: MjModel) -> tuple[str, ...]:
-    """Name each actuator by the joint that it alone drives, else by its own name, else `actuator_i`."""
+    """Name each actuator: by its joint if no other actuator drives it, else by its own name, else `actuator_i`."""
     import mujoco
 
     on_a_joint = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)

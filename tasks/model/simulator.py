@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from mujoco import MjModel
 
 KNOWN_NOTE = "compiler attribute 'settotalmass' is deprecated"
-"""What MuJoCo says about models that come with Gymnasium and dm_control, which nobody here can mend."""
+"""What MuJoCo says about some models of Gymnasium and dm_control. A user cannot change these models."""
 
 
 def load_simulator(module: str, rendering: bool) -> ModuleType:
     """Import `module` ("mujoco" or "dm_control.suite"), without OpenGL unless pictures are asked for.
 
-    The backend is chosen once, when the simulator is first imported. Unless MUJOCO_GL says otherwise, a
-    process that only steps physics gets none, so that it starts on any machine; the variable is removed
-    again, so that a child process that renders can choose its own.
+    MuJoCo chooses the backend once, at its first import. A process that only steps physics needs none. Unless
+    MUJOCO_GL is set, we import without one, so that the process starts on any machine. We then remove the variable,
+    so that a child process that renders can choose its own backend.
     """
     if rendering or "MUJOCO_GL" in os.environ:
         return importlib.import_module(module)
@@ -35,9 +35,9 @@ def load_simulator(module: str, rendering: bool) -> ModuleType:
 
 @contextmanager
 def quiet_building() -> Iterator[None]:
-    """Turn what MuJoCo warns of while models are built into Python warnings, each shown once.
+    """Turn MuJoCo's warnings about a model into Python warnings, which are shown once.
 
-    By itself MuJoCo repeats them for every environment and writes MUJOCO_LOG.TXT into the current folder.
+    MuJoCo itself would repeat them for every environment and write MUJOCO_LOG.TXT into the current folder.
     """
     import mujoco
 
@@ -54,7 +54,7 @@ def quiet_building() -> Iterator[None]:
 
 
 def prepare_pictures(model: MjModel, size: tuple[int, int]) -> None:
-    """Make room for pictures of (width, height) pixels, without shadows and reflections: slow in software.
+    """Prepare a model for pictures of (width, height) pixels. Shadows and reflections are off: they are slow.
 
     `model` is a MuJoCo model or dm_control's view of one; the physics does not change.
     """

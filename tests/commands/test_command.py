@@ -15,9 +15,10 @@ from hydra.utils import get_class, get_method
 import acer_robot.configs
 from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.error_lines import one_line
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.commands.render import RenderConfig
-from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.shell import typed
 
@@ -188,7 +189,7 @@ def test_help_works_without_docstrings(tmp_path):
     command = [sys.executable, "-OO", "-m", "acer_robot.commands.report", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("acer-report: everything worth knowing about a run")
-    assert "A run folder; its report.html is written anew." in done.stdout
+    assert "A run folder. Its report.html is overwritten." in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_file_of_ones_own_needs_a_name_of_its_own(train, tmp_path):
     (tmp_path / "mine/task/dmc/walker-walk.yaml").write_text("suite: dm_control\nid: walker-walk\n")
     _, status, _, err = train("--config-dir", "mine", "task=dmc/walker-walk")
     assert status == 2
-    assert "task/dmc/walker-walk.yaml has the name of a task that is there already; give your file" in err
+    assert "task/dmc/walker-walk.yaml has the name of a task that exists already; give your file" in err
     assert err.count("\n") == 1
 
 
@@ -436,3 +437,9 @@ def test_real_commands_refuse_in_one_line(tmp_path, module, arguments, message):
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_cause_of_our_own_error_is_not_repeated():
+    error = TaskError("training stopped: the cable is torn")
+    error.__cause__ = TaskError("the cable is torn")
+    assert one_line(error) == "training stopped: the cable is torn"

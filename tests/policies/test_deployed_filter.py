@@ -66,6 +66,8 @@ def test_the_caller_may_write_to_what_it_gets():
         ({"hip": -1.0}, "positive number"),
         ({"hip": float("inf")}, "positive number"),
         ({"hip": float("nan")}, "positive number"),
+        ({"hip": 1e-320}, "'hip' is 1e-320; expected a positive number from 1e-09 to 1e\\+12"),
+        ({"hip": 1e300}, "positive number from"),
         ({"hip": "fast"}, "'hip' is 'fast'"),
         ({"hip": True}, "'hip' is True"),
     ],

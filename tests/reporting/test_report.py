@@ -117,12 +117,12 @@ def test_the_head_says_what_was_reached(page):
     assert "gymnasium/Robot-v1, 3,000 environment steps" in page.text
     assert "3,210 ± 12.5" in page.text
     assert "5 min 00 s" in page.text
-    assert "123environment steps a second" in page.text
+    assert "123environment steps per second" in page.text
 
 
 def test_learning_curve_shows_all_returns(page):
     curve = "".join(page.charts()["Return over environment steps"].itertext())
-    for label in ("average policy", "online policy", "training episodes", "environment steps"):
+    for label in ("exported policy", "current policy", "training episodes", "environment steps"):
         assert label in curve
 
 
@@ -181,7 +181,7 @@ def test_what_is_missing_is_named(run):
     assert "acer-export run=DIR" in page.text
     assert "No policy has been exported yet." in page.text
     assert "environment.txt is missing" in page.text
-    assert "3,000return of the average policy, last evaluation" in page.text
+    assert "3,000return of the exported policy, last evaluation" in page.text
 
 
 def test_a_run_that_ended_at_once_has_a_report(tmp_path):

@@ -94,7 +94,7 @@ def test_killed_run_keeps_its_last_evaluation(tmp_path, monkeypatch, log_every):
 
 def test_report_names_the_best_evaluation(falling_run, tmp_path):
     folder = shutil.copytree(falling_run[0], tmp_path / "run")
-    sentence = "The average policy&#x27;s highest, 30.0 at step 300, is kept as checkpoints/best.pt"
+    sentence = "The highest evaluation was 30.0 at step 300. Its policy is in checkpoints/best.pt."
     assert sentence in (folder / "report.html").read_text()
     (folder / "checkpoints/best.pt").unlink()
     assert sentence not in write_report(folder).read_text()
@@ -113,7 +113,7 @@ def test_unknown_or_missing_checkpoint_is_refused(tmp_path, monkeypatch, capsys)
             load_run(folder.parent, name)
     with pytest.raises(SystemExit):
         call(monkeypatch, evaluate_command.main, f"policy={tmp_path / 'policy.pt'}", "checkpoint=best")
-    assert "checkpoint=best goes with run=DIR" in capsys.readouterr().err
+    assert "checkpoint=best needs run=DIR" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """A run folder that cannot be created is refused in one line, before environments are built."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 from exported import make_run
 
 from acer_robot.deployment.export import export_policy
 from acer_robot.errors import InputError
-from acer_robot.run_folder.layout import check_folder
+from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.training import run as training
 
@@ -47,6 +49,20 @@ def test_folder_that_cannot_be_created_is_refused(tmp_path, monkeypatch, name, w
     with pytest.raises(InputError, match="out="):
         export_policy(make_run(), path)
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_folder_that_the_system_refuses_is_one_line():
+    with pytest.raises(InputError, match=r"^run_dir='/proc/run' cannot be created: .*; give another folder$"):
+        create_folder("run_dir", Path("/proc/run"))
+
+
+def test_full_disk_stays_a_full_disk(tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match="No space left"):
+        create_folder("run_dir", tmp_path / "run")
 
 
 def test_read_only_parent_is_refused(tmp_path, monkeypatch):

@@ -43,6 +43,8 @@ class LegEnv(MujocoEnv):
         super().__init__(str(model), 1, Box(-np.inf, np.inf, (4,), np.float64), **kwargs)
 
     def step(self, action):
+        if self.habit == "scaled in place":
+            action *= 0.5
         for _ in range(4):
             self._step_mujoco_simulation(self._ctrl(np.asarray(action, np.float64)), 1)
         return self._observation(), float(np.cos(self.data.qpos[0])), False, False, {}
@@ -50,6 +52,7 @@ class LegEnv(MujocoEnv):
     def _ctrl(self, action):
         return {
             "plain": action,
+            "scaled in place": action,
             "position": 20.0 * (0.25 * action - self.data.qpos) - 0.5 * self.data.qvel,
             "swapped": action[::-1],
             "scaled": 0.5 * action,

@@ -25,7 +25,7 @@ def refusal(task_id, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("habit", ["position", "swapped", "scaled", "offset"])
+@pytest.mark.parametrize("habit", ["position", "swapped", "scaled", "scaled in place", "offset"])
 def test_commands_that_do_not_arrive_are_the_environments(habit):
     spec = spec_of("Leg-v0", kwargs={"habit": habit})
     assert spec.bounds.to_dict() == {"names": ["action_0", "action_1"], "low": [-1.0] * 2, "high": [1.0] * 2}
@@ -113,6 +113,12 @@ def test_running_statistics_are_noted_once(capsys):
         said.count("NormalizeObservation keeps running statistics in the task, and they are not in the") == 1
     )
     assert "takes a float32 observation as the task returns it" in card_of(spec)
+
+
+def test_first_observation_must_be_finite():
+    for value, shown in ((1e60, "1e+60"), (np.nan, "nan"), (-np.inf, "-inf")):
+        message = refusal("Odd-v0", kwargs={"observation": np.array([0.0, value])})
+        assert f"observation 1 of reset() is {shown}; expected a number that is finite" in message
 
 
 def test_a_simulation_that_explodes_is_refused():

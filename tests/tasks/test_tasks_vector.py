@@ -1,11 +1,13 @@
 """What a vector task hands to the simulator, and what it makes of the answers."""
 
 import functools
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from gymnasium.vector import SyncVectorEnv
 from scripted_envs import ScriptedEnv
 
@@ -158,6 +160,49 @@ def test_a_joint_with_equal_bounds_gets_that_constant(scripted, value):
     task.step(torch.as_tensor(np.full((2, 2), -np.inf)))
     received = np.array(ScriptedEnv.made[1].received)
     np.testing.assert_array_equal(received[:, 0], np.full(4, value, np.float32))
+
+
+class CarelessEnv(gymnasium.Env):
+    """Writes to its action, and says with numbers whether the episode ended."""
+
+    metadata: ClassVar = {"render_modes": [], "render_fps": 50}
+    observation_space = Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = Box(-8.0, 8.0, (1,), np.float32)
+
+    def __init__(self):
+        self.steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.steps += 1
+        seen = np.array(action)
+        action *= 0.5
+        return seen, float(seen[0]), 0, np.array([int(self.steps == 3)]), {}
+
+
+gymnasium.register("Careless-v0", entry_point=CarelessEnv, order_enforce=False, disable_env_checker=True)
+
+
+def test_environment_may_write_to_its_action():
+    task = make_task(TaskConfig("gymnasium", "Careless-v0", action_repeat=2), 1, seed=0)
+    task.reset()
+    result = task.step(torch.tensor([[8.0]]))
+    assert (result.observations.item(), result.rewards.item()) == (8.0, 16.0)
+    task.close()
+
+
+def test_flags_may_be_numbers():
+    task = make_task(TaskConfig("gymnasium", "Careless-v0"), 1, seed=0)
+    task.reset()
+    flags = [
+        (r.terminated.item(), r.truncated.item()) for r in (task.step(torch.zeros(1, 1)) for _ in range(3))
+    ]
+    assert flags == [(False, False), (False, False), (False, True)]
+    task.close()
 
 
 def test_a_nan_command_is_refused_before_the_simulator_sees_it(scripted):

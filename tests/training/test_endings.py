@@ -10,7 +10,7 @@ import pytest
 from composed import composed_train
 
 from acer_robot.commands import train as train_command
-from acer_robot.errors import NonFiniteError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.interrupt import Interrupted
 from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import read_checkpoint
@@ -100,6 +100,36 @@ def test_every_signal_keeps_the_state_between_two_steps(tmp_path, at_update, num
         train(options(tmp_path, "log_every=100000"))
     assert raised.value.status == 128 + number
     assert read_checkpoint(tmp_path / "run")["learner"]["updates"] >= 20
+
+
+def test_failed_environment_keeps_the_present_state(tmp_path, at_update):
+    def fail(_learner):
+        raise TaskError("the cable is torn")
+
+    at_update(fail)
+    with pytest.raises(TaskError, match="the cable is torn"):
+        train(options(tmp_path, "log_every=100000", "eval_every=400"))
+    assert read_checkpoint(tmp_path / "run")["learner"]["updates"] >= 20
+
+
+def test_untrained_state_is_not_kept(tmp_path, at_update):
+    def fail(_learner):
+        raise NonFiniteError("reward is nan")
+
+    at_update(fail)
+    with pytest.raises(NonFiniteError, match="reward is nan"):
+        train(options(tmp_path, "log_every=100000", "eval_every=400"))
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_job_of_a_sweep_has_its_task_checked(tmp_path):
+    train_command.check_job(options(tmp_path))
+    for override, words in (
+        ("task.id=Nope-v1", "'Nope-v1' is not registered"),
+        ("+task.kwargs.a=1", "cannot be made"),
+    ):
+        with pytest.raises(InputError, match=words):
+            train_command.check_job(options(tmp_path, override))
 
 
 def test_evaluation_is_interrupted_between_two_steps(tmp_path, monkeypatch):

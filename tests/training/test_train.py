@@ -206,7 +206,7 @@ def test_failing_environment_leaves_its_traceback(tmp_path, here):
     assert "Traceback" not in err
     assert "at environment step 100: RuntimeError: the cable is torn; its traceback is in" in err
     assert 'raise RuntimeError("the cable is torn")' in (folder / "error.txt").read_text()
-    assert read_checkpoint(folder)["steps"] == 180
+    assert read_checkpoint(folder)["steps"] == 200
 
 
 @pytest.mark.parametrize(
