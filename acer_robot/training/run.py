@@ -149,6 +149,7 @@ def learn(run: Run, log: RunLogger) -> None:
                 evaluation = evaluate(run, stop_if_interrupted)
                 log.log_evaluation(collector.env_steps, evaluation)
                 run.checkpoint(evaluation["eval/return_mean"])
+                log.film(collector.env_steps)
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
 
 
