@@ -146,4 +146,6 @@ def best_and_last(evaluations: Table) -> dict[str, float | int]:
 def exported_score(file: Path) -> dict[str, float | int]:
     """Return what wandb's summary says of the exported file, from evaluation.json."""
     score = json.loads(file.read_text(encoding="utf-8"))
-    return {f"exported/{name}": score[name] for name in ("return_mean", "return_std", "episodes")}
+    return {
+        f"exported/{name}": score[name] for name in ("return_mean", "return_std", "episodes") if name in score
+    }

@@ -8,6 +8,9 @@ import os
 import queue
 import re
 import shlex
+import shutil
+import subprocess
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -25,6 +28,12 @@ from acer_robot.schema import WandbConfig, check_choice, check_range
 
 REACH_SECONDS, INIT_SECONDS, FINISH_SECONDS = 5.0, 30.0, 60.0
 """How long a server may take to answer at all, to register a run, and to take the last data."""
+
+GRACE_SECONDS = 10.0
+"""How much longer than FINISH_SECONDS the end of a run waits for wandb, which then hangs."""
+
+LOAD_SECONDS = 15.0
+"""Seconds between two samples of the machine's loads."""
 
 WAITING = 10_000
 """Rows that may wait for wandb. Where more would wait, wandb hangs, and the run goes on without it."""
@@ -225,10 +234,9 @@ def start_wandb(
     except Exception as error:  # noqa: BLE001 - the same holds here
         print(f"wandb: not started ({one_line(error)}); the run goes on without it", flush=True)
         return None
-    folder = shlex.quote(str(run.folder))
     print(
-        f"wandb: offline ({reason}); `wandb sync {folder}` uploads the run later, "
-        f"`wandb leet run {folder}` shows it in the terminal",
+        f"wandb: offline ({reason}); `{run.sync_command}` uploads the run later, "
+        f"`wandb leet run {shlex.quote(str(run.folder))}` shows it in the terminal",
         flush=True,
     )
     return run
@@ -264,6 +272,20 @@ def _ask(url: str) -> str | None:
     return None
 
 
+def _end_service() -> None:
+    """Kill wandb's process, which hangs, since wandb would wait for it at the end of ours.
+
+    wandb has no public way to do so. Where a version has other names, nothing is done.
+    """
+    connection = getattr(wandb_module().setup(), "_connection", None)
+    process = getattr(getattr(connection, "_proc", None), "_process", None)
+    cleanup = getattr(connection, "_cleanup", None)
+    if isinstance(process, subprocess.Popen) and callable(cleanup):
+        cleanup()  # wandb's hook at exit, which would fail on the killed process
+        process.kill()
+        process.wait()
+
+
 class WandbRun:
     """One wandb run whose x-axis is environment steps.
 
@@ -279,12 +301,14 @@ class WandbRun:
         run_id: str | None = None,
     ) -> None:
         wandb = wandb_module()
-        self._run_dir, self._lost = run_dir, False
+        self._run_dir, self._mode, self._lost = run_dir, mode, False
+        self._exit_code, self._temporary = 0, Path()
         settings = wandb.Settings(
             # Only our own numbers and files leave: no source, git state, command line, host name or output.
             disable_code=True, disable_git=True, save_code=False, x_save_requirements=False, console="off",
             # Without metadata, the machine is seen as loads alone: processor, memory, network, GPU.
-            x_disable_meta=True, x_stats_disk_paths=(), host="-", program="acer-train",
+            x_disable_meta=True, x_stats_disk_paths=(), x_stats_sampling_interval=LOAD_SECONDS,
+            host="-", program="acer-train",
             symlink=False,  # a symbolic link would not survive moving the run folder
             init_timeout=INIT_SECONDS, login_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS,
             finish_timeout_raises=True,
@@ -314,8 +338,14 @@ class WandbRun:
 
     @property
     def folder(self) -> Path:
-        """The folder that `wandb sync` takes."""
+        """The run's folder under wandb/."""
         return Path(self._run.dir).parent
+
+    @property
+    def sync_command(self) -> str:
+        """What uploads the run later; from the run folder, as the artifact's files are named relative to it."""
+        folder = self.folder.resolve().relative_to(self._run_dir.resolve())
+        return f"cd {shlex.quote(str(self._run_dir))} && wandb sync {shlex.quote(str(folder))}"
 
     def log(self, step: int, row: Mapping[str, float]) -> None:
         """Queue `row` at environment step `step`; never waits."""
@@ -352,17 +382,28 @@ class WandbRun:
             if file not in exported:
                 self._queue(partial(self._save, file))
         if exported:
-            self._queue(lambda: log_policy(wandb_module(), self._run, exported, self.folder))
-        self._queue(partial(self._run.finish, exit_code=exit_code))
+            self._queue(partial(self._log_policy, exported))
+        self._exit_code = exit_code
         self._queue(None)
-        self._sender.join(FINISH_SECONDS + 10.0)
+        self._sender.join(FINISH_SECONDS + GRACE_SECONDS)
         if self._sender.is_alive():
             self._lose("it does not answer")
+            _end_service()
 
     def _save(self, file: Path) -> None:
         """Let wandb upload what of `file` others may see."""
         copy = public_copy(file, self._run_dir, Path(self._run.dir))
         self._run.save(copy, base_path=self._run.dir, policy="now")
+
+    def _log_policy(self, files: Sequence[Path]) -> None:
+        """Log an exported policy as an artifact whose manifest tells nothing of this machine's folders."""
+        if self._mode == "offline":
+            folder = self.folder / "policy"
+            shown = folder.resolve().relative_to(self._run_dir.resolve())
+        else:
+            folder = shown = Path(tempfile.mkdtemp(prefix="acer-policy-"))
+            self._temporary = folder
+        log_policy(wandb_module(), self._run, files, folder, shown)
 
     def _queue(self, action: Callable[[], object] | None) -> None:
         """Leave `action` to the thread; None ends it."""
@@ -374,15 +415,21 @@ class WandbRun:
             self._lose("it does not answer")
 
     def _send(self) -> None:
-        """Call what is queued, one after the other; if wandb fails, say so once and go on without it."""
+        """Call what is queued, one after the other, then finish; if wandb fails, say so once and only finish."""
         while (action := self._waiting.get()) is not None:
-            if self._lost:
-                continue
-            try:
-                action()
-            # A dead service shows as errors of wandb, asyncio and sockets, and of classes wandb keeps private.
-            except Exception as error:  # noqa: BLE001
-                self._lose(f"{type(error).__name__}: {one_line(error)}")
+            if not self._lost:
+                self._try(action)
+        self._try(lambda: self._run.finish(exit_code=self._exit_code))
+        if not self._lost and self._temporary.name:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """Call `action`, and go on without wandb if it fails."""
+        try:
+            action()
+        # A dead service shows as errors of wandb, asyncio and sockets, and of classes wandb keeps private.
+        except Exception as error:  # noqa: BLE001
+            self._lose(f"{type(error).__name__}: {one_line(error)}")
 
     def _lose(self, reason: str) -> None:
         """Say once that the run goes on without wandb, and queue nothing from now on."""
@@ -390,7 +437,6 @@ class WandbRun:
             return
         self._lost = True
         print(
-            f"wandb: stopped ({reason}); `wandb sync {shlex.quote(str(self.folder))}` "
-            f"uploads what was recorded",
+            f"wandb: stopped ({reason}); `{self.sync_command}` uploads what was recorded",
             flush=True,
         )

@@ -33,8 +33,8 @@ def check_reference(policy: str) -> str:
 def download_policy(policy: str, folder: Path) -> Path:
     """Download the artifact "wandb:entity/project/policy:latest" into `folder`; return its policy.pt.
 
-    wandb compares each file with the digest of the artifact, and `load_deployed` compares policy.pt with the hash in
-    policy.json, which must be there.
+    Each file is compared with its digest in the artifact. `load_deployed` compares policy.pt with the hashes in
+    policy.json, which must be there, too.
 
     Raises:
         InputError: if there is no such artifact, it cannot be downloaded, or it is not an exported policy.
@@ -48,6 +48,7 @@ def download_policy(policy: str, folder: Path) -> Path:
     try:
         artifact = wandb.Api(timeout=DOWNLOAD_SECONDS).artifact(name)
         artifact.download(root=str(folder), skip_cache=True)
+        artifact.verify(root=str(folder))
     # wandb raises errors of its own, of requests and of the operating system.
     except Exception as error:
         raise InputError(
