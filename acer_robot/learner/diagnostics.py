@@ -9,6 +9,7 @@ from torch import Tensor
 
 from acer_robot.acer import gaussian_kl
 from acer_robot.errors import NonFiniteError
+from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 
@@ -42,6 +43,26 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
     for name, number in numbers.items():
         if not math.isfinite(number):
             raise NonFiniteError(f"{name} is {number} at environment step {step}")
+    return numbers
+
+
+@torch.no_grad()
+def distributions(learner: Learner, batch: Trajectory) -> dict[str, list[float]]:
+    """Return what histograms are made of: the canonical actions of each joint, "action/0" and on, and "advantage".
+
+    The advantage is A(x, a) of the critics' heads at the batch's actions, their mean. Nothing here is random, and the
+    learner is as it was.
+    """
+    actions = learner.actor.squash(batch.actions)
+    numbers = {
+        f"action/{joint}": actions[..., joint].flatten().tolist() for joint in range(actions.shape[-1])
+    }
+    if learner.config.estimator == "acer":  # the baselines train no head of advantages
+        critic = learner.critic
+        state_part = critic.state_part(critic.features(learner.normalizer(batch.observations)))
+        numbers["advantage"] = (
+            critic.advantage(state_part, actions.unsqueeze(0)).mean((0, 1)).flatten().tolist()
+        )
     return numbers
 
 

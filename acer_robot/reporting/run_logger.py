@@ -62,6 +62,11 @@ class RunLogger:
             self._wandb.log(step, row)
             self._send_video()
 
+    def log_histograms(self, step: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Send a histogram of each entry of `values` to wandb, under "histogram/" and its name."""
+        if self._wandb is not None:
+            self._wandb.log_histograms(step, {f"histogram/{name}": row for name, row in values.items()})
+
     def log_evaluation(self, step: int, row: Mapping[str, float]) -> None:
         """Append `row` to eval.csv, send it to wandb and print it as one line.
 

@@ -51,6 +51,7 @@ class Server:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # a client that hangs up is no news
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.artifacts = Artifacts(self.url, self.uploads)
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
