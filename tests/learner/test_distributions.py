@@ -28,7 +28,7 @@ def test_advantage_is_the_mean_over_the_critics():
         each = learner.critic.advantage(
             learner.critic.state_part(learner.critic.features(x[None])), a[None, None]
         )
-        expected.append(float(each.mean()))
+        expected.append(each.mean().item())
     assert distributions(learner, batch)["advantage"] == pytest.approx(expected)
 
 
