@@ -163,6 +163,23 @@ class WandbConfig:
     them it is "online" where an API key is configured, else "offline"."""
     project: str = "acer_robot"
     """wandb project of the run."""
+    entity: str | None = None
+    """User or team that owns the project; null: WANDB_ENTITY, else the key's own."""
+    group: str | None = None
+    """Group of runs that belong together, such as the seeds of one setting; null: WANDB_RUN_GROUP, else none."""
+    tags: list[str] = field(default_factory=list)
+    """Words to filter runs by; []: WANDB_TAGS, else none."""
+    name: str | None = None
+    """Name of the run; null: WANDB_NAME, else the name of the run folder."""
+    notes: str | None = None
+    """What the run is for, in a few words; null: WANDB_NOTES, else none."""
+    job_type: str | None = None
+    """Kind of the run, such as "train"; null: WANDB_JOB_TYPE, else none."""
+    video_every: int = 5
+    """Every how many evaluations an episode is rendered and sent, by a process of its own; 0: at the end alone.
+    With video=false there is no video at all."""
+    histograms: bool = False
+    """Whether histograms of actions and advantages are sent with each row of metrics.csv."""
 
 
 @dataclass

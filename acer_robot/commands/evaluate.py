@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.deployment.score import evaluate_file, evaluate_run
 from acer_robot.errors import InputError
+from acer_robot.reporting.wandb_download import ARTIFACT_PREFIX, check_reference, download_policy
 from acer_robot.schema import check_range
 
 
@@ -17,7 +21,7 @@ class EvaluateConfig:
     """Options of `acer-eval`."""
 
     policy: str | None = None
-    """An exported policy.pt."""
+    """An exported policy.pt, or wandb:ENTITY/PROJECT/policy:VERSION, an artifact that acer-train logged."""
     run: str | None = None
     """A run folder. The exported policy of its checkpoint is evaluated."""
     checkpoint: str = "latest"
@@ -36,18 +40,31 @@ def check_job(config: EvaluateConfig) -> None:
         raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
     if config.policy is not None and config.checkpoint != "latest":
         raise InputError(f"checkpoint={config.checkpoint} needs run=DIR: an exported file holds one policy")
+    if config.policy is not None and config.policy.startswith(ARTIFACT_PREFIX):
+        check_reference(config.policy)
 
 
 def _evaluate(config: EvaluateConfig) -> float:
     check_job(config)
     if config.policy is not None:
-        episodes = evaluate_file(Path(config.policy), config.episodes, config.seed)
+        with _local(config.policy) as file:
+            episodes = evaluate_file(file, config.episodes, config.seed)
     else:
         episodes = evaluate_run(Path(str(config.run)), config.checkpoint, config.episodes, config.seed)
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
     print(json.dumps(episodes.summary()))
     return float(episodes.returns.mean())
+
+
+@contextmanager
+def _local(policy: str) -> Iterator[Path]:
+    """Give the policy.pt; one that is an artifact of wandb lies in a folder that is removed at the end."""
+    if not policy.startswith(ARTIFACT_PREFIX):
+        yield Path(policy)
+        return
+    with tempfile.TemporaryDirectory(prefix="acer-policy-") as folder:
+        yield download_policy(policy, Path(folder))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from acer_robot.acer import gaussian_kl
 from acer_robot.errors import NonFiniteError
+from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.gradients import Diagnostics, embedding_loss
 from acer_robot.learner.learner import Learner
 from acer_robot.metrics import EMBEDDING
@@ -53,6 +54,26 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
         if not math.isfinite(number):
             raise NonFiniteError(f"{name} is {number} at environment step {step}")
     return dict.fromkeys(EMBEDDING, math.nan) | numbers
+
+
+@torch.no_grad()
+def distributions(learner: Learner, batch: Trajectory) -> dict[str, list[float]]:
+    """Return what histograms are made of: the canonical actions of each joint, "action/0" and on, and "advantage".
+
+    The advantage is A(x, a) of the critics' heads at the batch's actions, their mean. Nothing here is random, and the
+    learner is as it was.
+    """
+    actions = learner.actor.squash(batch.actions)
+    numbers = {
+        f"action/{joint}": actions[..., joint].flatten().tolist() for joint in range(actions.shape[-1])
+    }
+    if learner.config.estimator == "acer":  # the baselines train no head of advantages
+        critic, x, inputs = learner.critic, learner.normalizer(batch.observations), actions.unsqueeze(0)
+        if learner.embeddings is not None:
+            x, inputs, _ = learner.embeddings.of_critic.critic_inputs(x, inputs)
+        advantages = critic.advantage(critic.state_part(critic.features(x)), inputs)
+        numbers["advantage"] = advantages.mean((0, 1)).flatten().tolist()
+    return numbers
 
 
 def _norm(gradient: Tensor | None) -> Tensor:

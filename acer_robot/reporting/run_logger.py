@@ -5,16 +5,23 @@ Every x-axis is environment steps, action repeats included.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from acer_robot.interrupt import exit_status
+from acer_robot.provenance import this_software
 from acer_robot.reporting.progress import Progress
 from acer_robot.reporting.wandb import WandbRun, start_wandb
-from acer_robot.run_folder.tables import CsvTable
+from acer_robot.reporting.wandb_media import LAST_SECONDS, EvaluationVideos
+from acer_robot.run_folder.tables import CsvTable, Table, best_evaluation, read_table
 from acer_robot.schema import WandbConfig
+
+EVALUATION_VIDEO, EXPORTED_VIDEO = "eval/video", "exported/video"
+"""Names of wandb's videos."""
 
 
 class RunLogger:
@@ -29,7 +36,11 @@ class RunLogger:
     ) -> None:
         self._metrics = CsvTable(run_dir / "metrics.csv")
         self._evaluations = CsvTable(run_dir / "eval.csv")
-        self._wandb: WandbRun | None = start_wandb(run_dir, wandb_config, config)
+        software = {"software": dataclasses.asdict(this_software())}
+        self._wandb: WandbRun | None = start_wandb(run_dir, wandb_config, config | software)
+        every = wandb_config.video_every if config.get("video", True) else 0
+        self._videos = EvaluationVideos(run_dir, every) if self._wandb is not None else None
+        self._last_step = 0
         self._progress = Progress(total_steps)
 
     def __enter__(self) -> RunLogger:
@@ -49,6 +60,12 @@ class RunLogger:
         self._metrics.write(step, row)
         if self._wandb is not None:
             self._wandb.log(step, row)
+            self._send_video()
+
+    def log_histograms(self, step: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Send a histogram of each entry of `values` to wandb, under "histogram/" and its name."""
+        if self._wandb is not None:
+            self._wandb.log_histograms(step, {f"histogram/{name}": row for name, row in values.items()})
 
     def log_evaluation(self, step: int, row: Mapping[str, float]) -> None:
         """Append `row` to eval.csv, send it to wandb and print it as one line.
@@ -57,10 +74,34 @@ class RunLogger:
             ValueError: if `row` has a name that the first row did not have.
         """
         self._evaluations.write(step, row)
+        self._last_step = step
         if self._wandb is not None:
             self._wandb.log(step, row)
+            self._wandb.summarise(best_and_last(read_table(self._evaluations.path)))
+            self._send_video()
         shown = ", ".join(f"{name.removeprefix('eval/')} {value:.5g}" for name, value in row.items())
         self._progress.say(f"evaluation at step {step:,}: {shown}")
+
+    def film(self, step: int) -> None:
+        """Let a process of its own render checkpoints/latest.pt for wandb, if the last evaluation is due a video."""
+        if self._videos is None:
+            return
+        try:
+            self._videos.begin(step)
+        except OSError as error:
+            self._videos = None
+            self._progress.say(f"wandb: no videos of evaluations: {error}")
+
+    def _send_video(self, wait: float = 0.0) -> None:
+        """Send the video of an evaluation to wandb if one is ready within `wait` seconds."""
+        if self._videos is None or self._wandb is None:
+            return
+        video = self._videos.finished(wait)
+        if isinstance(video, str):
+            self._progress.say(f"wandb: no videos of evaluations: {video}")
+        elif video is not None:
+            step, file = video
+            self._wandb.log_video(step, EVALUATION_VIDEO, file, f"environment step {step:,}")
 
     def progress(self, step: int, shown: Mapping[str, str]) -> None:
         """Show the step, the speed, the time left and `shown`. A call is cheap enough for every step."""
@@ -75,5 +116,41 @@ class RunLogger:
         self._metrics.close()
         self._evaluations.close()
         if self._wandb is not None:
-            self._wandb.close(files, exit_code)
+            self._close_wandb(self._wandb, files, exit_code)
             self._wandb = None
+
+    def _close_wandb(self, run: WandbRun, files: Sequence[Path], exit_code: int) -> None:
+        """Send the last videos, the score of the exported file, and `files`."""
+        if exit_code == 0:
+            self._send_video(LAST_SECONDS)
+        videos = [file for file in files if file.suffix == ".mp4"]
+        for file in videos:
+            run.log_video(self._last_step, EXPORTED_VIDEO, file, "the exported policy")
+        for file in files:
+            if file.name == "evaluation.json":
+                run.summarise(exported_score(file))
+        run.close([file for file in files if file not in videos], exit_code)
+        if self._videos is not None:
+            self._videos.close()
+            self._videos = None
+
+
+def best_and_last(evaluations: Table) -> dict[str, float | int]:
+    """Return what wandb's summary says of the evaluations so far: the best and the last return, with their steps."""
+    best = best_evaluation(evaluations)
+    if best is None:
+        return {}
+    return {
+        "best/return_mean": best[0],
+        "best/step": best[1],
+        "last/return_mean": evaluations["eval/return_mean"][-1],
+        "last/step": int(evaluations["step"][-1]),
+    }
+
+
+def exported_score(file: Path) -> dict[str, float | int]:
+    """Return what wandb's summary says of the exported file, from evaluation.json."""
+    score = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        f"exported/{name}": score[name] for name in ("return_mean", "return_std", "episodes") if name in score
+    }

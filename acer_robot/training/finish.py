@@ -10,6 +10,7 @@ from acer_robot.errors import InputError
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.reporting.report import write_report
 from acer_robot.reporting.video import render_in_subprocess
+from acer_robot.reporting.wandb_artifact import FILES
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
@@ -48,7 +49,8 @@ def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
         print(f"no video: {no_video}" if no_video else f"video: {video}", flush=True)
     report = write_report(run_dir, no_video)
     print(f"report: {report}", flush=True)
-    return [policy, policy.with_suffix(".json"), report, *([video] if video.exists() else [])]
+    exported = [policy.parent / name for name in FILES]
+    return [file for file in (*exported, report, video) if file.exists()]
 
 
 def better_one(run_dir: Path, exported_return: float) -> str:

@@ -21,7 +21,7 @@ from acer_robot.experience.seeds import independent_seeds
 from acer_robot.experience.update_counter import Batches, updates_per_transition
 from acer_robot.interrupt import Interrupted, deferred_interrupt
 from acer_robot.learner.compiler import choose_compiling
-from acer_robot.learner.diagnostics import summarise
+from acer_robot.learner.diagnostics import distributions, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 from acer_robot.provenance import Software, this_software
@@ -145,11 +145,16 @@ def learn(run: Run, log: RunLogger) -> None:
                 run.seen = learner.update(batch)
             if learner.updates and log_due(collector.env_steps):
                 log.log_metrics(collector.env_steps, rollout(run) | run.check())
+                if config.wandb.histograms:
+                    log.log_histograms(
+                        collector.env_steps, distributions(learner, run.replay.latest(0, config.num_envs))
+                    )
             if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
                 run.check()  # whatever the log row did: what is evaluated is kept
                 evaluation = evaluate(run, stop_if_interrupted)
                 log.log_evaluation(collector.env_steps, evaluation)
                 run.checkpoint(evaluation["eval/return_mean"])
+                log.film(collector.env_steps)
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
 
 

@@ -365,5 +365,5 @@ def test_server_that_dies_in_mid_run_costs_little(tmp_path, server):
     started = time.monotonic()
     output = finish(process)
     assert time.monotonic() - started < 20
-    assert "`wandb sync " in output
+    assert "&& wandb sync wandb/run-" in output
     assert len(list(run_dir.glob("wandb/run-*/*.wandb"))) == 1

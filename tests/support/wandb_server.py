@@ -4,6 +4,8 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from wandb_artifacts import Artifacts
+
 VIEWER = {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
 
 
@@ -12,6 +14,8 @@ class Server:
 
     def __init__(self):
         self.bodies = []
+        self.uploads = {}
+        """What was put, by its path; a GET of that path returns it."""
         self.silent = threading.Event()
         self.stopping = threading.Event()
         outer = self
@@ -20,7 +24,7 @@ class Server:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                self._reply({})
+                self._reply(outer.uploads.get(self.path, b"{}"))
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -28,15 +32,18 @@ class Server:
                 if outer.silent.is_set():
                     outer.stopping.wait(60)
                     return
-                self._reply(outer.answer(self.path, body))
+                self._reply(json.dumps(outer.answer(self.path, body)).encode())
 
-            do_PUT = do_POST  # noqa: N815
+            def do_PUT(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                outer.uploads[self.path] = self.rfile.read(length)
+                outer.bodies.append((self.path, outer.uploads[self.path]))
+                self._reply(b"{}")
 
             def log_message(self, *arguments):
                 pass
 
-            def _reply(self, answer):
-                content = json.dumps(answer).encode()
+            def _reply(self, content):
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -44,7 +51,9 @@ class Server:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # a client that hangs up is no news
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.artifacts = Artifacts(self.url, self.uploads)
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def answer(self, path, body):
@@ -66,6 +75,8 @@ class Server:
         if "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables["files"]]
             return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
+        if (answer := self.artifacts.answer(query, variables)) is not None:
+            return answer
         return {"data": {"viewer": VIEWER, "serverInfo": {"features": [], "cliVersionInfo": {}}}}
 
     def stop(self):
