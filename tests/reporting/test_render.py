@@ -6,6 +6,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
+from drawing import needs_gl
 from exported import make_policy, quick_export
 
 from acer_robot.errors import InputError
@@ -161,14 +162,7 @@ def _no_backend():
     raise InputError("nothing draws")
 
 
-def can_draw():
-    try:
-        return bool(probe_gl())
-    except InputError:
-        return False
-
-
-@pytest.mark.skipif(not can_draw(), reason="no GL backend draws here")
+@needs_gl
 @pytest.mark.parametrize(
     ("suite", "task_id"), [("gymnasium", "HalfCheetah-v5"), ("dm_control", "walker-walk")]
 )
