@@ -15,6 +15,7 @@ from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import CpuTask
+from acer_robot.tasks.model.cameras import TRACKING
 
 MAX_ACTION_REPEAT = 1000
 """Environment steps that one command may be held for."""
@@ -24,7 +25,11 @@ TRIED = 8
 
 
 def make_task(
-    config: TaskConfig, num_envs: int, seed: int, render_size: tuple[int, int] | None = None
+    config: TaskConfig,
+    num_envs: int,
+    seed: int,
+    render_size: tuple[int, int] | None = None,
+    camera: str = TRACKING,
 ) -> CpuTask:
     """Make `num_envs` environments of a task. Each has its own random stream, derived from `seed`.
 
@@ -33,10 +38,11 @@ def make_task(
         num_envs: number of environments B.
         seed: the same seed gives the same episodes for the same commands.
         render_size: (width, height) in pixels, if environment 0 is to be drawn.
+        camera: what draws it: "tracking", "free", or a camera of the model.
 
     Raises:
         InputError: if the task does not exist, its actions are not continuous and bounded, its observations
-            are not flat, or an option does not fit it.
+            are not flat, it has no such camera, or an option does not fit it.
     """
     check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
     check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
@@ -47,8 +53,8 @@ def make_task(
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
     build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
-    spec = _measured(config, render_size)
-    first = build(config, render_size)
+    spec = _measured(config, render_size, camera)
+    first = build(config, render_size, camera)
     environments, used = [first], used_memory()
     while len(environments) < num_envs:
         environments.append(build(config, None))
@@ -62,10 +68,10 @@ def make_task(
     return CpuTask(spec, environments, seed)
 
 
-def _measured(config: TaskConfig, render_size: tuple[int, int] | None) -> TaskSpec:
+def _measured(config: TaskConfig, render_size: tuple[int, int] | None, camera: str) -> TaskSpec:
     """Measure the task in a separate environment, so that the numbers of a run do not depend on the measurement."""
     suite = from_dm_control if config.suite == "dm_control" else from_gymnasium
-    trial = suite.build(config, render_size)
+    trial = suite.build(config, render_size, camera)
     try:
         spec: TaskSpec = suite.describe(trial, config)
     finally:

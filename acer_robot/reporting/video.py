@@ -1,29 +1,43 @@
-"""A video of an exported policy, from the file and its task alone."""
+"""Videos of policies, from the file and its task alone: one, a grid of episodes, or several side by side."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.gl import probe_gl, run_python
+from acer_robot.run_folder.layout import check_folder
 from acer_robot.schema import check_range
-from acer_robot.spec import check_same_robot
 
 if TYPE_CHECKING:
-    from acer_robot.policies.exported.file import LoadedPolicy
-    from acer_robot.tasks import VectorTask
+    from acer_robot.reporting.shown import ActingPolicy
+    from acer_robot.tasks.cpu.vector_task import CpuTask
 
 
 Picture = npt.NDArray[np.uint8]
+
+SUFFIXES = (".mp4", ".gif")
+LARGEST = 4096
+"""Pixels of a side of the film."""
+MOST_SIDES = 8
+"""Rows and columns of a grid, and policies side by side."""
+GIF_FPS = 50
+"""Frames per second that browsers show of a gif; they slow down those that have more."""
+GIF_COLOURS = (
+    "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=bayer:bayer_scale=4"
+)
+"""ffmpeg's filter that gives each frame of a gif its own 256 colours."""
 
 _CHILD = """
 import sys
@@ -54,6 +68,12 @@ class VideoOptions:
     """Frames per second of simulated time; the nearest rate that the control step allows is used."""
     max_seconds: float | None = None
     """Simulated seconds after which each episode stops; None: it runs to its end."""
+    camera: str = "tracking"
+    """What draws: tracking, free, or a camera of the model."""
+    overlay: bool = False
+    """Whether return, time, speed and commands between their bounds are shown."""
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of episodes that are shown at once, each with a seed of its own."""
 
 
 @dataclass(frozen=True)
@@ -64,31 +84,73 @@ class Video:
     fps: float
     """Frames per second. At this rate the video plays in real time."""
     returns: tuple[float, ...]
-    """Sum of rewards of each episode, up to its last frame."""
+    """Sum of rewards of each episode, up to its last frame; one policy or cell of the grid after the other."""
 
 
 def render_policy(policy: Path, out: Path, options: VideoOptions) -> Video:
-    """Render episodes of an exported policy into an H.264 mp4 that plays in real time.
+    """Render episodes of one policy; see `render_policies`."""
+    return render_policies([policy], out, options)
+
+
+def render_policies(policies: Sequence[Path], out: Path, options: VideoOptions) -> Video:
+    """Render episodes of policies side by side into an H.264 mp4 or a gif that plays in real time.
+
+    A policy is an exported policy.pt, a run folder, its export/, or one of its checkpoints. All start with the same
+    seed. One policy may fill a grid instead.
 
     MUJOCO_GL must be set before MuJoCo is imported. `acer-render` and `render_in_subprocess` do so.
 
     Raises:
         InputError: if an option, the file or its task cannot be used. No file is left at `out`.
     """
-    # These imports are late: the first import of MuJoCo fixes the GL backend.
-    from acer_robot.policies.exported.file import load_deployed
-    from acer_robot.tasks import make_task
+    # This import is late: the first import of MuJoCo fixes the GL backend.
+    from acer_robot.reporting.shown import label, open_policy
 
-    check_video(out, options)
-    loaded = load_deployed(policy)
-    task = make_task(loaded.task_config, 1, options.seed, (options.width, options.height))
-    try:
-        check_same_robot(loaded.spec, task.spec)
-        rollout = Rollout(loaded, task, options)
-        frames = write_video(out, rollout.pictures(), rollout.fps)
-    finally:
-        task.close()
-    return Video(frames, rollout.fps, tuple(rollout.returns))
+    check_video(out, options, len(policies))
+    rows, columns = (1, len(policies)) if len(policies) > 1 else options.grid
+    size = (options.width, options.height)
+    with contextlib.ExitStack() as stack:
+        rollouts = []
+        for cell in range(rows * columns):
+            path = policies[cell % len(policies)]
+            seed = options.seed if len(policies) > 1 else options.seed + cell
+            policy, task = open_policy(path, seed, size, options.camera)
+            stack.callback(task.close)
+            rollouts.append(Rollout(policy, task, options, label(path) if len(policies) > 1 else ""))
+        check_same_rate(rollouts, policies)
+        pictures = side_by_side([rollout.pictures() for rollout in rollouts], rows, columns)
+        frames = write_video(out, pictures, rollouts[0].fps)
+    returns = [value for rollout in rollouts for value in rollout.returns]
+    return Video(frames, rollouts[0].fps, tuple(returns))
+
+
+def check_same_rate(rollouts: Sequence[Rollout], policies: Sequence[Path]) -> None:
+    """Raise InputError if policies side by side would not play at the same speed."""
+    for rollout, path in zip(rollouts[1:], policies[1:], strict=False):
+        if not math.isclose(rollout.fps, rollouts[0].fps):
+            raise InputError(
+                f"{policies[0]} is drawn at {rollouts[0].fps:.4g} frames/s and {path} at {rollout.fps:.4g}, as their "
+                f"control steps differ; give an fps that both allow: fps={min(rollouts[0].fps, rollout.fps):.0f}"
+            )
+
+
+def side_by_side(films: Sequence[Iterator[Picture]], rows: int, columns: int) -> Iterator[Picture]:
+    """Join films, row by row, into one; each keeps its last picture until the longest is over.
+
+    Raises:
+        InputError: if their pictures differ in size, as those of tasks that draw at a size of their own.
+    """
+    last: list[Picture] = []
+    for pictures in itertools.zip_longest(*films):
+        last = [old if new is None else new for old, new in zip(last or pictures, pictures, strict=True)]
+        shapes = {picture.shape[:2] for picture in last}
+        if len(shapes) > 1:
+            sizes = " and ".join(f"{width} x {height}" for height, width in sorted(shapes))
+            raise InputError(
+                f"pictures of {sizes} pixels cannot be shown side by side; render them one by one"
+            )
+        lines = [np.concatenate(last[i * columns : (i + 1) * columns], axis=1) for i in range(rows)]
+        yield np.concatenate(lines, axis=0)
 
 
 class Rollout:
@@ -98,8 +160,9 @@ class Rollout:
     rate. At `fps` the video plays in real time.
     """
 
-    def __init__(self, policy: LoadedPolicy, task: VectorTask, options: VideoOptions) -> None:
+    def __init__(self, policy: ActingPolicy, task: CpuTask, options: VideoOptions, name: str = "") -> None:
         self._policy, self._task, self._episodes = policy, task, options.episodes
+        self._overlay, self._name = options.overlay, name
         self._stride = max(1, round(1.0 / (options.fps * task.spec.control_dt)))
         self._max_commands = math.inf
         if options.max_seconds is not None:
@@ -113,27 +176,55 @@ class Rollout:
             self._policy.reset()
             observations, done, commands = self._task.reset(), False, 0
             self.returns.append(0.0)
+            self._place: npt.NDArray[np.float64] | None = None
             while not done and commands < self._max_commands:
+                command = self._policy.act(observations)
                 if commands % self._stride == 0:
-                    yield self._task.render()
-                result = self._task.step(self._policy.act(observations))
+                    yield self._picture(command, commands)
+                result = self._task.step(command)
                 self.returns[-1] += float(result.rewards[0])
                 done = bool(result.terminated[0] or result.truncated[0])
                 observations, commands = result.observations, commands + 1
 
+    def _picture(self, command: Tensor, commands: int) -> Picture:
+        """Draw environment 0 after so many commands of the episode; `command` is the next."""
+        picture: Picture = self._task.render()
+        if not (self._overlay or self._name):
+            return picture
+        from acer_robot.reporting.overlay import Moment, with_lines, with_overlay
+
+        if not self._overlay:
+            return with_lines(picture, [self._name])
+        seconds = commands * self._task.spec.control_dt
+        moment = Moment(self.returns[-1], seconds, self._speed(), command[0].numpy().astype(np.float64))
+        return with_overlay(picture, self._task.spec.bounds, moment, self._name)
+
+    def _speed(self) -> float | None:
+        """Return the horizontal speed in m/s since the picture before: 0 in the first; None: the robot is fixed."""
+        place = self._task.position()
+        before, self._place = self._place, place
+        if place is None or before is None:
+            return None if place is None else 0.0
+        return float(np.hypot(*(place - before)[:2])) * self.fps
+
 
 def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
-    """Encode pictures [H, W, 3] as H.264 in yuv420p, which every browser plays; return their number.
+    """Encode pictures [H, W, 3] by the suffix of `out`; return their number.
 
-    The file appears at `out` only when it is complete. We drop an odd last row or column, because the format needs
-    even sizes.
+    An mp4 has H.264 in yuv420p, which every browser plays. The file appears at `out` only when it is complete. We drop
+    an odd last row or column, because the format needs even sizes.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(out)
     first = next(pictures)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     encoder = imageio_ffmpeg.write_frames(
-        str(unfinished), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", macro_block_size=2
+        str(unfinished),
+        (width, height),
+        fps=fps,
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+        **_encoding(out),
     )
     encoder.send(None)
     frames = 0
@@ -149,9 +240,16 @@ def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
     return frames
 
 
+def _encoding(out: Path) -> dict[str, Any]:
+    """Return what the encoder needs to know about the format."""
+    if out.suffix.lower() == ".gif":
+        return {"codec": "gif", "pix_fmt_out": "pal8", "output_params": ["-vf", GIF_COLOURS, "-loop", "0"]}
+    return {"codec": "libx264", "pix_fmt_out": "yuv420p"}
+
+
 def _unfinished(out: Path) -> Path:
     """Return where the video is while it is written."""
-    return out.with_name(f".{out.name}.unfinished.mp4")
+    return out.with_name(f".{out.name}.unfinished{out.suffix.lower()}")
 
 
 def render_in_subprocess(
@@ -178,14 +276,45 @@ def render_in_subprocess(
     return None
 
 
-def check_video(out: Path, options: VideoOptions) -> None:
-    """Raise InputError for the first option that cannot be used."""
-    if out.suffix != ".mp4":
-        raise InputError(f"out={str(out)!r} is not an mp4 file; give a name that ends in .mp4")
+def check_video(out: Path, options: VideoOptions, policies: int = 1) -> None:
+    """Raise InputError for the first option that cannot be used; `policies` is how many are side by side."""
+    is_gif = out.suffix.lower() == ".gif"
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"out={str(out)!r} is neither an mp4 file nor a gif; give a name that ends in .mp4 or .gif"
+        )
+    if out.is_dir():
+        raise InputError(f"out={str(out)!r} is a folder; give the name of a file")
+    check_folder("out", out.parent)
     check_range("episodes", options.episodes, 1, 10_000)
     check_range("fps", options.fps, 1, 1000)
+    if is_gif and options.fps > GIF_FPS:
+        raise InputError(
+            f"fps={options.fps} is too fast for a gif: browsers show at most {GIF_FPS} frames/s; "
+            f"give fps={GIF_FPS} or less, or an out that ends in .mp4"
+        )
     check_range("seed", options.seed, 0, 2**31 - 1)
     if options.max_seconds is not None:
         check_range("max_seconds", options.max_seconds, 1e-3, 1e6)
     for name in ("width", "height"):
-        check_range(name, getattr(options, name), 16, 4096)
+        check_range(name, getattr(options, name), 16, LARGEST)
+    _check_grid(options, policies)
+
+
+def _check_grid(options: VideoOptions, policies: int) -> None:
+    if len(options.grid) != 2 or not all(1 <= side <= MOST_SIDES for side in options.grid):
+        raise InputError(
+            f"grid={list(options.grid)} is not two numbers from 1 to {MOST_SIDES}: give grid=[rows,columns], "
+            f"as in grid=[2,2]"
+        )
+    if policies > MOST_SIDES:
+        raise InputError(f"policies names {policies} policies; at most {MOST_SIDES} fit side by side")
+    if policies > 1 and options.grid != (1, 1):
+        raise InputError("grid and policies cannot be had together; leave one of them out")
+    rows, columns = (1, policies) if policies > 1 else options.grid
+    width, height = columns * options.width, rows * options.height
+    if max(width, height) > LARGEST:
+        raise InputError(
+            f"the film would have {width} x {height} pixels; lower width, height or the number of pictures: "
+            f"at most {LARGEST} x {LARGEST}"
+        )

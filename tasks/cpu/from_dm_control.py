@@ -19,12 +19,14 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu.commands import measure_commands
 from acer_robot.tasks.cpu.spaces import one_line
+from acer_robot.tasks.model.cameras import TRACKING, find_camera
+from acer_robot.tasks.model.floor import EndlessFloor
 from acer_robot.tasks.model.layout import fields
 from acer_robot.tasks.model.names import Entry
 from acer_robot.tasks.model.simulator import load_simulator, prepare_pictures, quiet_building
 
 if TYPE_CHECKING:
-    from dm_control.mujoco import Physics
+    from dm_control.mujoco import Camera, Physics
     from dm_control.rl.control import Environment
 
 UNBOUNDED = 1e10
@@ -48,7 +50,9 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
 
     def __init__(self, environment: Environment, camera: int, render_size: tuple[int, int] | None) -> None:
         self.environment = environment
-        self._camera, self._render_size = camera, render_size
+        self._camera_number, self._render_size = camera, render_size
+        self._camera: Camera | None = None
+        self._floor = None if render_size is None else EndlessFloor(environment.physics.model)
         self.render_mode = None if render_size is None else "rgb_array"
         self.layout = [
             Entry(key, math.prod(spec.shape), "") for key, spec in environment.observation_spec().items()
@@ -89,11 +93,15 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
     def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of the current state."""
         assert self._render_size is not None
+        assert self._floor is not None
         width, height = self._render_size
-        picture: npt.NDArray[np.uint8] = self.environment.physics.render(
-            height, width, camera_id=self._camera
-        )
-        return picture
+        with self._floor.drawn():
+            if self._camera is None:
+                from dm_control.mujoco import Camera
+
+                self._camera = Camera(self.environment.physics, height, width, self._camera_number)
+            self._camera.update()  # MuJoCo centres an endless floor where the camera was before
+            return np.ascontiguousarray(self._camera.render(), dtype=np.uint8)
 
     def close(self) -> None:
         """Free the simulator."""
@@ -104,11 +112,11 @@ class DMControlEnv(gymnasium.Env[Observation, npt.NDArray[np.float64]]):
         return np.concatenate(parts, dtype=np.float32, casting="same_kind")
 
 
-def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
+def build(config: TaskConfig, render_size: tuple[int, int] | None, camera: str = TRACKING) -> Env:
     """Make one environment of "domain-task", able to render if `render_size` (width, height) is given.
 
     Raises:
-        InputError: for an unknown domain or task, or keyword arguments that do not fit.
+        InputError: for an unknown domain, task or camera, or keyword arguments that do not fit.
     """
     suite = load_simulator("dm_control.suite", rendering=render_size is not None)
     domain, task = _find(suite, config.id)
@@ -123,12 +131,15 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         raise InputError(
             f"task.id={config.id!r} cannot be made with task.kwargs={config.kwargs}: {one_line(error)}"
         ) from error
-    cameras = environment.physics.model.ncam
     if render_size is None:
         _forbid_pictures(environment.physics)
     else:
         prepare_pictures(environment.physics.model, render_size)
-    return DMControlEnv(environment, CAMERAS.get(domain, 0) if cameras else -1, render_size)
+    model = environment.physics.model.ptr
+    chosen = find_camera(model, camera, config.id)
+    if chosen is None:
+        chosen = CAMERAS.get(domain, 0) if model.ncam else -1
+    return DMControlEnv(environment, chosen, render_size)
 
 
 def describe(env: Env, config: TaskConfig) -> TaskSpec:

@@ -20,7 +20,10 @@ from acer_robot.tasks.cpu.pictures import RgbFrames
 from acer_robot.tasks.cpu.probe import where
 from acer_robot.tasks.cpu.spaces import check_spaces, one_line
 from acer_robot.tasks.cpu.step_time import step_time
+from acer_robot.tasks.model.cameras import TRACKING, find_camera
+from acer_robot.tasks.model.floor import EndlessFloor
 from acer_robot.tasks.model.layout import fields, model_layout
+from acer_robot.tasks.model.moving_body import moving_body
 from acer_robot.tasks.model.names import Entry
 from acer_robot.tasks.model.simulator import load_simulator, prepare_pictures, quiet_building
 
@@ -50,13 +53,13 @@ def find(task_id: str) -> EnvSpec:
     return found
 
 
-def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
+def build(config: TaskConfig, render_size: tuple[int, int] | None, camera: str = TRACKING) -> Env:
     """Make one environment, able to render if `render_size` (width, height) is given.
 
     The size holds for MuJoCo tasks. Other tasks choose their own size.
 
     Raises:
-        InputError: for an unknown id, keyword arguments that do not fit, or a task that cannot draw.
+        InputError: for an unknown id or camera, keyword arguments that do not fit, or a task that cannot draw.
     """
     registration = find(config.id)
     load_simulator("mujoco", rendering=render_size is not None)
@@ -78,10 +81,10 @@ def build(config: TaskConfig, render_size: tuple[int, int] | None) -> Env:
         reason = where(error.__cause__ or error)
         raise InputError(f"task.id={config.id!r} cannot be made{given}: {reason}") from error
     if render_size is not None:
-        _set_up_pictures(env, render_size)
-        if not {"camera_id", "camera_name"} & kwargs.keys():
-            _follow_the_robot(env)
-        return RgbFrames(env, config.id)
+        chosen = {"camera_id", "camera_name"} & kwargs.keys()
+        if camera != TRACKING or not chosen:
+            _set_camera(env, camera, config.id)
+        return RgbFrames(env, config.id, _set_up_pictures(env, render_size))
     return env
 
 
@@ -146,21 +149,46 @@ def _check_drawable(registration: EnvSpec) -> None:
         )
 
 
-def _set_up_pictures(env: Env, size: tuple[int, int]) -> None:
+def _set_up_pictures(env: Env, size: tuple[int, int]) -> EndlessFloor | None:
     renderer = getattr(env.unwrapped, "mujoco_renderer", None)
-    if renderer is not None:
-        renderer.width, renderer.height = size
-        prepare_pictures(renderer.model, size)
+    if renderer is None:
+        return None
+    renderer.width, renderer.height = size
+    prepare_pictures(renderer.model, size)
+    return EndlessFloor(renderer.model)
 
 
-def _follow_the_robot(env: Env) -> None:
-    """Take the model's tracking camera, if it has one: Gymnasium's free one lets HalfCheetah run out of the picture."""
+def _set_camera(env: Env, name: str, task_id: str) -> None:
+    """Choose the camera of Gymnasium's renderer by its name.
+
+    The model's camera "track" follows the robot. A model without it gets a free camera that looks at the moving body:
+    Gymnasium's own stands still, and HalfCheetah runs out of its picture.
+
+    Raises:
+        InputError: if there is no such camera.
+    """
     import mujoco
 
     renderer = getattr(env.unwrapped, "mujoco_renderer", None)
-    if renderer is not None:
-        camera = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
-        renderer.camera_id = camera if camera >= 0 else renderer.camera_id
+    if renderer is None:
+        if name != TRACKING:
+            raise InputError(
+                f"camera={name!r} cannot be had: {task_id} draws one view of its own; leave camera={TRACKING}"
+            )
+        return
+    model = renderer.model
+    chosen = find_camera(model, name, task_id)
+    if chosen is None:
+        track = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        chosen = track if track >= 0 else None
+    body = moving_body(model)
+    if chosen is not None or body is None:
+        renderer.camera_id = -1 if chosen is None else chosen
+        return
+    renderer.camera_id = None  # a number would fix the camera that is set here
+    own = renderer.default_cam_config or {}
+    follow = {"type": int(mujoco.mjtCamera.mjCAMERA_TRACKING), "trackbodyid": body}
+    renderer.default_cam_config = {**own, **follow}
 
 
 def _passes_everything(env: Env) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -15,7 +15,12 @@ from torch import Tensor
 from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.spec import TaskSpec, representable_limits
+from acer_robot.tasks.cpu.probe import simulation_of
 from acer_robot.tasks.interface import StepResult
+from acer_robot.tasks.model.moving_body import moving_body
+
+if TYPE_CHECKING:
+    from mujoco import MjData, MjModel
 
 Array = npt.NDArray[Any]
 FLOAT32_MAX = np.finfo(np.float32).max
@@ -195,6 +200,16 @@ class CpuTask:
         if env.render_mode is None:
             raise RuntimeError("this task was made without a render_size")
         return np.asarray(env.render(), dtype=np.uint8)
+
+    def simulation(self) -> tuple[MjModel, MjData] | None:
+        """Return model and state of environment 0's MuJoCo simulation; None: it has none."""
+        return simulation_of(self._environments[0])
+
+    def position(self) -> Array | None:
+        """Return the centre of mass [3] in metres of environment 0's robot; None: it has none that can move away."""
+        simulation = self.simulation()
+        body = None if simulation is None else moving_body(simulation[0])
+        return None if simulation is None or body is None else np.array(simulation[1].subtree_com[body])
 
     def close(self) -> None:
         """Free all environments."""

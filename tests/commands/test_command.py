@@ -15,9 +15,9 @@ from hydra.utils import get_class, get_method
 import acer_robot.configs
 from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
+from acer_robot.commands.deploy import DeployConfig
 from acer_robot.commands.error_lines import one_line
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
-from acer_robot.commands.render import RenderConfig
 from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.shell import typed
@@ -337,7 +337,7 @@ def test_an_unknown_task_lists_those_that_exist(train):
 
 
 def test_a_missing_value_says_what_it_is(monkeypatch, capsys):
-    _, status, _, err = call(monkeypatch, capsys, "render", RenderConfig)
+    _, status, _, err = call(monkeypatch, capsys, "deploy", DeployConfig)
     assert (status, err) == (2, "acer-robot: error: policy=... must be given: An exported policy.pt.\n")
 
 
@@ -379,7 +379,7 @@ def test_help_shows_every_option_with_its_value_and_meaning(train, flag):
 
 
 def test_help_does_not_ask_for_missing_values(monkeypatch, capsys):
-    _, status, out, _ = call(monkeypatch, capsys, "render", RenderConfig, "--help")
+    _, status, out, _ = call(monkeypatch, capsys, "deploy", DeployConfig, "--help")
     assert status == 0
     assert "policy=(must be given)" in out
 
@@ -393,9 +393,9 @@ def test_every_option_has_a_docstring(schema):
 
 
 def test_a_docstring_belongs_to_the_field_above_it():
-    docs = field_docs(RenderConfig)
+    docs = field_docs(DeployConfig)
     assert docs["policy"] == "An exported policy.pt."
-    assert docs["width"] == "Width in pixels."
+    assert docs["seed"] == "Seed of the first episode, and of the noise."
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_group_choices_are_sorted_with_suites_last():
         ("train", ["task=gym", "task.id=CartPole-v1"], "CartPole-v1"),
         ("evaluate", ["policy=none.pt"], "none.pt does not exist"),
         ("export", ["run=none"], "none"),
-        ("render", ["policy=none.pt", "out=a.gif"], "is not an mp4 file"),
+        ("render", ["policy=none.pt", "out=a.avi"], "is neither an mp4 file nor a gif"),
         ("report", ["run=none"], "none is not a run folder"),
     ],
 )

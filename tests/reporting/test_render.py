@@ -6,12 +6,25 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
-from exported import make_policy, quick_export
+from drawing import needs_gl
+from exported import make_bounds, make_policy, quick_export
+from PIL import Image
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.gl import probe_gl
-from acer_robot.reporting.video import Rollout, VideoOptions, render_in_subprocess, render_policy, write_video
+from acer_robot.reporting.overlay import Moment, with_overlay
+from acer_robot.reporting.video import (
+    Rollout,
+    VideoOptions,
+    check_same_rate,
+    check_video,
+    render_in_subprocess,
+    render_policy,
+    side_by_side,
+    write_video,
+)
 from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.run_folder.policy_path import checkpoint_of, policy_file
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 from acer_robot.tasks.interface import StepResult
@@ -100,6 +113,121 @@ def test_the_video_has_the_frames_in_h264_for_every_browser(tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["a b.mp4"]
 
 
+def test_a_gif_is_written_by_its_suffix(tmp_path):
+    out = tmp_path / "a.GIF"
+    pictures = (np.full((64, 48, 3), (10 * i, 100, 200), dtype=np.uint8) for i in range(20))
+    assert write_video(out, pictures, 20.0) == 20
+    with Image.open(out) as gif:
+        assert (gif.format, gif.size, gif.n_frames, gif.info["duration"]) == ("GIF", (48, 64), 20, 50)
+        gif.seek(19)
+        colour = np.asarray(gif.convert("RGB"))[10, 10]
+    np.testing.assert_allclose(colour, (190, 100, 200), atol=8)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_the_shorter_film_keeps_its_last_picture():
+    def film(brightness, length):
+        return (np.full((2, 3, 3), brightness + i, np.uint8) for i in range(length))
+
+    joined = list(side_by_side([film(0, 2), film(100, 4), film(200, 1), film(50, 1)], 2, 2))
+    assert [picture.shape for picture in joined] == [(4, 6, 3)] * 4
+    assert [picture[0, 0, 0] for picture in joined] == [0, 1, 1, 1]
+    assert [picture[0, 5, 0] for picture in joined] == [100, 101, 102, 103]
+    assert [picture[3, 0, 0] for picture in joined] == [200] * 4
+
+
+def test_pictures_of_two_sizes_are_refused():
+    films = [iter([np.zeros((2, 2, 3), np.uint8)]), iter([np.zeros((2, 4, 3), np.uint8)])]
+    with pytest.raises(InputError, match="pictures of 2 x 2 and 4 x 2 pixels"):
+        next(side_by_side(films, 1, 2))
+
+
+def test_policies_of_two_rates_are_refused():
+    paths = [Path("a"), Path("b")]
+    rollouts = [Rollout(FakePolicy(), FakeTask(dt), VideoOptions()) for dt in (0.05, 0.01)]
+    with pytest.raises(InputError, match=r"a is drawn at 20 frames/s and b at 25, .*: fps=20"):
+        check_same_rate(rollouts, paths)
+    check_same_rate([Rollout(FakePolicy(), FakeTask(dt), VideoOptions(fps=20)) for dt in (0.05, 0.01)], paths)
+
+
+def test_grid_beside_policies_is_refused():
+    with pytest.raises(InputError, match="grid and policies cannot be had together"):
+        check_video(Path("a.mp4"), VideoOptions(grid=(2, 2)), policies=2)
+    with pytest.raises(InputError, match="policies names 9 policies"):
+        check_video(Path("a.mp4"), VideoOptions(), policies=9)
+
+
+def test_a_folder_is_no_film(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(InputError, match=r"a\.mp4' is a folder"):
+        check_video(tmp_path / "a.mp4", VideoOptions())
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file, or lies below one"):
+        check_video(tmp_path / "file/a.mp4", VideoOptions())
+
+
+class MovingTask(FakeTask):
+    """Moves 3 m a second along x."""
+
+    def __init__(self, control_dt, bounds):
+        super().__init__(control_dt, 1000)
+        self.spec.bounds = bounds
+
+    def position(self):
+        return np.array([3.0 * self.time * self.spec.control_dt, 1.0, 2.0])
+
+
+def test_overlay_shows_the_moment_of_each_picture(monkeypatch):
+    moments = []
+
+    def note(picture, bounds, moment, name):
+        moments.append(moment)
+        return picture
+
+    monkeypatch.setattr("acer_robot.reporting.overlay.with_overlay", note)
+    task = MovingTask(0.01, make_bounds((-1.0,), (1.0,)))
+    roll(task, overlay=True, max_seconds=0.12, fps=25)
+    assert [moment.seconds for moment in moments] == pytest.approx([0.0, 0.04, 0.08])
+    assert [moment.total for moment in moments] == [0.0, 2.0, 4.0]
+    assert [moment.speed for moment in moments] == pytest.approx([0.0, 3.0, 3.0])
+    assert [float(moment.command[0]) for moment in moments] == [0.5, 42.5, 84.5]
+
+
+def test_a_command_at_its_bound_is_red():
+    bounds = make_bounds((-1.0, 0.0), (1.0, 10.0))
+    picture = np.full((240, 240, 3), 128, np.uint8)
+
+    def red(command):
+        drawn = with_overlay(picture, bounds, Moment(1.0, 2.0, None, np.array(command))).astype(int)
+        assert drawn.shape == picture.shape
+        return int(((drawn[..., 0] > 200) & (drawn[..., 1] < 120)).sum())
+
+    assert red([0.5, 5.0]) == 0
+    assert red([0.5, 10.0]) > 50
+    assert red([-1.0, 0.0]) > 1.8 * red([-1.0, 5.0])
+    assert (picture == 128).all()
+
+
+@pytest.mark.parametrize("joints", [1, 60])
+def test_overlay_fits_into_the_smallest_picture(joints):
+    picture = np.zeros((16, 16, 3), np.uint8)
+    bounds = make_bounds((-1.0,) * joints, (1.0,) * joints)
+    shown = with_overlay(picture, bounds, Moment(1.0, 2.0, 3.0, np.zeros(joints)), "name")
+    assert shown.shape == (16, 16, 3)
+
+
+def test_what_a_path_to_a_policy_means(tmp_path):
+    export = tmp_path / "run/export"
+    export.mkdir(parents=True)
+    file = export / "policy.pt"
+    with pytest.raises(InputError, match=r"holds no export/policy\.pt"):
+        policy_file(tmp_path / "run")
+    file.touch()
+    assert {policy_file(path) for path in (tmp_path / "run", export, file)} == {file}
+    assert checkpoint_of(Path("run/checkpoints/best.pt")) == (Path("run"), "best")
+    assert checkpoint_of(file) is None
+
+
 def test_a_failure_leaves_no_half_video(tmp_path):
     def broken():
         yield np.zeros((32, 32, 3), dtype=np.uint8)
@@ -134,12 +262,17 @@ def test_backends_are_tried_in_order_and_their_reasons_are_told(monkeypatch):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"out": "video.avi"}, r"out='video\.avi' is not an mp4 file"),
+        ({"out": "video.avi"}, r"out='video\.avi' is neither an mp4 file nor a gif"),
         ({"episodes": 0}, "episodes=0 is out of range"),
         ({"fps": 0}, "fps=0 is out of range"),
         ({"max_seconds": 0.0}, r"max_seconds=0\.0 is out of range"),
         ({"max_seconds": float("nan")}, "max_seconds=nan is out of range"),
         ({"width": 8}, "width=8 is out of range"),
+        ({"out": "tests"}, "neither an mp4"),
+        ({"out": "a.gif", "fps": 60}, "fps=60 is too fast for a gif"),
+        ({"grid": (0, 2)}, r"grid=\[0, 2\] is not two numbers from 1 to 8"),
+        ({"grid": (2,)}, r"grid=\[2\] is not two numbers"),
+        ({"grid": (8, 8), "width": 640}, "the film would have 5120 x 3840 pixels"),
     ],
 )
 def test_options_that_cannot_be_used_are_named(option, message):
@@ -161,14 +294,7 @@ def _no_backend():
     raise InputError("nothing draws")
 
 
-def can_draw():
-    try:
-        return bool(probe_gl())
-    except InputError:
-        return False
-
-
-@pytest.mark.skipif(not can_draw(), reason="no GL backend draws here")
+@needs_gl
 @pytest.mark.parametrize(
     ("suite", "task_id"), [("gymnasium", "HalfCheetah-v5"), ("dm_control", "walker-walk")]
 )
