@@ -27,6 +27,8 @@ from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.provenance import this_software
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.layout import check_folder
+from acer_robot.run_folder.recording import FILE as EPISODES_FILE
+from acer_robot.run_folder.recording import save_recording
 from acer_robot.schema import check_choice
 from acer_robot.spec import check_same_robot, fallback_command
 from acer_robot.tasks import make_task
@@ -51,10 +53,10 @@ def export_policy(
 
     Args:
         run: the trained run.
-        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md and evaluation.json; what
-            an earlier export left there is replaced at the end, or stays where a check fails.
+        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md, evaluation.json and
+            episodes.npz; what an earlier export left there is replaced at the end, or stays where a check fails.
         episodes: whole episodes in which the file is scored and compared with the training-side policy; 0:
-            none, and no evaluation.json.
+            none, and neither evaluation.json nor episodes.npz.
         seed: seed of those episodes.
         fallback: `{joint name: command}` in place of the default command for unusable observations.
         formats: "torchscript", and of "onnx" and "pt2" those to write and check beside it.
@@ -83,6 +85,7 @@ def export_policy(
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
             sequence = loop.sequence
             complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
+            save_recording(loop.recording, scratch / EPISODES_FILE)
             (scratch / "evaluation.json").write_text(
                 json.dumps(loop.evaluation, indent=2) + "\n", encoding="utf-8"
             )
@@ -90,7 +93,7 @@ def export_policy(
         np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
         files = [save_format(name, module, complete, scratch) for name in others]
         _verify_and_describe(file, complete, files, fuzzed_rows)
-        for name in ("evaluation.json", *OTHER_FORMATS.values()):
+        for name in ("evaluation.json", EPISODES_FILE, *OTHER_FORMATS.values()):
             (out / name).unlink(missing_ok=True)  # it would be an earlier export's
         for finished in sorted(scratch.iterdir()):
             os.replace(finished, out / finished.name)
