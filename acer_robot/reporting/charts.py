@@ -46,8 +46,8 @@ class Curve:
     middle: FloatArray
     low: FloatArray
     high: FloatArray
-    runs: Sequence[tuple[FloatArray, FloatArray]]
-    """x and returns of each run, drawn thin behind."""
+    runs: Sequence[tuple[FloatArray, FloatArray, bool]]
+    """x and returns of each run, drawn thin behind, and whether it counts; if not, it is dotted."""
 
 
 def learning_curve(evaluations: Table, metrics: Table, size: tuple[float, float] = WIDE) -> str:
@@ -101,8 +101,9 @@ def comparison(curves: Sequence[Curve], xlabel: str, in_steps: bool, size: tuple
     """Draw the middle and the interval of each setting's runs, and each run thin behind."""
     figure, axes = _figure(*size)
     for curve in curves:
-        for x, values in curve.runs:
-            axes.plot(x, values, color=curve.color, lw=0.7, alpha=0.45)
+        for x, values, counts in curve.runs:
+            style = "-" if counts else ":"
+            axes.plot(x, values, color=curve.color, ls=style, lw=0.7 if counts else 1.2, alpha=0.45)
         axes.fill_between(curve.x, curve.low, curve.high, color=curve.color, alpha=0.15, lw=0)
         mark = "o" if len(curve.x) < 20 else ""
         axes.plot(

@@ -89,7 +89,7 @@ def _section(task: str, settings: Sequence[Setting], number: int) -> dict[str, A
 
 def _curve(setting: Setting, axis: str, number: int) -> Curve:
     """Return the middle curve of a setting over "step" or "seconds", as far as all of its judged runs go."""
-    runs = [_points(run, axis) for run in setting.runs if run.evaluations]
+    runs = [(*_points(run, axis), run in setting.judged) for run in setting.runs if run.evaluations]
     judged = [(x, y) for x, y in (_points(run, axis) for run in setting.judged) if len(x)]
     x = np.zeros(0)
     if judged:
@@ -102,7 +102,7 @@ def _curve(setting: Setting, axis: str, number: int) -> Curve:
     if len(x):
         found = estimate(np.stack([np.interp(x, *points) for points in judged])[:, None])
     color, dashes = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
-    return Curve(color, dashes, x, *found, runs=[points for points in runs if len(points[0])])
+    return Curve(color, dashes, x, *found, runs=[run for run in runs if len(run[0])])
 
 
 def _points(run: Run, axis: str) -> tuple[FloatArray, FloatArray]:
@@ -139,7 +139,7 @@ def _score_table(settings: Sequence[Setting]) -> Table:
 def _cell(runs: Sequence[Run], of: Callable[[Run], float]) -> str:
     """Return "middle [low, high] (runs)" over the runs that have the number."""
     values = np.array([value for value in map(of, runs) if math.isfinite(value)])
-    return _interval(estimate(values[:, None, None]), len(values)) if len(values) else "-"
+    return _interval(estimate(values[:, None, None], has_rliable()), len(values)) if len(values) else "-"
 
 
 def _interval(found: Estimate, count: int, digits: int = 1) -> str:
@@ -170,7 +170,7 @@ def _over_tasks(tasks: Mapping[str, Sequence[Setting]]) -> Table | None:
     for name in shared:
         runs = min(map(len, scores[name]))
         scaled = np.array([values[:runs] for values in scores[name]]).T / np.array(best)
-        rows.append([name, _interval(estimate(scaled[:, :, None]), runs, 2)])
+        rows.append([name, _interval(estimate(scaled[:, :, None], has_rliable()), runs, 2)])
     return {
         "caption": f"Over {len(tasks)} tasks: return at the end as a share of the task's best setting",
         "header": ["setting", "interquartile mean, 95 % interval (runs a task)"],
@@ -239,10 +239,15 @@ def _versions(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _method() -> str:
-    by = "rliable" if has_rliable() else 'acer_robot itself (pip install "acer-robot[stats]" for rliable)'
+    by = (
+        "rliable"
+        if has_rliable()
+        else 'acer_robot (rliable is not installed: pip install "acer-robot[stats]")'
+    )
     return (
-        "Thick: interquartile mean over the seeds of a setting. Band: 95 % stratified bootstrap interval, computed by "
-        f"{by}. Thin: each run. Runs that are {FINISHED} count; where none is, those that are still running. A run "
+        "Thick: interquartile mean over the seeds of a setting. Band: 95 % bootstrap interval. Intervals in tables: by "
+        f"{by}. Thin: each run, dotted where it does not count. Runs that are {FINISHED} count; where none is, those "
+        "that are still running. A run "
         "that ended with an error does not count: look at their number before you compare. The return at the end is "
         "the mean of the evaluations in the last tenth of a run."
     )

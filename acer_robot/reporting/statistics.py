@@ -38,8 +38,12 @@ def interquartile_mean(values: FloatArray) -> FloatArray:
     return middle
 
 
-def estimate(values: FloatArray) -> Estimate:
+def estimate(values: FloatArray, with_rliable: bool = False) -> Estimate:
     """Return the interquartile mean of [runs, strata, T] and its percentile interval.
+
+    Args:
+        values: returns.
+        with_rliable: whether rliable computes the interval, which takes longer.
 
     The bootstrap draws runs with replacement, in each stratum (task) on its own. A run keeps its T values together.
     """
@@ -47,7 +51,7 @@ def estimate(values: FloatArray) -> Estimate:
     if len(values) < 2:
         nothing = np.full_like(middle, np.nan)
         return Estimate(middle, nothing, nothing)
-    low, high = _rliable(values) if has_rliable() else _plain(values)
+    low, high = _rliable(values) if with_rliable else _plain(values)
     return Estimate(middle, low, high)
 
 

@@ -99,8 +99,9 @@ def run(tmp_path):
     return make_run_folder(tmp_path / "run 1")
 
 
-@pytest.fixture
-def page(run):
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    run = make_run_folder(tmp_path_factory.mktemp("report") / "run 1")
     add_export(run)
     return report(run)
 
