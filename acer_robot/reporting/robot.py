@@ -129,19 +129,21 @@ def spectrum(recording: Recording, spec: TaskSpec) -> tuple[FloatArray, FloatArr
     if segment < 8:
         return np.zeros(0), np.zeros((0, spec.action_size))
     shares, columns = shares_of_range(recording, spec), []
+    frequencies = np.zeros(0)
     for joint in range(spec.action_size):
         powers = []
         for rows in recording.episodes():
-            power, frequencies = mlab.psd(
+            power, found = mlab.psd(
                 shares[rows, joint],
                 NFFT=segment,
                 Fs=1.0 / spec.control_dt,
                 detrend="mean",
                 noverlap=segment // 2,
             )
-            powers.append(power[1:])
+            powers.append(np.asarray(power, np.float64)[1:])
+            frequencies = np.asarray(found, np.float64)[1:]
         columns.append(np.mean(powers, axis=0))
-    return frequencies[1:], np.stack(columns, axis=1)
+    return frequencies, np.stack(columns, axis=1)
 
 
 def measure_joints(

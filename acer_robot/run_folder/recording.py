@@ -70,7 +70,9 @@ def load_recording(path: Path, observation_size: int, action_size: int) -> Recor
     try:
         with np.load(path, allow_pickle=False) as arrays:
             recording = Recording(
-                *(np.asarray(arrays[name], np.float32) for name in ("observations", "commands", "rewards")),
+                observations=np.asarray(arrays["observations"], np.float32),
+                commands=np.asarray(arrays["commands"], np.float32),
+                rewards=np.asarray(arrays["rewards"], np.float32),
                 lengths=np.asarray(arrays["lengths"], np.int64),
                 whole=np.asarray(arrays["whole"], np.bool_),
             )
