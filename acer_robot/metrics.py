@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class Metric(NamedTuple):
@@ -163,7 +165,87 @@ EVALUATION = {
 }
 """Numbers of eval.csv."""
 
+ROBOT = {
+    "share at the limit": Metric(
+        "share of a joint's commands within 1 % of its range from a bound",
+        "0 to 0.2. Above: the joint is driven from stop to stop, so widen its bounds (task.bounds) where the "
+        "robot allows it, or raise learner.entropy_target",
+    ),
+    "change per second": Metric(
+        "mean of |change of the command|, divided by the joint's range, a second",
+        "0 to 3 ranges a second. Above: motors heat, gears wear and the robot may not follow, so limit the "
+        "commands with task.slew_rate or task.low_pass_hz and train again",
+    ),
+    "fast share": Metric(
+        "share of the power of a joint's commands above a quarter of the control rate; the mean command is left out",
+        "0 to 0.3. Above: the command trembles from step to step, so set task.low_pass_hz and train again",
+    ),
+    "out of range": Metric(
+        "share of an observation's values more than 3 standard deviations from its mean in training",
+        "0 to 0.05. Above: the policy acts on what it has rarely seen in training, so look at that sensor, and "
+        "train for longer",
+    ),
+}
+"""Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
+
 METRICS = ROLLOUT | LEARNER | EVALUATION
+
+Range = tuple[float, float]
+
+HEALTHY: dict[str, Range] = {
+    "acer/rho_median": (1e-15, 2.0),
+    "acer/trace_mean": (0.02, math.inf),
+    "acer/trust_region_active": (0.0, 0.9),
+    "acer/kl_to_average": (1e-4, 25.0),
+    "acer/temperature": (1e-4, 1.0),
+    "acer/advantage_scale": (1e-6, math.inf),
+    "grad/norm_policy": (1e-8, 1e3),
+    "grad/norm_critic": (1e-8, 1e5),
+    "share at the limit": (0.0, 0.2),
+    "change per second": (0.0, 3.0),
+    "fast share": (0.0, 0.3),
+    "out of range": (0.0, 0.05),
+}
+"""Ranges outside of which a run looks sick, or a robot is at risk. They are wide: a default run never leaves them."""
+
+
+def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, float]) -> Range:
+    """Return the range outside of which a number at the end of a run looks sick; without limits where none is known.
+
+    Args:
+        name: of a metric, or of a number in ROBOT.
+        learner: the options of the learner; what is missing sets no limit.
+        levels: what the other numbers of the run are, by name.
+    """
+    low, high = HEALTHY.get(name, (-math.inf, math.inf))
+    if name == "loss/q":
+        high = 2.0 * levels.get("acer/advantage_scale", math.inf) ** 2
+    elif name == "loss/v" and learner.get("estimator", "acer") == "acer":
+        high = 1.01 * levels.get("loss/q", math.inf)
+    elif name == "acer/std" and learner.get("learned_std", True):
+        high = 0.99 * _number(learner.get("std_max"), math.inf)
+    elif name == "acer/entropy":
+        targets = [_number(learner.get(key), math.inf) for key in ("entropy_target", "entropy_target_final")]
+        low = min(targets) - 1.0 if math.isfinite(min(targets)) else -math.inf
+    elif name == "acer/v_mean":
+        high = _largest_value(learner, levels)
+        low = -high
+    return low, high
+
+
+def _largest_value(learner: Mapping[str, Any], levels: Mapping[str, float]) -> float:
+    """Return ten times the value of a state that earns for ever what the evaluations earn an environment step."""
+    best, length = levels.get("eval/return_mean", math.nan), levels.get("eval/length_mean", math.nan)
+    gamma = _number(learner.get("gamma"), math.nan)
+    largest = (
+        10.0 * max(abs(best) / length, 0.1) / (1.0 - gamma) if length > 0.0 and gamma < 1.0 else math.nan
+    )
+    return largest if math.isfinite(largest) else math.inf
+
+
+def _number(value: object, otherwise: float) -> float:
+    """Return a number of a config, or `otherwise` for null and for what is none."""
+    return float(value) if isinstance(value, int | float) else otherwise
 
 
 def table() -> str:
@@ -184,9 +266,19 @@ def table() -> str:
         lines += ["", f"## {title}", ""]
         lines += ["| name | formula | healthy, and what a value outside means |", "|---|---|---|"]
         for name, metric in metrics.items():
-            cells = (cell.replace("|", r"\|") for cell in (metric.formula, metric.healthy))
+            cells = map(_cell, (metric.formula, metric.healthy))
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines += ["", "## The robot in report.html", ""]
+    lines += ["These numbers describe the exported file's recorded episodes, export/episodes.npz.", ""]
+    lines += ["| name | formula | healthy, and what a value outside means |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {_cell(metric.formula)} | {_cell(metric.healthy)} |" for name, metric in ROBOT.items()
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ def expected() -> set[str]:
     wanted = {"acer_robot/py.typed", "acer_robot/reporting/report.css"}
     for package, folder in settings["package-dir"].items():
         wanted |= {f"{package.replace('.', '/')}/{path.name}" for path in Path(folder).glob("*.py")}
+    templates = Path("acer_robot/reporting/templates").glob("*.j2")
+    wanted |= {path.as_posix() for path in templates}
     configs = Path("configs")
     return wanted | {f"acer_robot/configs/{path.relative_to(configs)}" for path in configs.rglob("*.yaml")}
 

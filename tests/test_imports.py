@@ -35,6 +35,8 @@ ONLY = {
     "hydra": {"commands"},
     "omegaconf": {"commands"},
     "wandb": {"reporting"},
+    "jinja2": {"reporting"},
+    "rliable": {"reporting"},
     "gymnasium": {"tasks"},
     "dm_control": {"tasks"},
     "mujoco": {"tasks"},

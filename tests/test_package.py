@@ -50,6 +50,13 @@ def test_the_package_finds_its_configs_and_type_marker():
     assert (resources.files("acer_robot") / "py.typed").is_file()
 
 
+def test_templates_and_style_are_package_data():
+    folder, patterns = ROOT / "acer_robot/reporting", SETUPTOOLS["package-data"]["acer_robot.reporting"]
+    packed = {path for pattern in patterns for path in folder.glob(pattern)}
+    assert {path for path in folder.rglob("*") if path.suffix in (".j2", ".css")} == packed
+    assert len(packed) > 4
+
+
 @pytest.mark.parametrize("name", sorted(PROJECT["project"]["scripts"]))
 def test_every_command_is_installed_and_leads_to_a_function(name):
     points = metadata.entry_points(group="console_scripts", name=name)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from acer_robot.deployment.recorder import Recorder
 from acer_robot.deployment.vectors import reference_commands
 from acer_robot.deployment.verify_policy import TOLERANCE
 from acer_robot.errors import InputError
@@ -20,6 +21,7 @@ from acer_robot.experience.episodes import MAX_ENVIRONMENTS, deterministic, run_
 from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.run_folder.recording import Recording
 from acer_robot.tasks import make_task
 
 SEQUENCE = 100
@@ -36,6 +38,8 @@ class ClosedLoop:
     """[T, n] the first observations of one environment, in order."""
     evaluation: dict[str, Any]
     """The score, as policy.json and evaluation.json record it."""
+    recording: Recording
+    """The file's first episodes."""
 
 
 def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop:
@@ -65,8 +69,9 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     for number, (first, end) in enumerate(itertools.pairwise([*starts, len(observations)])):
         _check_commands(run, policy, observations[first:end], number * at_once)
     task = make_task(policy.task_config, at_once, seed)
+    recorder = Recorder(run.spec, episodes)
     try:
-        got = run_rounds(policy.act, task, episodes, policy.reset)
+        got = run_rounds(policy.act, task, episodes, policy.reset, recorder.watch)
     finally:
         task.close()
     evaluation = {
@@ -77,7 +82,7 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     }
     raw = [batch[:, : run.spec.observation_size] for batch in observations]
     sequence = torch.stack([batch[0] for batch in raw[:SEQUENCE]])
-    return ClosedLoop(torch.cat(raw).numpy(), sequence.numpy(), evaluation)
+    return ClosedLoop(torch.cat(raw).numpy(), sequence.numpy(), evaluation, recorder.recording())
 
 
 def _check_commands(

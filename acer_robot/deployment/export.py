@@ -27,6 +27,8 @@ from acer_robot.policies.exported.module import DeployedPolicy
 from acer_robot.provenance import this_software
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.layout import check_folder, create_folder
+from acer_robot.run_folder.recording import FILE as EPISODES_FILE
+from acer_robot.run_folder.recording import save_recording
 from acer_robot.schema import check_choice
 from acer_robot.spec import check_same_robot, fallback_command
 from acer_robot.tasks import make_task
@@ -51,10 +53,10 @@ def export_policy(
 
     Args:
         run: the trained run.
-        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md and evaluation.json. If all checks
-            pass, these files replace those of an earlier export. If a check fails, the earlier files stay.
+        out: folder for policy.pt, policy.json, test_vectors.npz, POLICY_CARD.md, evaluation.json and episodes.npz. If
+            all checks pass, these files replace those of an earlier export. If a check fails, the earlier files stay.
         episodes: whole episodes. In them we score the file and compare it with the training-side policy. 0: no
-            episodes and no evaluation.json.
+            episodes, no evaluation.json and no episodes.npz.
         seed: seed of those episodes.
         fallback: `{joint name: command}` instead of the default command for unusable observations.
         formats: "torchscript", and also "onnx" or "pt2" to write and check these formats.
@@ -83,6 +85,7 @@ def export_policy(
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
             sequence = loop.sequence
             complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
+            save_recording(loop.recording, scratch / EPISODES_FILE)
             (scratch / "evaluation.json").write_text(
                 json.dumps(loop.evaluation, indent=2) + "\n", encoding="utf-8"
             )
@@ -90,10 +93,9 @@ def export_policy(
         np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
         files = [save_format(name, module, complete, scratch) for name in others]
         _verify_and_describe(file, complete, files, fuzzed_rows)
-        for name in ("evaluation.json", *OTHER_FORMATS.values()):
-            (out / name).unlink(
-                missing_ok=True
-            )  # left by an earlier export, and perhaps not written by this one
+        # An earlier export may have left files that this one has not written.
+        for name in ("evaluation.json", EPISODES_FILE, *OTHER_FORMATS.values()):
+            (out / name).unlink(missing_ok=True)
         for finished in sorted(scratch.iterdir()):
             os.replace(finished, out / finished.name)
     return out / "policy.pt"

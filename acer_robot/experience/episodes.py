@@ -14,9 +14,13 @@ from acer_robot.errors import InputError
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import to_command
 from acer_robot.tasks import VectorTask, command_limits
+from acer_robot.tasks.interface import StepResult
 
 Act = Callable[[Tensor], Tensor]
 """From observations [B, n] of a task to commands [B, d] in actuator units, both on the task's device."""
+
+Watch = Callable[[Tensor, Tensor, StepResult], None]
+"""Gets the observations [B, n] acted on, the commands [B, d], and what they did."""
 
 MAX_EPISODE_STEPS = 100_000
 """Environment steps after which an episode of a task without a time limit counts as one that never ends."""
@@ -44,10 +48,12 @@ class Episodes:
         }
 
 
-def run_episodes(act: Act, task: VectorTask, between_steps: Callable[[], None] | None = None) -> Episodes:
+def run_episodes(
+    act: Act, task: VectorTask, between_steps: Callable[[], None] | None = None, watch: Watch | None = None
+) -> Episodes:
     """Run one whole episode in each of the task's environments, starting from a reset.
 
-    `between_steps` is called before each step; it may raise, to end the episodes early.
+    `between_steps` is called before each step; it may raise, to end the episodes early. `watch` sees every step.
 
     Raises:
         InputError: if an episode goes on for MAX_EPISODE_STEPS, or the task's own time limit if that is longer.
@@ -60,7 +66,10 @@ def run_episodes(act: Act, task: VectorTask, between_steps: Callable[[], None] |
     while running.any():
         if between_steps is not None:
             between_steps()
-        result = task.step(act(observations))
+        commands = act(observations)
+        result = task.step(commands)
+        if watch is not None:
+            watch(observations, commands, result)
         returns += result.rewards * running
         lengths += result.env_steps * running
         running &= ~(result.terminated | result.truncated)
@@ -70,7 +79,9 @@ def run_episodes(act: Act, task: VectorTask, between_steps: Callable[[], None] |
     return Episodes(returns.cpu().numpy(), lengths.cpu().numpy())
 
 
-def run_rounds(act: Act, task: VectorTask, episodes: int, start: Callable[[], object]) -> Episodes:
+def run_rounds(
+    act: Act, task: VectorTask, episodes: int, start: Callable[[], object], watch: Watch | None = None
+) -> Episodes:
     """Run `episodes` whole episodes, as many at a time as the task has environments.
 
     Args:
@@ -78,14 +89,15 @@ def run_rounds(act: Act, task: VectorTask, episodes: int, start: Callable[[], ob
         task: its environments; each round starts from a reset, which continues their random streams.
         episodes: how many to run; the surplus of the last round is left out.
         start: called before each round, as a policy with a memory needs it.
+        watch: sees every step of the first round.
 
     Raises:
         InputError: if an episode does not end.
     """
     rounds = []
-    for _ in range(-(-episodes // task.num_envs)):
+    for number in range(-(-episodes // task.num_envs)):
         start()
-        rounds.append(run_episodes(act, task))
+        rounds.append(run_episodes(act, task, watch=watch if number == 0 else None))
     returns = np.concatenate([done.returns for done in rounds])[:episodes]
     lengths = np.concatenate([done.lengths for done in rounds])[:episodes]
     return Episodes(returns, lengths)

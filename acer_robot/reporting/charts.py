@@ -1,30 +1,64 @@
-"""The report's charts: learning curve and diagnostics as self-contained SVG."""
+"""The reports' charts as SVG: learning curves, diagnostics, commands of the robot, and comparisons of runs."""
 
 from __future__ import annotations
 
+import html
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-AVERAGE, ONLINE, ROLLOUT, GRID, TEXT = "#1f5fa8", "#e07b1a", "#8a939c", "#e3e7eb", "#3c4650"
+AVERAGE, ONLINE, ROLLOUT, GRID, TEXT, PAPER = (
+    "#1f5fa8", "#c4650c", "#8a939c", "#e3e7eb", "#3c4650", "#ffffff",
+)  # fmt: skip
+COLORS = (AVERAGE, ONLINE, "#2e8b57", "#b03a5b", "#7d5fb2", "#8a6d3b", "#2f8390", "#66707a")
+DASHES = ("-", "--", ":")
+VARIABLES = {
+    **{color: f"--curve{number}" for number, color in enumerate(COLORS)},
+    ROLLOUT: "--quiet",
+    GRID: "--line",
+    TEXT: "--soft",
+    PAPER: "--paper",
+}
+"""Colour of a chart -> the variable of report.css that takes its place inside a page, so that it follows dark mode."""
+WIDE, NARROW = (9.0, 4.2), (4.6, 3.6)
+"""Sizes in inches of a chart on a desktop and on a phone; at 72 dots an inch a label of 10 points has 10 pixels."""
 
 Table = Mapping[str, Sequence[float]]
 """Column name -> values; "step" counts environment steps."""
+FloatArray = npt.NDArray[np.floating]
 
 
-def learning_curve(evaluations: Table, metrics: Table) -> str:
-    """Draw return over environment steps: exported policy with its spread, current policy, training episodes."""
-    figure, axes = _figure(9.0, 4.2)
+@dataclass(frozen=True)
+class Curve:
+    """One setting in a comparison: what its runs returned, and their middle."""
+
+    color: str
+    dashes: str
+    x: FloatArray
+    middle: FloatArray
+    low: FloatArray
+    high: FloatArray
+    runs: Sequence[tuple[FloatArray, FloatArray, bool]]
+    """x and returns of each run, drawn thin behind, and whether it counts; if not, it is dotted."""
+
+
+def learning_curve(evaluations: Table, metrics: Table, size: tuple[float, float] = WIDE) -> str:
+    """Draw return over environment steps: average policy and spread, online policy, training episodes."""
+    figure, axes = _figure(*size)
     mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
     curves = (
         (metrics, "rollout/ep_return", "training episodes", ROLLOUT, 1.2),
-        (evaluations, "eval/return_online", "current policy", ONLINE, 1.4),
-        (evaluations, "eval/return_mean", "exported policy", AVERAGE, 2.2),
+        (evaluations, "eval/return_online", "online policy", ONLINE, 1.4),
+        (evaluations, "eval/return_mean", "average policy (the one exported)", AVERAGE, 2.2),
     )
     for table, name, label, color, width in curves:
         values = table.get(name, ())
@@ -33,7 +67,7 @@ def learning_curve(evaluations: Table, metrics: Table) -> str:
             axes.plot(
                 table["step"], values, label=label, gid=name, color=color, lw=width, marker=marker, ms=4
             )
-    if spread:
+    if mean and spread:
         low = [m - s for m, s in zip(mean, spread, strict=True)]
         high = [m + s for m, s in zip(mean, spread, strict=True)]
         axes.fill_between(steps, low, high, color=AVERAGE, alpha=0.15, lw=0)
@@ -45,26 +79,87 @@ def learning_curve(evaluations: Table, metrics: Table) -> str:
     return _svg(figure)
 
 
-def diagnostic(name: str, steps: Sequence[float], values: Sequence[float]) -> str:
-    """Draw one metric over environment steps."""
+def diagnostic(
+    name: str,
+    steps: Sequence[float],
+    values: Sequence[float],
+    healthy: tuple[float, float] = (-math.inf, math.inf),
+) -> str:
+    """Draw one metric over environment steps, and the limits of its healthy range where they are in view."""
     figure, axes = _figure(4.2, 2.3)
     axes.plot(steps, values, color=AVERAGE, lw=1.3)
+    low, high = axes.get_ylim()
+    for limit in healthy:
+        if low < limit < high:
+            axes.axhline(limit, color=ONLINE, lw=1.0, ls="--")
+    axes.set_ylim(low, high)
     axes.set_title(name, fontsize=10, color=TEXT, loc="left")
     return _svg(figure)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return an empty figure in the report's style; width and height are in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=TEXT, labelsize=9, length=0)
-    axes.spines[:].set_visible(False)
-    axes.xaxis.set_major_formatter(lambda x, _: steps_label(x))
-    axes.xaxis.label.set_color(TEXT)
-    axes.yaxis.label.set_color(TEXT)
-    return figure, axes
+def comparison(curves: Sequence[Curve], xlabel: str, in_steps: bool, size: tuple[float, float] = WIDE) -> str:
+    """Draw the middle and the interval of each setting's runs, and each run thin behind."""
+    figure, axes = _figure(*size)
+    for curve in curves:
+        for x, values, counts in curve.runs:
+            style = "-" if counts else ":"
+            axes.plot(x, values, color=curve.color, ls=style, lw=0.7 if counts else 1.2, alpha=0.45)
+        axes.fill_between(curve.x, curve.low, curve.high, color=curve.color, alpha=0.15, lw=0)
+        mark = "o" if len(curve.x) < 20 else ""
+        axes.plot(
+            curve.x, curve.middle, color=curve.color, ls=curve.dashes, lw=2.2, marker=mark, ms=4
+        )  # fmt: skip
+    if not in_steps:
+        axes.xaxis.set_major_formatter(lambda x, _: seconds_label(x))
+    axes.set_xlim(left=0)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("return of the exported policy")
+    return _svg(figure)
+
+
+def joint_chart(
+    name: str,
+    seconds: FloatArray,
+    commands: FloatArray,
+    all_commands: FloatArray,
+    limits: tuple[float, float],
+) -> str:
+    """Draw a joint's command over time between its bounds, and beside it how often it had which value."""
+    figure = Figure(figsize=(4.2, 2.2), layout="constrained")
+    trace, histogram = figure.subplots(1, 2, sharey=True, width_ratios=(3.2, 1.0))
+    for axes in (trace, histogram):
+        _look(axes)
+    trace.step(seconds, commands, where="post", color=AVERAGE, lw=1.2)
+    for limit in limits:
+        trace.axhline(limit, color=ONLINE, lw=1.0, ls="--")
+    if limits[0] < limits[1]:
+        counts, edges = np.histogram(all_commands, bins=20, range=limits)
+        share = counts / max(1, len(all_commands))
+        histogram.barh(edges[:-1], share, height=np.diff(edges), align="edge", color=AVERAGE)
+    trace.set_title(name, fontsize=10, color=TEXT, loc="left")
+    trace.set_xlabel("seconds")
+    histogram.locator_params(axis="x", nbins=2)
+    histogram.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}" if x else "")
+    return _svg(figure)
+
+
+def spectrum_chart(frequencies: FloatArray, power: FloatArray) -> str:
+    """Draw the power [F, d] of the commands over frequency: each joint thin, the mean over joints thick."""
+    figure, axes = _figure(4.6, 2.6)
+    axes.semilogy(frequencies, power, color=ROLLOUT, lw=0.8)
+    axes.semilogy(frequencies, power.mean(axis=1), color=AVERAGE, lw=2.0)
+    axes.axvline(0.5 * frequencies[-1], color=ONLINE, lw=1.0, ls="--")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    axes.set_xlabel("frequency in Hz")
+    axes.set_ylabel("power, range² per Hz")
+    return _svg(figure)
+
+
+def seconds_label(seconds: float) -> str:
+    """Shorten a time: 90 is 90 s, 600 is 10 min, 9000 is 2.5 h."""
+    if not math.isfinite(seconds) or abs(seconds) < 300:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:.3g} min" if abs(seconds) < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def steps_label(steps: float) -> str:
@@ -74,9 +169,49 @@ def steps_label(steps: float) -> str:
     return f"{steps / 1e6:g}M" if abs(steps) >= 1e6 else f"{steps / 1e3:g}k"
 
 
+def inline(svg: str, prefix: str, label: str) -> str:
+    """Return a chart as an element of a page: its colours follow the page's, its ids begin with `prefix`.
+
+    Args:
+        svg: what a function above returned.
+        prefix: letters and digits that no other chart of the page has.
+        label: what a screen reader says in its place.
+    """
+    body = re.sub(
+        r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.S
+    )
+    body = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", body).replace("xlink:href", "href")
+    body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    for color, variable in VARIABLES.items():
+        body = body.replace(color, f"var({variable})")
+    body = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", body))
+    return body.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1).strip()
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of that size in inches, with the report's look."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    _look(axes)
+    axes.xaxis.set_major_formatter(lambda x, _: steps_label(x))
+    return figure, axes
+
+
+def _look(axes: Axes) -> None:
+    axes.grid(color=GRID, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT, labelsize=10, length=0)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.label.set_color(TEXT)
+    axes.yaxis.label.set_color(TEXT)
+    axes.locator_params(axis="x", nbins=6)
+
+
 def _svg(figure: Figure) -> str:
     """Return the figure as SVG text; the same figure gives the same text."""
     text = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.hashsalt": "acer_robot", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
+        figure.savefig(text, format="svg", metadata=nothing)
     return text.getvalue()

@@ -3,275 +3,187 @@
 from __future__ import annotations
 
 import base64
-import html
-import json
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from acer_robot.errors import DAMAGE, InputError, first_line
+import imageio.v3
+import imageio_ffmpeg
+import numpy as np
+
 from acer_robot.metrics import METRICS
 from acer_robot.reporting.charts import diagnostic, learning_curve
+from acer_robot.reporting.contents import (
+    last_step,
+    read_config,
+    read_evaluations,
+    read_policy,
+    read_score,
+    read_text,
+)
+from acer_robot.reporting.health import Reading, readings
+from acer_robot.reporting.page import chart, duration, rounded, wide_and_narrow, write_page
+from acer_robot.reporting.robot import read_robot
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
 from acer_robot.shell import typed
-from acer_robot.spec import TaskSpec
 
-STYLE = Path(__file__).with_name("report.css")
 SETTINGS = ("config.yaml", "environment.txt")
+LARGEST_VIDEO = 6_000_000
+"""Bytes of a video that is put inside; a larger one stays beside the report, which links to it."""
+POSTER_FRAME = 25
+"""Frame of the video that is shown before it plays."""
 
 
-def write_report(run_dir: Path, no_video: str = "none was rendered") -> Path:
-    """Write run_dir/report.html from the files of the run. The report names each part that is missing.
+def write_report(run_dir: Path, no_video: str = "none was rendered", out: Path | None = None) -> Path:
+    """Write report.html from what the run left; a part that is missing is named in its place.
 
     Args:
         run_dir: a run folder.
         no_video: why there is no video, if there is none.
+        out: the file; None: report.html in the run folder.
 
     Raises:
-        InputError: if `run_dir` is not a run folder, or one of its files is damaged.
+        InputError: if `run_dir` is not a run folder, one of its files is damaged, or `out` cannot be written.
     """
-    if not (run_dir / "config.yaml").is_file():
-        raise InputError(
-            f"{run_dir} is not a run folder: it has no config.yaml; give the run_dir of acer-train"
-        )
-    metrics, evaluations = read_table(run_dir / "metrics.csv"), read_table(run_dir / "eval.csv")
-    settings = [_read_text(run_dir / name) for name in SETTINGS]
-    task, score = _read_task(run_dir / "export/policy.json"), _read_score(run_dir / "export/evaluation.json")
-    title = f"{task.get('id', run_dir.name)}, {_integer(_last(metrics, evaluations))} environment steps"
-    sections = [
-        f"<header><h1>{_text(title)}</h1><p>{_text(run_dir.name)}</p></header>",
-        _tiles(metrics, evaluations, score),
-        _section("Learning curve", _curve(metrics, evaluations)),
-        _section("Video of the exported policy", _video(run_dir, no_video)),
-        _section("Exported file", _score(score)),
-        _section("Evaluations during training", _evaluations(evaluations, run_dir)),
-        _section("Policy contract", _contract(task)),
-        _section("Diagnostics", _diagnostics(metrics)),
-        _section("Settings and versions", _details(settings)),
-    ]
-    page = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head>\n<body><main>\n"
-        + "\n".join(sections)
-        + "\n</main></body>\n</html>\n"
+    config = read_config(run_dir)
+    metrics, evaluations = read_table(run_dir / "metrics.csv"), read_evaluations(run_dir)
+    settings = [(name, read_text(run_dir / name)) for name in SETTINGS]
+    policy, score = read_policy(run_dir), read_score(run_dir)
+    task, robot = policy.get("task", {}), read_robot(run_dir, policy)
+    found = readings(metrics, evaluations, config.get("learner", {}))
+    path = out or run_dir / "report.html"
+    run = typed("run", run_dir)
+    return write_page(
+        "report.html.j2",
+        path,
+        title=f"{task.get('id', run_dir.name)}, {last_step(metrics, evaluations):,.0f} environment steps",
+        name=run_dir.name,
+        error=read_text(run_dir / "error.txt").strip().rpartition("\n")[2],
+        sick=[reading for reading in found.values() if reading.sick],
+        tiles=_tiles(metrics, evaluations, score),
+        curve=_curve(metrics, evaluations),
+        video=_video(run_dir, path.parent),
+        no_video=no_video,
+        render=f"acer-render {typed('policy', run_dir / 'export/policy.pt')} "
+        f"{typed('out', run_dir / 'videos/episode.mp4')}",
+        export=f"acer-export {run}",
+        report=f"acer-report {run}",
+        score=score,
+        robot=robot,
+        evaluations=_evaluations(evaluations),
+        best=_best(evaluations, run_dir),
+        task=task,
+        diagnostics=_diagnostics(metrics, found),
+        settings=settings,
     )
-    path = run_dir / "report.html"
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
-def _read_text(path: Path) -> str:
-    """Return a text file's content, or nothing where there is no file."""
-    try:
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise _damaged(path, error) from error
-
-
-def _read_task(path: Path) -> dict[str, Any]:
-    """Return what policy.json says of the task, or nothing where there is no file."""
-    text = _read_text(path)
-    if not path.is_file():
-        return {}
-    try:
-        return TaskSpec.from_dict(json.loads(text)["task"]).to_dict()
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
-
-
-def _read_score(path: Path) -> dict[str, Any]:
-    """Return evaluation.json, or nothing where there is no file."""
-    text = _read_text(path)
-    if not path.is_file():
-        return {}
-    try:
-        score = json.loads(text)
-        numbers = [score[name] for name in ("return_mean", "return_std", "episodes", "seed")]
-        if not all(isinstance(number, int | float) for number in (*numbers, *score["returns"])):
-            raise ValueError("a return, episodes or seed is not a number")
-    except DAMAGE as error:
-        raise _damaged(path, error) from error
-    return dict(score)
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    remedy = "restore it from a copy, write it again, or remove it to have a report without it"
-    reason = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
-    return InputError(f"{path} is damaged: {reason}; {remedy}")
-
-
-def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> str:
-    """Show the few numbers that a reader looks for first."""
+def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the few numbers that a reader looks for first, and what they are."""
     tiles = []
     if score:
-        spread = f" ± {_rounded(score['return_std'])}"
-        tiles.append(
-            (
-                f"{_rounded(score['return_mean'])}{spread}",
-                f"return of the exported file, {score['episodes']} episodes",
-            )
-        )
+        number = f"{rounded(score['return_mean'])} ± {rounded(score['return_std'])}"
+        tiles.append((number, f"return of the exported file, {score['episodes']} episodes"))
     elif evaluations.get("eval/return_mean"):
-        tiles.append(
-            (_rounded(evaluations["eval/return_mean"][-1]), "return of the exported policy, last evaluation")
-        )
-    tiles.append((_integer(_last(metrics, evaluations)), "environment steps"))
+        number = rounded(evaluations["eval/return_mean"][-1])
+        tiles.append((number, "return of the average policy, last evaluation"))
+    tiles.append((f"{last_step(metrics, evaluations):,.0f}", "environment steps"))
     if evaluations.get("seconds"):
-        tiles.append((_duration(evaluations["seconds"][-1]), "of training"))
+        tiles.append((duration(evaluations["seconds"][-1]), "of training"))
     if metrics.get("time/sps"):
-        tiles.append((_integer(metrics["time/sps"][-1]), "environment steps per second"))
-    cells = (
-        f"<div><strong>{_text(number)}</strong><span>{_text(name)}</span></div>" for number, name in tiles
-    )
-    return f'<div class="tiles">{"".join(cells)}</div>'
+        tiles.append((f"{metrics['time/sps'][-1]:,.0f}", "environment steps a second"))
+    return tiles
 
 
 def _curve(metrics: Table, evaluations: Table) -> str:
     if not (metrics or evaluations):
-        return _missing("The run ended before its first row of metrics.csv.")
-    caption = (
-        "The exported policy and the current policy act without noise. Each point is the mean over the episodes "
-        "of one evaluation, in separate environments. The band is one standard deviation over these episodes. "
-        "Training episodes have exploration noise. Their curve is the mean of the last 20 episodes. "
-        "Environment steps include action repeats."
-    )
-    return _figure(learning_curve(evaluations, metrics), "Return over environment steps", caption)
+        return ""
+    label = "Return over environment steps"
+    if returns := evaluations.get("eval/return_mean"):
+        label += f": the average policy goes from {rounded(returns[0])} to {rounded(returns[-1])}"
+    return wide_and_narrow(lambda size: learning_curve(evaluations, metrics, size), "curve", label)
 
 
-def _video(run_dir: Path, no_video: str) -> str:
+def _video(run_dir: Path, beside: Path) -> dict[str, str] | None:
+    """Return source and poster of the last video, or None where there is none."""
     videos = sorted((run_dir / "videos").glob("*.mp4"))
     if not videos:
-        remedy = (
-            f"acer-render {typed('policy', run_dir / 'export/policy.pt')} "
-            f"{typed('out', run_dir / 'videos/episode.mp4')}"
-        )
-        return _missing(
-            f"No video: {no_video}. To make one: {remedy}, then acer-report {typed('run', run_dir)}"
-        )
-    data = base64.b64encode(videos[-1].read_bytes()).decode("ascii")
-    return f'<video controls loop muted playsinline src="data:video/mp4;base64,{data}"></video>'
+        return None
+    video = videos[-1]
+    if video.stat().st_size > LARGEST_VIDEO:
+        inside = video.resolve().is_relative_to(beside.resolve())
+        source = video.resolve().relative_to(beside.resolve()) if inside else video.resolve()
+        return {"source": source.as_posix(), "poster": poster(video), "name": str(video), "beside": "yes"}
+    data = base64.b64encode(video.read_bytes()).decode("ascii")
+    return {
+        "source": f"data:video/mp4;base64,{data}",
+        "poster": poster(video),
+        "name": str(video),
+        "beside": "",
+    }
 
 
-def _score(score: dict[str, Any]) -> str:
-    if not score:
-        return _missing("The run has not exported a policy. To do so: acer-export run=DIR")
-    rows = [(str(i), f"{value:,.1f}") for i, value in enumerate(score["returns"])]
-    summary = (
-        f"Mean {score['return_mean']:,.1f}, standard deviation {score['return_std']:,.1f} over "
-        f"{score['episodes']} deterministic episodes of the file export/policy.pt (seed {score['seed']})."
-    )
-    return f"<p>{_text(summary)}</p>" + _table(("episode", "return"), rows)
+def poster(video: Path) -> str:
+    """Return a picture of the video as a data address, or nothing where ffmpeg finds no picture in it."""
+    frame, size = b"", (0, 0)
+    try:
+        frames = imageio_ffmpeg.read_frames(str(video))
+        size = next(frames)["size"]
+        for frame in itertools.islice(frames, POSTER_FRAME):  # noqa: B007 - the last one counts
+            pass
+        frames.close()
+    except (OSError, RuntimeError, StopIteration, KeyError):
+        return ""
+    width, height = size
+    if len(frame) != 3 * width * height or not frame:
+        return ""
+    picture = np.frombuffer(frame, np.uint8).reshape(height, width, 3)
+    data = imageio.v3.imwrite("<bytes>", picture, extension=".jpg")
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _evaluations(evaluations: Table, run_dir: Path) -> str:
-    if not evaluations:
-        return _missing("The run ended before its first evaluation.")
+def _evaluations(evaluations: Table) -> dict[str, Any]:
     names = ["time" if name == "seconds" else name for name in evaluations]
-    rows = [
-        [_number(name, values[i]) for name, values in evaluations.items()]
-        for i in range(len(evaluations["step"]))
-    ]
-    table = _table([name.removeprefix("eval/").replace("_", " ") for name in names], rows)
+    return {
+        "header": [name.removeprefix("eval/").replace("_", " ") for name in names],
+        "rows": [
+            [_number(name, values[i]) for name, values in evaluations.items()]
+            for i in range(len(evaluations.get("step", [])))
+        ],
+    }
+
+
+def _best(evaluations: Table, run_dir: Path) -> dict[str, str] | None:
+    """Return where the highest evaluation was, if its checkpoint is kept."""
     best = best_evaluation(evaluations)
     if best is None or not (run_dir / "checkpoints/best.pt").is_file():
-        return table
-    sentence = (
-        f"The highest evaluation was {best[0]:,.1f} at step {best[1]:,}. Its policy is in checkpoints/best.pt. "
-        "To export it: acer-export run=DIR checkpoint=best"
-    )
-    return f"<p>{_text(sentence)}</p>{table}"
+        return None
+    return {"value": f"{best[0]:,.1f}", "step": f"{best[1]:,}"}
 
 
-def _contract(task: dict[str, Any]) -> str:
-    """Show what a controller must know: rate, observation layout, and the commands' names and bounds."""
-    if not task:
-        return _missing("No policy has been exported yet.")
-    bounds = task["bounds"]
-    joints = zip(bounds["names"], bounds["low"], bounds["high"], strict=True)
-    fields = ((f["name"], f"{f['start']}:{f['stop']}", f["unit"]) for f in task["observation"])
-    rate = f"One command every {task['control_dt']:g} s ({1 / task['control_dt']:g} Hz)."
-    units = "actuator" if task.get("command_is_actuator", True) else "the environment's"
-    notes = "".join(f"<p>{_text(note)}</p>" for note in task.get("notes", ()))
-    return (
-        f"<p>{_text(rate)} The input is a float32 observation, the output are commands in {_text(units)} units.</p>"
-        + notes
-        + '<div class="side"><div><h3>Commands</h3>'
-        + _table(("joint", "low", "high"), [(name, f"{low:g}", f"{high:g}") for name, low, high in joints])
-        + "</div><div><h3>Observation</h3>"
-        + _table(("field", "indices", "unit"), fields)
-        + "</div></div>"
-    )
-
-
-def _diagnostics(metrics: Table) -> str:
-    figures = [
-        _figure(
-            diagnostic(name, metrics["step"], values), name, METRICS[name].formula if name in METRICS else ""
+def _diagnostics(metrics: Table, found: Mapping[str, Reading]) -> list[dict[str, Any]]:
+    figures = []
+    for number, (name, values) in enumerate(metrics.items()):
+        if name == "step" or not any(map(math.isfinite, values)):
+            continue
+        reading = found.get(name)
+        healthy = (reading.low, reading.high) if reading else (-math.inf, math.inf)
+        svg = diagnostic(name, metrics["step"], values, healthy)
+        figures.append(
+            {
+                "name": name,
+                "chart": chart(svg, f"diagnostic{number}", name),
+                "formula": METRICS[name].formula if name in METRICS else "",
+                "healthy": METRICS[name].healthy if name in METRICS else "",
+                "sick": reading is not None and reading.sick,
+            }
         )
-        for name, values in metrics.items()
-        if name != "step" and any(math.isfinite(value) for value in values)
-    ]
-    return f'<div class="grid">{"".join(figures)}</div>' if figures else _missing("No metrics were logged.")
-
-
-def _details(settings: Sequence[str]) -> str:
-    parts = []
-    for name, content in zip(SETTINGS, settings, strict=True):
-        text = _text(content or f"{name} is missing")
-        parts.append(f"<details><summary>{name}</summary><pre>{text}</pre></details>")
-    return "".join(parts)
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{_text(title)}</h2>{content}</section>"
-
-
-def _figure(svg: str, label: str, caption: str) -> str:
-    """Embed a chart as a separate image, so that the ids inside two charts cannot clash."""
-    data = base64.b64encode(svg.encode()).decode("ascii")
-    image = f'<img alt="{_text(label)}" src="data:image/svg+xml;base64,{data}">'
-    return f"<figure>{image}<figcaption>{_text(caption)}</figcaption></figure>"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _missing(reason: str) -> str:
-    return f'<p class="missing">{_text(reason)}</p>'
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
-
-
-def _last(metrics: Table, evaluations: Table) -> float:
-    """Return the last environment step that either table knows."""
-    return max([0.0, *metrics.get("step", []), *evaluations.get("step", [])])
+    return figures
 
 
 def _number(name: str, value: float) -> str:
     if name == "seconds":
-        return _duration(value)
+        return duration(value)
     return f"{value:,.0f}" if name == "step" or not math.isfinite(value) else f"{value:,.1f}"
-
-
-def _rounded(value: float) -> str:
-    """Show a return without digits that nobody reads."""
-    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:,.1f}"
-
-
-def _integer(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

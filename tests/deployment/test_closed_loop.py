@@ -6,17 +6,21 @@ import json
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from exported import make_policy, make_run, quick_export
 from gymnasium.spaces import Box
 
 from acer_robot.deployment import export as deploy
 from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.export import describe
+from acer_robot.deployment.recorder import Recorder
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_deployed, save_deployed
 from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.run_folder.recording import Recording, commands_of_an_episode, load_recording, save_recording
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
+from acer_robot.tasks.interface import StepResult
 
 
 class PaidByCommand(gymnasium.Env):
@@ -88,3 +92,47 @@ def test_export_with_episodes_keeps_states_and_score(run, tmp_path):
     assert (score["episodes"], score["seed"]) == (3, 4)
     with np.load(tmp_path / "test_vectors.npz") as arrays:
         assert len(np.unique(arrays["observations"], axis=0)) == 256, "the states are not from the episodes"
+
+
+@pytest.mark.usefixtures("checks_in_this_process")
+def test_export_records_the_first_episodes(run, tmp_path):
+    quick_export(run, tmp_path, episodes=5, seed=4)
+    recording = load_recording(tmp_path / "episodes.npz", 3, 2)
+    assert recording.lengths.tolist() == [120, 120, 120]
+    assert recording.whole.all()
+    np.testing.assert_allclose(recording.commands.sum(axis=1), recording.rewards, rtol=1e-6)
+    score = json.loads((tmp_path / "evaluation.json").read_text())
+    got = [recording.rewards[rows].sum() for rows in recording.episodes()]
+    np.testing.assert_allclose(got, score["returns"][:3], rtol=1e-5)
+    quick_export(run, tmp_path, episodes=0)
+    assert not (tmp_path / "episodes.npz").exists(), "it would be of the earlier file"
+
+
+def test_recording_ends_with_its_episode(run):
+    recorder = Recorder(run.spec, 2)
+    for step in range(4):
+        ended = torch.tensor([step == 1, step == 3])
+        seen, paid = torch.full((2, 5), float(step)), torch.tensor([step, step]).double()
+        done = StepResult(seen, seen, paid, ended, torch.zeros(2, dtype=torch.bool), torch.ones(2).long())
+        recorder.watch(seen, seen[:, :2], done)
+    recording = recorder.recording()
+    assert recording.lengths.tolist() == [2, 4]
+    assert recording.rewards.tolist() == [0.0, 1.0, 0.0, 1.0, 2.0, 3.0]
+    assert recording.observations.shape == (6, 3), "the last command is no measurement"
+
+
+def test_recording_of_a_wide_robot_is_bounded():
+    assert commands_of_an_episode(17, 6) == 1000
+    assert 3 * 4 * 10_001 * commands_of_an_episode(9_980, 20) <= 4_000_000
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", "cut", "narrow"])
+def test_damaged_recording_is_refused(tmp_path, damage):
+    path, rows = tmp_path / "episodes.npz", np.zeros((4, 3), np.float32)
+    save_recording(Recording(rows, rows[:, :2], rows[:, 0], np.array([4]), np.array([True])), path)
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"episodes\.npz is damaged: .*acer-export"):
+        load_recording(path, 2 if damage == "narrow" else 3, 2)

@@ -1,11 +1,14 @@
 """report.html: one file without a network, with what the run left, and a named reason for what it did not."""
 
 import base64
+import itertools
 import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import imageio.v2 as imageio
+import numpy as np
 import pytest
 from exported import make_bounds
 
@@ -15,8 +18,10 @@ from acer_robot.reporting.charts import steps_label
 from acer_robot.reporting.report import write_report
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.layout import write_environment
+from acer_robot.run_folder.recording import Recording, save_recording
 from acer_robot.run_folder.tables import read_table
 from acer_robot.schema import WandbConfig
+from acer_robot.shell import typed
 from acer_robot.spec import ObservationField, TaskSpec
 
 NAN = float("nan")
@@ -49,12 +54,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     def charts(self):
-        """Return {alt text: SVG root}."""
-        prefix = "data:image/svg+xml;base64,"
-        return {
-            image["alt"]: ElementTree.fromstring(base64.b64decode(image["src"].removeprefix(prefix)))
-            for image in self.all("img")
-        }
+        """Return {what a screen reader says: SVG root}; of a chart for desktop and phone, the latter."""
+        charts = (ElementTree.fromstring(text) for text in re.findall("<svg.*?</svg>", self.html, re.DOTALL))
+        return {chart.get("aria-label"): chart for chart in charts}
 
 
 def make_run_folder(folder):
@@ -97,8 +99,9 @@ def run(tmp_path):
     return make_run_folder(tmp_path / "run 1")
 
 
-@pytest.fixture
-def page(run):
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    run = make_run_folder(tmp_path_factory.mktemp("report") / "run 1")
     add_export(run)
     return report(run)
 
@@ -106,8 +109,9 @@ def page(run):
 def test_it_needs_no_network_and_runs_no_script(page):
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "iframe")
-        for name in ("src", "href"):
-            assert attributes.get(name, "data:").startswith("data:")
+        for name in ("src", "href", "poster", "data", "action"):
+            assert attributes.get(name, "data:").startswith(("data:", "#"))
+    assert "://" not in re.sub('"data:[^"]*"', "", page.html)
     style = re.search("<style>(.*?)</style>", page.html, re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
@@ -117,19 +121,19 @@ def test_the_head_says_what_was_reached(page):
     assert "gymnasium/Robot-v1, 3,000 environment steps" in page.text
     assert "3,210 ± 12.5" in page.text
     assert "5 min 00 s" in page.text
-    assert "123environment steps per second" in page.text
+    assert "123environment steps a second" in page.text
 
 
 def test_learning_curve_shows_all_returns(page):
-    curve = "".join(page.charts()["Return over environment steps"].itertext())
-    for label in ("exported policy", "current policy", "training episodes", "environment steps"):
+    (curve,) = ("".join(svg.itertext()) for name, svg in page.charts().items() if name.startswith("Return"))
+    for label in ("average policy", "online policy", "training episodes", "environment steps"):
         assert label in curve
 
 
 def test_the_curves_go_through_their_points(page):
     (svg,) = (svg for name, svg in page.charts().items() if name.startswith("Return"))
     for name, points in ("rollout/ep_return", 2), ("eval/return_online", 2), ("eval/return_mean", 2):
-        (group,) = (element for element in svg.iter() if element.get("id") == name)
+        (group,) = (element for element in svg.iter() if element.get("id", "").endswith(name))
         numbers = [float(number) for number in re.findall(r"-?[0-9.]+", group[0].get("d"))]
         assert len(numbers) == 2 * points, name
         assert numbers[2] > numbers[0]
@@ -138,7 +142,7 @@ def test_the_curves_go_through_their_points(page):
 
 def test_every_metric_has_a_chart_with_its_formula(page):
     assert list(page.charts()) == [
-        "Return over environment steps",
+        "Return over environment steps: the average policy goes from 1,500 to 3,000",
         "rollout/ep_return",
         "acer/std",
         "time/sps",
@@ -178,10 +182,11 @@ def test_what_is_missing_is_named(run):
     page = report(run, no_video="egl: no such library")
     assert "No video: egl: no such library." in page.text
     assert page.all("video") == []
-    assert "acer-export run=DIR" in page.text
+    assert f"acer-export {typed('run', run)}" in page.text
+    assert "DIR" not in page.text
     assert "No policy has been exported yet." in page.text
     assert "environment.txt is missing" in page.text
-    assert "3,000return of the exported policy, last evaluation" in page.text
+    assert "3,000return of the average policy, last evaluation" in page.text
 
 
 def test_a_run_that_ended_at_once_has_a_report(tmp_path):
@@ -209,6 +214,126 @@ def test_another_folder_is_refused(tmp_path):
 def test_a_report_does_not_depend_on_the_hour(run):
     first = write_report(run).read_bytes()
     assert write_report(run).read_bytes() == first
+
+
+def test_page_can_be_read_without_eyes_and_mouse(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3")]
+    assert levels[0] == 1
+    assert all(below - above <= 1 for above, below in itertools.pairwise(levels))
+    assert all(cell.get("scope") == "col" for cell in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
+    assert all(
+        attributes["tabindex"] == "0" for attributes in page.all("div") if attributes.get("role") == "region"
+    )
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    assert {link["href"][1:] for link in page.all("a")} <= set(ids)
+
+
+def test_colours_follow_dark_mode(page):
+    assert "prefers-color-scheme: dark" in page.html
+    assert not re.search(r"#[0-9a-f]{6}", page.html[page.html.index("<svg") :]), (
+        "a colour that dark mode cannot change"
+    )
+
+
+def test_labels_can_be_read_on_a_phone(page):
+    (narrow,) = (svg for name, svg in page.charts().items() if name.startswith("Return"))
+    width = float(narrow.get("viewBox").split()[2])
+    sizes = [
+        float(size)
+        for size in re.findall(r"font(?:-size)?: ([0-9.]+)px", ElementTree.tostring(narrow, "unicode"))
+    ]
+    assert min(sizes) * 350 / width >= 9.0
+
+
+def test_long_table_says_that_there_is_more(run):
+    add_export(run)
+    score = json.loads((run / "export/evaluation.json").read_text())
+    score["returns"] = [float(i) for i in range(100)]
+    (run / "export/evaluation.json").write_text(json.dumps(score))
+    page = report(run)
+    assert "Returns of the exported file, the first 12 of 100" in page.text
+    assert "All 100 rows" in page.text
+    assert "<td>99.0</td>" in page.html
+
+
+def test_healthy_run_has_no_warning(page):
+    assert not any("warning" in attributes.get("class", "") for _, attributes in page.tags)
+
+
+def test_sick_run_is_warned_of_at_the_top(run):
+    rows = "".join(
+        f"{step},nan,0.4,nan,100,{3.0 if step > 26000 else 0.1}\n" for step in range(1000, 30001, 1000)
+    )
+    (run / "metrics.csv").write_text("step,rollout/ep_return,acer/std,odd,time/sps,acer/temperature\n" + rows)
+    page = report(run)
+    assert "1 number looks sick" in page.text
+    assert "acer/temperature is 3 over the last tenth of the run, above 1." in page.text
+    assert page.text.count(METRICS["acer/temperature"].healthy) == 2
+    assert page.text.index("looks sick") < page.text.index("Learning curve")
+
+
+def test_run_with_an_error_says_so(run):
+    (run / "error.txt").write_text("Traceback\nNonFiniteError: loss/q is not finite\n")
+    assert "The run ended with an errorNonFiniteError: loss/q is not finite" in report(run).text
+
+
+def test_video_has_a_poster(run):
+    add_export(run)
+    frames = np.random.default_rng(0).integers(0, 255, (5, 64, 96, 3), np.uint8)
+    imageio.mimwrite(run / "videos/policy.mp4", frames, fps=5)
+    (video,) = report(run).all("video")
+    picture = imageio.imread(base64.b64decode(video["poster"].removeprefix("data:image/jpeg;base64,")))
+    assert picture.shape == (64, 96, 3)
+
+
+def test_broken_video_is_named(page):
+    assert "ffmpeg finds no picture in" in page.text
+
+
+def test_large_video_stays_beside_the_report(run, monkeypatch):
+    add_export(run)
+    monkeypatch.setattr("acer_robot.reporting.report.LARGEST_VIDEO", 100)
+    page = report(run)
+    assert page.all("video")[0]["src"] == "videos/policy.mp4"
+    assert "too large to be inside" in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "- 1"),
+        ("config.yaml", "learner: 3"),
+        ("config.yaml", "a: [1"),
+        ("eval.csv", "step,seconds\n1,2\n"),
+        ("export/policy.json", "[]"),
+        ("export/episodes.npz", "no archive"),
+        ("export/policy.json", None),
+    ],
+)
+def test_damaged_file_is_refused(run, name, content):
+    add_export(run)
+    if content is None:
+        policy = json.loads((run / name).read_text())
+        content = json.dumps({**policy, "normalizer": {"enabled": True, "mean": [0.0], "std": [1.0]}})
+        rows = np.zeros((4, 5), np.float32)
+        save_recording(
+            Recording(rows, rows[:, : make_bounds().size], rows[:, 0], np.array([4]), np.array([True])),
+            run / "export/episodes.npz",
+        )
+    (run / name).write_text(content)
+    with pytest.raises(InputError, match=f"{name} is damaged: "):
+        write_report(run)
+    assert not (run / "report.html").exists()
+
+
+def test_report_that_cannot_be_written_is_refused(run):
+    with pytest.raises(
+        InputError, match=r"report\.html cannot be written: .*give another file with out=FILE"
+    ):
+        write_report(run, out=run / "missing/report.html")
 
 
 @pytest.mark.parametrize(("steps", "label"), [(0, "0"), (500, "500"), (25_000, "25k"), (1_500_000, "1.5M")])

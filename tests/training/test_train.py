@@ -110,6 +110,7 @@ def test_a_run_leaves_everything_that_was_promised(finished_run):
         "export/test_vectors.npz",
         "export/POLICY_CARD.md",
         "export/evaluation.json",
+        "export/episodes.npz",
     ):
         assert (folder / name).stat().st_size > 0, name
     assert "exported and verified" in out
