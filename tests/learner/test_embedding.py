@@ -249,7 +249,7 @@ def test_too_wide_an_embedding_is_refused():
 
 
 @pytest.mark.slow
-def test_update_is_one_graph_that_a_refresh_does_not_compile_anew(monkeypatch):
+def test_update_with_refresh_is_one_graph(monkeypatch):
     """Traced whole, but without a C++ compiler."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     plain, fast = (small_learner(**ON, embedding_refresh=2, compile=choice) for choice in (False, True))

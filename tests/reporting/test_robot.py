@@ -43,7 +43,7 @@ def test_share_at_the_limit_counts_both_bounds():
     assert found["fixed"].at_limit == 0.0, "a joint with one possible command is not at a limit"
 
 
-def test_change_is_a_share_of_the_range_and_ends_with_the_episode():
+def test_change_is_a_share_of_the_range():
     hip = np.array([0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0, 1.0])
     found = joints(recording(commands(hip, np.full(8, 0.5)), lengths=[4, 4]))
     assert found["hip"].change == pytest.approx(0.25)
