@@ -60,7 +60,10 @@ def _play(config: PlayConfig) -> None:
         view = LiveView(task)
         print("space: pause or go on; Enter: push; Backspace: reset; close the window to end", flush=True)
         pacer = Pacer(task.spec.control_dt / config.rate)
-        run_live(policy, task, view, lambda: push(task, random), pacer, paused=path is None)
+        try:
+            run_live(policy, task, view, lambda: push(task, random), pacer, paused=path is None)
+        finally:
+            view.close()
     finally:
         task.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import sys
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ class LiveView:
         self._keys: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._model, data = required_simulation(task)
         self._floor = EndlessFloor(self._model)
+        before = set(threading.enumerate())
         try:
             with self._floor.drawn():
                 self._handle: Any = mujoco.viewer.launch_passive(
@@ -71,6 +73,7 @@ class LiveView:
             raise InputError(
                 f"MuJoCo's viewer does not start: {error}; on macOS: mjpython -m acer_robot.commands.play .."
             ) from error
+        self._threads = set(threading.enumerate()) - before
         self._follow()
 
     def is_open(self) -> bool:
@@ -90,8 +93,10 @@ class LiveView:
         return found
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window, and wait for the threads that draw it: GLFW must not end before them."""
         self._handle.close()
+        for thread in self._threads:
+            thread.join(timeout=5.0)
 
     def _note(self, key: int) -> None:
         if key in KEYS:
