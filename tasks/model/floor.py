@@ -64,7 +64,8 @@ def _endless_sides(model: MjModel) -> npt.NDArray[np.bool_]:
     normal_z = 1.0 - 2.0 * (quaternion[:, 1] ** 2 + quaternion[:, 2] ** 2)
     is_plane = np.asarray(model.geom_type) == int(mujoco.mjtGeom.mjGEOM_PLANE)
     is_floor = is_plane & (np.asarray(model.geom_bodyid) == 0) & (normal_z > UPRIGHT)
-    return is_floor[:, None] & (np.asarray(model.geom_size)[:, :2] >= SHORTEST)
+    endless: npt.NDArray[np.bool_] = is_floor[:, None] & (np.asarray(model.geom_size)[:, :2] >= SHORTEST)
+    return endless
 
 
 def _keep_texture_size(model: MjModel, endless: npt.NDArray[np.bool_]) -> None:
