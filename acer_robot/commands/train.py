@@ -7,24 +7,26 @@ import shlex
 import sys
 from pathlib import Path
 
-from acer_robot.commands.compose import run_command
+from acer_robot.commands.compose import given_names, run_command
 from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.interrupt import exit_status
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
+from acer_robot.training.resume import resumed_config
 from acer_robot.training.run import train
 from acer_robot.training.validate import check_train, select_device
 
 
 def check_job(config: TrainConfig) -> None:
     """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
-    check_train(config)
+    check_train(config, resuming=config.resume is not None)
     select_device(config.device)
 
 
 def _command(config: TrainConfig) -> float | None:
     """Train; return the return of the exported policy, or that of the best evaluation where nothing is exported."""
+    config = resumed_config(config, given_names())
     try:
         run_dir = train(config)
     except KeyboardInterrupt as error:

@@ -158,8 +158,10 @@ def has_api_key() -> bool:
         return False  # wandb could not read a key from it either
 
 
-def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]) -> WandbRun | None:
-    """Start a run under run_dir/wandb and say in one line where it goes; None if wandb is disabled.
+def start_wandb(
+    run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any], run_id: str | None = None
+) -> WandbRun | None:
+    """Start a run under run_dir/wandb, or go on with the one of `run_id`, and say where it goes; None if disabled.
 
     A server that does not answer in time, or refuses the key, turns an online run into an offline one.
 
@@ -175,7 +177,7 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
         unreachable = _unreachable(base_url())
         if unreachable is None:
             try:
-                run = WandbRun(run_dir, wandb_config.project, config, "online")
+                run = WandbRun(run_dir, wandb_config.project, config, "online", run_id)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong in wandb, training must start
                 unreachable = f"{base_url()} did not accept the run: {_one_line(error)}"
             else:
@@ -183,7 +185,7 @@ def start_wandb(run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any]
                 return run
         reason = unreachable
     try:
-        run = WandbRun(run_dir, wandb_config.project, config, "offline")
+        run = WandbRun(run_dir, wandb_config.project, config, "offline", run_id)
     except Exception as error:  # noqa: BLE001 - the same holds here
         print(f"wandb: not started ({_one_line(error)}); the run goes on without it", flush=True)
         return None
@@ -228,7 +230,12 @@ class WandbRun:
     """One wandb run whose x-axis is environment steps."""
 
     def __init__(
-        self, run_dir: Path, project: str, config: dict[str, Any], mode: Literal["online", "offline"]
+        self,
+        run_dir: Path,
+        project: str,
+        config: dict[str, Any],
+        mode: Literal["online", "offline"],
+        run_id: str | None = None,
     ) -> None:
         wandb = _wandb()
         self._run_dir, self._lost = run_dir, False
@@ -242,10 +249,15 @@ class WandbRun:
         )  # fmt: skip
         self._run = wandb.init(
             project=project, dir=run_dir, name=run_dir.name, config=config, mode=mode, settings=settings,
-            reinit="create_new",
+            reinit="create_new", id=run_id, resume=None if run_id is None else "allow",
         )  # fmt: skip
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
+
+    @property
+    def id(self) -> str:
+        """What wandb knows the run by."""
+        return str(self._run.id)
 
     @property
     def url(self) -> str:

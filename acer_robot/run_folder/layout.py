@@ -11,6 +11,8 @@ import yaml
 
 from acer_robot.errors import InputError
 from acer_robot.provenance import Software, describe_environment
+from acer_robot.run_folder.owner import LOCK
+from acer_robot.run_folder.whole_file import write_whole
 from acer_robot.schema import TrainConfig
 
 ROOM = 128
@@ -68,9 +70,19 @@ def create_run_dir(config: TrainConfig) -> Path:
     """Create the run folder and write the resolved options into config.yaml."""
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
-    (run_dir / "config.yaml").write_text(text, encoding="utf-8")
+    write_options(config)
     return run_dir
+
+
+def write_options(config: TrainConfig) -> Path:
+    """Write the resolved options into config.yaml of the run folder."""
+    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    return write_whole(Path(config.run_dir) / "config.yaml", text.encode("utf-8"))
+
+
+def is_empty(run_dir: Path) -> bool:
+    """Whether nothing but the owner's lock is in the folder."""
+    return not any(path.name != LOCK for path in run_dir.iterdir())
 
 
 def write_traceback(run_dir: Path, error: BaseException) -> Path:
