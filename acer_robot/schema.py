@@ -170,11 +170,6 @@ class TrainConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    resume: str | None = None
-    """Run folder whose run goes on; `steps` is then its new total. "auto": the newest unfinished run beside `run_dir`
-    with the same options, or else a new one. null: a new run."""
-    init_from: str | None = None
-    """Run folder whose networks and observation statistics a new run starts with; null: it starts untrained."""
     steps: int = 60_000
     """Environment steps to train for, action repeat counted."""
     seed: int = 0
@@ -183,6 +178,11 @@ class TrainConfig:
     """Torch device of the learner and its replay: "cpu", "cuda", "cuda:1"."""
     run_dir: str = MISSING
     """Folder that receives everything the run leaves; must be new or empty."""
+    resume: str | None = None
+    """Run folder whose run goes on; `steps` is then its new total. "auto": the newest unfinished run beside `run_dir`
+    with the same options, or else a new one. null: a new run."""
+    init_from: str | None = None
+    """Run folder whose networks and observation statistics a new run starts with; null: it starts untrained."""
     num_envs: int = 16
     """Environments stepped together."""
     threads: int = 1

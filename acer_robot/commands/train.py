@@ -43,7 +43,10 @@ def _command(config: TrainConfig) -> float | None:
 def _what_is_left(run_dir: Path) -> str:
     """Return what the user can do after an interrupt."""
     if (run_dir / "checkpoints" / "latest.pt").is_file():
-        return f"export what was learnt with: acer-export {typed('run', run_dir)}"
+        return (
+            f"go on with: acer-train {typed('resume', run_dir)}; or export what was learnt with: acer-export "
+            f"{typed('run', run_dir)}"
+        )
     if run_dir.is_dir():
         return (
             "nothing was learnt yet, so there is no checkpoint to export; before the same command can run again, "

@@ -287,6 +287,9 @@ def restore_run(run: Run, point: Point) -> None:
     run.mark_good()
     run.saved, run.latest_is_whole = point.step, point.path.name == "latest.pt"
     print(f"{point.path}: goes on from environment step {point.step:,}", flush=True)
+    versions = point.content["software"]["versions"]
+    if versions != run.software.versions:
+        print("the versions are others than before, so numbers may differ in the last bits", flush=True)
     if run.batches.missing:
         steps = run.batches.missing * run.replay.num_envs * run.config.task.action_repeat
         print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -316,11 +317,24 @@ def train(config: TrainConfig) -> Path:
         return learn_and_finish(run, point)
 
 
+def disk_needed(run: Run) -> str:
+    """Say how much room checkpoints may take, and how much there is."""
+    options, replay = run.config.checkpoint, run.replay
+    learner = sum(value.nbytes for value in run.learner.state_dict().values()) + 2 * sum(
+        flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic)
+    )
+    rows = replay.capacity * replay.row_bytes if options.replay else 0
+    needed, free = (options.keep + 3) * learner + rows, shutil.disk_usage(run.config.run_dir).free
+    short = "; make room, or set checkpoint.replay=false" if needed > free else ""
+    return f"checkpoints take up to {needed / 2**20:,.0f} MiB of the {free / 2**20:,.0f} MiB that are free{short}"
+
+
 def learn_and_finish(run: Run, point: Point | None) -> Path:
     """Train in a folder that is this process's own, from a checkpoint if there is one, and write how it ended."""
     config, run_dir = run.config, Path(run.config.run_dir)
     resumed = None if point is None else (point.step, point.resume["log"])
     write_status(run_dir, "running")
+    print(disk_needed(run), flush=True)
     try:
         with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps, resumed) as log:
             try:
