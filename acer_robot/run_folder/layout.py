@@ -15,6 +15,8 @@ from acer_robot.run_folder.owner import LOCK
 from acer_robot.run_folder.whole_file import write_whole
 from acer_robot.schema import TrainConfig
 
+BEFORE_LEARNING = ("config.yaml", "environment.txt", "error.txt", "eval.csv", "metrics.csv", "status.json")
+"""Files of a run that has no checkpoint yet."""
 ROOM = 128
 """Bytes that the path of a folder leaves to the names of the files in it."""
 
@@ -81,8 +83,14 @@ def write_options(config: TrainConfig) -> Path:
 
 
 def is_empty(run_dir: Path) -> bool:
-    """Whether nothing but the owner's lock is in the folder."""
-    return not any(path.name != LOCK for path in run_dir.iterdir())
+    """Whether nothing but the owner's lock and former wandb runs is in the folder."""
+    return all(path.name in (LOCK, "wandb") for path in run_dir.iterdir())
+
+
+def clear_unlearnt(run_dir: Path) -> None:
+    """Remove what a run left that was stopped before its first checkpoint, so that it can begin anew."""
+    for name in BEFORE_LEARNING:
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def write_traceback(run_dir: Path, error: BaseException) -> Path:

@@ -15,7 +15,8 @@ import yaml
 from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.experience.seeds import process_streams, restore_process_streams
 from acer_robot.run_folder.checkpoints import config_from_dict, read_content
-from acer_robot.run_folder.owner import is_owned
+from acer_robot.run_folder.layout import clear_unlearnt
+from acer_robot.run_folder.owner import is_owned, owned
 from acer_robot.run_folder.replay_files import read_rows
 from acer_robot.run_folder.status import read_status
 from acer_robot.schema import TrainConfig
@@ -86,6 +87,7 @@ def resumed_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
     if config.resume == "auto":
         found = newest_unfinished(config)
         if found is None:
+            _clear_own_folder(config)
             print(
                 f"resume=auto: no unfinished run with these options beside {config.run_dir}; a new one starts"
             )
@@ -117,6 +119,16 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
             f"that; a new run can begin with its networks: {typed('init_from', Path(recorded.run_dir))} {name}={new}. "
             f"These may change: {', '.join(MAY_CHANGE)}"
         )
+
+
+def _clear_own_folder(config: TrainConfig) -> None:
+    """Clear the run folder where a run with the same options was stopped in it before its first checkpoint."""
+    run_dir, wanted = Path(config.run_dir), _kept_options(config)
+    if not (run_dir / "config.yaml").is_file() or (run_dir / "checkpoints").exists():
+        return
+    with owned(run_dir):
+        if read_status(run_dir) != "finished" and _kept_options(recorded_config(run_dir), wanted) == wanted:
+            clear_unlearnt(run_dir)
 
 
 def newest_unfinished(config: TrainConfig) -> Path | None:

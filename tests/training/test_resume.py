@@ -16,20 +16,20 @@ import pytest
 import torch
 from composed import composed_train
 
-from acer_robot.commands import train as train_command
+from acer_robot.commands.compose import given_names
 from acer_robot.errors import InputError
 from acer_robot.interrupt import Interrupted
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.run_folder.owner import owned
-from acer_robot.run_folder.status import read_status
+from acer_robot.run_folder.status import read_status, write_status
 from acer_robot.training import run as training
 from acer_robot.training.resume import MAY_CHANGE, newest_point, resumed_config
 from acer_robot.training.run import train
 from acer_robot.training.validate import RANGES
 
 TINY = [
-    "num_envs=2", "steps=400", "eval_every=150", "eval_episodes=2", "log_every=40", "video=false", "hand_over=false",
-    "wandb.mode=disabled", "learner.hidden=[8,8]", "learner.advantage_hidden=8", "learner.learning_starts=60",
+    "num_envs=2", "steps=240", "eval_every=90", "eval_episodes=2", "log_every=30", "video=false", "hand_over=false",
+    "wandb.mode=disabled", "learner.hidden=[8,8]", "learner.advantage_hidden=8", "learner.learning_starts=40",
     "learner.segments=4", "learner.replay_ratio=8", "learner.compile=false", "seed=3",
 ]  # fmt: skip
 PENDULUM = ["task=gym", "task.id=Pendulum-v1", "+task.kwargs.max_episode_steps=70"]
@@ -58,6 +58,7 @@ TASKS = {
         "learner.replay_ratio=0.1",
         "learner.learning_starts=0",
         "log_every=2",
+        "eval_every=1000",
         "steps=800",
     ],
     "on policy": [*PENDULUM, "learner.on_policy=true"],
@@ -117,8 +118,8 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def half_run(tmp_path_factory):
-    """The same run to step 210, in the middle of an episode."""
-    return train(options(tmp_path_factory.mktemp("half") / "run", *PENDULUM, "steps=210"))
+    """The same run to step 130, in the middle of an episode."""
+    return train(options(tmp_path_factory.mktemp("half") / "run", *PENDULUM, "steps=130"))
 
 
 @pytest.fixture
@@ -173,21 +174,21 @@ def test_killed_process_goes_on_bit_identically(whole, tmp_path):
     process.wait()
     assert process.returncode == -signal.SIGKILL
     assert read_status(folder) == "interrupted"
-    assert read_checkpoint(folder)["steps"] < 400
+    assert read_checkpoint(folder)["steps"] < 240
     resume(folder)
     check_same(whole, folder)
 
 
 def test_damaged_newest_checkpoint_gives_way_to_the_one_before(whole, tmp_path, capsys):
     folder = shutil.copytree(whole, tmp_path / "run")
-    assert [newest_point(folder).step, *former_steps(folder)] == [400, 300, 150]
+    assert [newest_point(folder).step, *former_steps(folder)] == [240, 180, 90]
     latest = folder / "checkpoints/latest.pt"
     latest.write_bytes(latest.read_bytes()[:5000])
     resume(folder)
     assert "latest.pt cannot be read as a checkpoint" in (err := capsys.readouterr().err)
     assert err.count("the one before is used") == 1
     check_same(whole, folder)
-    assert former_steps(folder) == [300, 150], "the damaged one is not kept"
+    assert former_steps(folder) == [180, 90], "the damaged one is not kept"
 
 
 def former_steps(folder):
@@ -201,11 +202,11 @@ def test_keep_bounds_checkpoints_and_rows_on_disk(tmp_path):
     folder = train(
         options(tmp_path / "run", *PENDULUM, "eval_every=40", "checkpoint.keep=2", "learner.replay_size=100")
     )
-    assert former_steps(folder) == [360, 320]
+    assert former_steps(folder) == [200, 160]
     names = sorted(path.name for path in (folder / "checkpoints/replay").iterdir())
-    # Two environments: the oldest kept checkpoint is that of row 160, and its replay begins with row 110.
-    assert names[0] == "000000000100-000000000120.rows"
-    assert names[-1] == "000000000180-000000000200.rows"
+    # Two environments: the oldest kept checkpoint is that of row 80, and its replay begins with row 30.
+    assert int(names[0][:12]) <= 30 < int(names[0][13:25])
+    assert names[-1] == "000000000100-000000000120.rows"
     assert [name[:12] for name in names[1:]] == [name[13:25] for name in names[:-1]], "no row twice"
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         "best.pt", "latest.1.pt", "latest.2.pt", "latest.pt", "replay",
@@ -219,12 +220,12 @@ def test_damaged_rows_are_refused_with_the_way_out(half, capsys):
     path.write_bytes(data)
     before = {path: path.read_bytes() for path in half.rglob("*.*") if path.is_file()}
     with pytest.raises(InputError, match=rf"{path.name} is damaged.*checkpoint.replay=false"):
-        resume(half, "steps=400")
+        resume(half, "steps=240")
     assert before == {path: path.read_bytes() for path in half.rglob("*.*") if path.is_file()}
-    resume(half, "steps=400", "checkpoint.replay=false")
-    assert "learning goes on after 60 environment steps that refill it" in capsys.readouterr().out
-    updates = [read_checkpoint(half)["learner"]["updates"], (400 - 210 - 60) * 8 // 32]
-    assert updates[0] - (210 - 58) * 8 // 32 == pytest.approx(updates[1], abs=2)
+    resume(half, "steps=240", "checkpoint.replay=false")
+    assert "learning goes on after 40 environment steps that refill it" in capsys.readouterr().out
+    updates = [read_checkpoint(half)["learner"]["updates"], (240 - 130 - 40) * 8 // 32]
+    assert updates[0] - (130 - 38) * 8 // 32 == pytest.approx(updates[1], abs=2)
 
 
 def test_environment_without_a_state_starts_new_episodes(half, capsys, monkeypatch):
@@ -232,9 +233,9 @@ def test_environment_without_a_state_starts_new_episodes(half, capsys, monkeypat
         "acer_robot.tasks.cpu.vector_task.CpuTask.restore",
         lambda *_: (_ for _ in ()).throw(InputError("no state")),
     )
-    resume(half, "steps=400")
+    resume(half, "steps=240")
     assert "the episodes of training restart" in capsys.readouterr().out
-    assert read_checkpoint(half)["steps"] == 400
+    assert read_checkpoint(half)["steps"] == 240
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_environment_without_a_state_starts_new_episodes(half, capsys, monkeypat
         (["seed=4"], "init_from="),
         (["num_envs=4"], "These may change: steps, threads"),
         (["run_dir=elsewhere"], "leave it out"),
-        (["steps=210"], "give more"),
+        (["steps=130"], "give more"),
         (["steps=100"], "give more"),
         (["steps=0"], "steps=0 is out of range"),
         (["init_from=x"], "give one of them"),
@@ -260,9 +261,9 @@ def test_options_that_cannot_change_are_refused(half_run, given, message):
 
 
 def test_options_that_may_change_are_taken(half):
-    resume(half, "steps=300", "eval_every=50", "log_every=1000", "eval_episodes=3", "checkpoint.keep=1")
-    assert [int(row["step"]) for row in rows(half / "eval.csv")] == [150, 210, 250, 300]
-    assert int(rows(half / "metrics.csv")[-1]["step"]) <= 210
+    resume(half, "steps=200", "eval_every=50", "log_every=1000", "eval_episodes=3", "checkpoint.keep=1")
+    assert [int(row["step"]) for row in rows(half / "eval.csv")] == [90, 130, 150, 200]
+    assert int(rows(half / "metrics.csv")[-1]["step"]) <= 130
     assert read_checkpoint(half)["config"]["eval_episodes"] == 3
     assert "eval_every: 50" in (half / "config.yaml").read_text()
     known = set(RANGES) | {"device", "hand_over", "video", "wandb.mode", "wandb.project", "checkpoint.replay"}
@@ -273,27 +274,58 @@ def test_rows_past_the_checkpoint_are_dropped(whole, half):
     for name in ("metrics.csv", "eval.csv"):
         with (half / name).open("a") as file:
             header, *_ = (half / name).read_text().splitlines()
-            file.write("220" + "," * header.count(",") + "\r\n230,half a r")
-    resume(half, "steps=400")
-    check_same(whole, half, [210])
+            file.write("140" + "," * header.count(",") + "\r\n150,half a r")
+    resume(half, "steps=240")
+    check_same(whole, half, [130])
 
 
-def test_resume_auto_takes_the_newest_unfinished_run_of_the_same_options(tmp_path, monkeypatch, capsys):
-    def auto(name, *more):
-        given = [f"run_dir='{tmp_path / name}'", "resume=auto", *TINY, *PENDULUM, *more]
-        monkeypatch.setattr(sys, "argv", ["acer-train", *given])
-        train_command.main()
-        return capsys.readouterr().out
+def test_resume_auto_takes_the_newest_unfinished_run_of_the_same_options(half_run, tmp_path, capsys):
+    a, b = (shutil.copytree(half_run, tmp_path / name) for name in "ab")
+    os.utime(a / "checkpoints/latest.pt", (1, 1))
 
-    assert "a new one starts" in auto("a", "steps=160")
-    assert "a new one starts" in auto("b", "steps=160")  # a is finished
-    (tmp_path / "b/status.json").unlink()
-    (tmp_path / "a/status.json").write_text("cut")
-    assert f"{tmp_path / 'b'} goes on" in auto("c", "steps=240", "log_every=20")
-    assert read_checkpoint(tmp_path / "b")["steps"] == 240
-    assert f"{tmp_path / 'a'} goes on" in auto("c", "steps=240")
-    assert "a new one starts" in auto("c", "steps=160", "learner.lr=0.001")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    def chosen(*more):
+        return resumed_config(options(tmp_path / "new", *PENDULUM, "resume=auto", *more), [])
+
+    assert chosen().resume is None, "both are finished"
+    assert "a new one starts" in capsys.readouterr().out
+    write_status(a, "interrupted")
+    config = chosen("steps=500", "log_every=20", "learner.compile=null")
+    assert (config.resume, config.run_dir) == (str(a), str(a))
+    assert (config.steps, config.log_every, config.learner.compile) == (500, 20, False)
+    write_status(b, "running")  # and killed
+    assert chosen().resume == str(b)
+    with owned(b):
+        assert chosen().resume == str(a)
+    assert chosen("learner.lr=0.001").resume is None
+    (b / "config.yaml").write_text("learner: [")
+    assert chosen().resume == str(a)
+    assert f"{b} is left out" in capsys.readouterr().err
+
+
+def test_resume_auto_clears_what_was_stopped_before_its_first_checkpoint(half_run, tmp_path):
+    folder = shutil.copytree(half_run, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")
+    write_status(folder, "running")
+    config = options(folder, *PENDULUM, "resume=auto")
+    names = {path.name for path in folder.iterdir()}
+    resumed_config(dataclasses.replace(config, seed=4), [])
+    assert {path.name for path in folder.iterdir()} == names, "it is another run"
+    assert resumed_config(config, []).resume is None
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_typed_options_are_told_from_defaults(monkeypatch):
+    typed = [
+        "acer-train",
+        "resume=runs/a b",
+        "++learner.lr=1",
+        "task@task=hopper",
+        "--help",
+        "~experiment",
+        "steps=3",
+    ]
+    monkeypatch.setattr(sys, "argv", typed)
+    assert given_names() == ["resume", "learner.lr", "task", "steps"]
 
 
 def test_init_from_takes_networks_and_statistics_alone(whole, tmp_path):
@@ -316,7 +348,7 @@ def test_init_from_takes_networks_and_statistics_alone(whole, tmp_path):
 
 def test_second_writer_is_refused(half):
     with owned(half), pytest.raises(InputError, match=rf"in use by process {os.getpid()} on"):
-        resume(half, "steps=400")
+        resume(half, "steps=240")
     with owned(half):
         pass  # the lock is free again
 
@@ -328,6 +360,6 @@ def test_older_checkpoint_is_refused_with_the_way_out(half):
             del content[name]
         torch.save(content, path)
     with pytest.raises(InputError, match=r"has no state to go on from.*init_from"):
-        resume(half, "steps=400")
+        resume(half, "steps=240")
     with pytest.raises(InputError, match=r"config\.yaml cannot be read"):
         resume(half / "nothing")
