@@ -113,9 +113,9 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
 
 def given_names() -> list[str]:
     """Return the names of the options that were typed: ["steps", "learner.lr", "task"]."""
-    hydra = HydraConfig.instance().cfg
-    in_sweep = hydra is not None and hydra.hydra.mode == RunMode.MULTIRUN
-    arguments = task_overrides(hydra.hydra) if hydra is not None and in_sweep else sys.argv[1:]
+    hydra = cast(DictConfig, HydraConfig.get()) if HydraConfig.initialized() else None
+    in_sweep = hydra is not None and hydra.mode == RunMode.MULTIRUN
+    arguments = task_overrides(hydra) if hydra is not None and in_sweep else sys.argv[1:]
     typed = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     return [argument.partition("=")[0].lstrip("+~").partition("@")[0] for argument in typed]
 

@@ -87,7 +87,9 @@ class Replay:
         """
         self.size = self._head = 0
         for part in rows or ():
-            for piece in part[-self.capacity :].split(self.capacity - self._head):
+            newest = part[-self.capacity :]
+            pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
+            for piece in pieces:
                 self._data[self._head : self._head + len(piece)] = piece
                 self._advance(len(piece))
         self.added = state["added"]

@@ -132,8 +132,8 @@ def save_checkpoint(
 def _keep(path: Path, keep: int) -> None:
     """Give the checkpoint at `path` a second name, `<name>.1.pt`, move its predecessors on, and remove the rest."""
     for old in path.parent.glob(f"{path.stem}.*.pt"):
-        number = old.suffixes[-2].removeprefix(".")
-        if number.isdigit() and int(number) >= max(keep, 1):
+        suffix = old.suffixes[-2].removeprefix(".")
+        if suffix.isdigit() and int(suffix) >= max(keep, 1):
             old.unlink()
     if keep == 0 or not path.exists():
         return

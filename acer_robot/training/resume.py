@@ -204,7 +204,8 @@ def newest_point(run_dir: Path) -> Point:
         InputError: if there is none.
     """
     latest = run_dir / "checkpoints" / "latest.pt"
-    former = sorted(latest.parent.glob("latest.*.pt"), key=lambda path: int(path.suffixes[-2][1:] or 0))
+    numbered = {path.name.split(".")[1]: path for path in latest.parent.glob("latest.*.pt")}
+    former = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
     reasons = []
     for path in [latest, *former]:
         try:

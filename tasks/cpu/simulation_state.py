@@ -70,7 +70,7 @@ def restore_data(model: MjModel, data: MjData, state: State) -> None:
 
 def fingerprints(model: MjModel) -> dict[str, int]:
     """Return a checksum of each array and each option of a model."""
-    return {name: zlib.crc32(np.ascontiguousarray(value)) for name, value in _of_model(model).items()}
+    return {name: zlib.crc32(np.ascontiguousarray(value).data) for name, value in _of_model(model).items()}
 
 
 def model_state(model: MjModel, built: dict[str, int]) -> State:
@@ -78,7 +78,7 @@ def model_state(model: MjModel, built: dict[str, int]) -> State:
     changed = {
         name: torch.from_numpy(np.array(value))
         for name, value in _of_model(model).items()
-        if zlib.crc32(np.ascontiguousarray(value)) != built.get(name)
+        if zlib.crc32(np.ascontiguousarray(value).data) != built.get(name)
     }
     return {"built": _checksum(built), "changed": changed}
 

@@ -184,6 +184,7 @@ def test_damaged_newest_checkpoint_gives_way_to_the_one_before(whole, tmp_path, 
     assert [newest_point(folder).step, *former_steps(folder)] == [240, 180, 90]
     latest = folder / "checkpoints/latest.pt"
     latest.write_bytes(latest.read_bytes()[:5000])
+    latest.with_name("latest.mine.pt").touch()
     resume(folder)
     assert "latest.pt cannot be read as a checkpoint" in (err := capsys.readouterr().err)
     assert err.count("the one before is used") == 1
@@ -194,7 +195,7 @@ def test_damaged_newest_checkpoint_gives_way_to_the_one_before(whole, tmp_path, 
 def former_steps(folder):
     return [
         torch.load(path, weights_only=True)["steps"]
-        for path in sorted(folder.glob("checkpoints/latest.*.pt"))
+        for path in sorted(folder.glob("checkpoints/latest.[0-9].pt"))
     ]
 
 
