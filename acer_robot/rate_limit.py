@@ -97,6 +97,14 @@ class CommandFilter:
         else:
             self._previous[rows] = self._rest[rows]
 
+    def state(self) -> dict[str, Any]:
+        """Return the last commands."""
+        return {"previous": self._previous.tolist()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was called."""
+        self._previous = np.array(state["previous"], dtype=np.float64).reshape(self._rest.shape)
+
     def __call__(self, commands: FloatArray) -> npt.NDArray[np.float64]:
         """Clip commands [B, d] to the float32 bounds, filter them, and return what the actuators get."""
         previous = self._previous

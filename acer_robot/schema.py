@@ -183,12 +183,25 @@ class WandbConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    """What a run leaves so that it can go on after it was stopped or killed."""
+
+    replay: bool = True
+    """Whether the replay is kept on disk; if not, a resumed run first collects learner.learning_starts transitions."""
+    every_minutes: float = 5.0
+    """Minutes between checkpoints; each evaluation writes one as well."""
+    keep: int = 3
+    """How many former checkpoints are kept beside the newest, for the case that it gets damaged."""
+
+
+@dataclass
 class TrainConfig:
     """Options of `acer-train`."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     steps: int = 60_000
     """Environment steps to train for, action repeats included."""
     seed: int = 0
@@ -197,6 +210,11 @@ class TrainConfig:
     """Torch device of the learner and its replay: "cpu", "cuda", "cuda:1"."""
     run_dir: str = MISSING
     """Folder that receives everything the run leaves; must be new or empty."""
+    resume: str | None = None
+    """Run folder whose run goes on; `steps` is then its new total. "auto": the newest unfinished run beside `run_dir`
+    with the same options, or else a new one. null: a new run."""
+    init_from: str | None = None
+    """Run folder whose networks and observation statistics a new run starts with; null: it starts untrained."""
     num_envs: int = 16
     """Number of environments, which are stepped together."""
     threads: int = 1

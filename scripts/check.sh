@@ -27,7 +27,7 @@ pip=("$fresh/python" -m pip --disable-pip-version-check install --quiet --constr
 cd "$work"
 
 step "the commands of the installed wheel"
-for command in train eval export deploy render report doctor; do
+for command in train eval export deploy render report runs doctor; do
     "$fresh/acer-$command" --help > /dev/null
 done
 "$fresh/python" - <<'PY'

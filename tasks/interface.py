@@ -6,7 +6,7 @@ Everything is a tensor on the task's device. Observations are float32. Rewards a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,23 @@ class VectorTask(Protocol):
 
     def close(self) -> None:
         """Free all environments."""
+
+    def reseed(self, seed: int) -> None:
+        """Let the next reset start the random streams anew from `seed`, as in a task that was made with it."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that later steps depend on: plain numbers, texts and tensors.
+
+        Raises:
+            InputError: naming the part, if a part cannot be put into a file; a resumed run restarts the episodes.
+        """
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was called, in a task that was made with the same options and seed.
+
+        Raises:
+            InputError: if the state does not fit; the task is then of no use any more.
+        """
 
 
 def command_limits(task: VectorTask) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from acer_robot.commands.error_lines import check_names, one_line
 from acer_robot.commands.help import help_text, version_text
 from acer_robot.commands.option_docs import options
 from acer_robot.commands.process import command_process
-from acer_robot.commands.sweep import run_job
+from acer_robot.commands.sweep import run_job, task_overrides
 from acer_robot.errors import InputError, NonFiniteError, TaskError
 
 Config = TypeVar("Config")
@@ -109,6 +109,15 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
     for config in composed:
         add_quoted(config, filter(is_quoted, arguments))
     return composed
+
+
+def given_names() -> list[str]:
+    """Return the names of the options that were typed: ["steps", "learner.lr", "task"]."""
+    hydra = cast(DictConfig, HydraConfig.get()) if HydraConfig.initialized() else None
+    in_sweep = hydra is not None and hydra.mode == RunMode.MULTIRUN
+    arguments = task_overrides(hydra) if hydra is not None and in_sweep else sys.argv[1:]
+    typed = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    return [argument.partition("=")[0].lstrip("+~").partition("@")[0] for argument in typed]
 
 
 def is_quoted(argument: str) -> bool:

@@ -7,13 +7,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from acer_robot.commands.compose import run_command
+from acer_robot.commands.compose import given_names, run_command
 from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.interrupt import exit_status
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import make_task
+from acer_robot.training.resume import resumed_config
 from acer_robot.training.run import train
 from acer_robot.training.validate import check_train, select_device
 
@@ -23,7 +24,7 @@ _BUILT: set[str] = set()
 
 def check_job(config: TrainConfig) -> None:
     """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
-    check_train(config)
+    check_train(config, resuming=config.resume is not None)
     select_device(config.device)
     task = repr(config.task)
     if task not in _BUILT:  # the jobs of a sweep often share a task
@@ -33,6 +34,7 @@ def check_job(config: TrainConfig) -> None:
 
 def _command(config: TrainConfig) -> float | None:
     """Train. Give a sweeper the exported policy's return, or the best evaluation's where nothing is exported."""
+    config = resumed_config(config, given_names())
     try:
         run_dir = train(config)
     except KeyboardInterrupt as error:
@@ -49,7 +51,10 @@ def _command(config: TrainConfig) -> float | None:
 def _what_is_left(run_dir: Path) -> str:
     """Return what the user can do after an interrupt."""
     if (run_dir / "checkpoints" / "latest.pt").is_file():
-        return f"export what was learnt with: acer-export {typed('run', run_dir)}"
+        return (
+            f"go on with: acer-train {typed('resume', run_dir)}; or export what was learnt with: acer-export "
+            f"{typed('run', run_dir)}"
+        )
     if run_dir.is_dir():
         return (
             "nothing was learnt yet, so there is no checkpoint to export; before the same command can run again, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from acer_robot.experience.replay import Replay
@@ -31,6 +33,24 @@ class Collector:
         self._limits = command_limits(task)
         self._observations = task.reset()
         self._returns = torch.zeros(task.num_envs, dtype=torch.float64, device=task.device)
+
+    def state(self) -> dict[str, Any]:
+        """Return counters, generator, what is acted on next and the returns so far; the task gives its own state."""
+        return {
+            "env_steps": self.env_steps,
+            "transitions": self.transitions,
+            "generator": self._generator.get_state(),
+            "observations": self._observations.cpu().clone(),
+            "returns": self._returns.cpu().clone(),
+        }
+
+    def restore(self, state: dict[str, Any], episodes: bool = True) -> None:
+        """Go on where `state` was called; without `episodes` those of the task begin anew."""
+        self.env_steps, self.transitions = state["env_steps"], state["transitions"]
+        self._generator.set_state(state["generator"])
+        if episodes:
+            self._observations = state["observations"].to(self.task.device)
+            self._returns = state["returns"].to(self.task.device)
 
     @torch.no_grad()
     def step(self) -> list[float]:

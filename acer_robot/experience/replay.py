@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -47,6 +50,8 @@ class Replay:
         self.segment_length, self.num_envs = segment_length, num_envs
         self.size = 0
         """Vector steps stored."""
+        self.added = 0
+        """Vector steps that were ever added: step i of the run is row i, whether it is still here or not."""
         self._head = 0
         self._data = torch.zeros(shape, device=device, dtype=dtype)
         self._offsets = torch.arange(segment_length, device=device).unsqueeze(1)
@@ -62,8 +67,51 @@ class Replay:
         columns = [getattr(step, name) for name in _FIELDS]
         columns += [getattr(step, name).to(self._data.dtype).unsqueeze(-1) for name in _SCALARS]
         torch.cat(columns, dim=-1, out=self._data[self._head])
-        self._head = (self._head + 1) % self.capacity
-        self.size = min(self.size + 1, self.capacity)
+        self._advance(1)
+
+    def _advance(self, steps: int) -> None:
+        self._head = (self._head + steps) % self.capacity
+        self.size = min(self.size + steps, self.capacity)
+        self.added += steps
+
+    def state(self) -> dict[str, Any]:
+        """Return the counters and the generator; `rows` gives what is stored."""
+        return {"added": self.added, "size": self.size, "generator": self._generator.get_state()}
+
+    def restore(self, state: dict[str, Any], rows: Iterable[Tensor] | None) -> None:
+        """Go on where `state` was called, in a ring of the same or another capacity.
+
+        Args:
+            state: of `state`.
+            rows: the stored rows in the order of time, in parts of any length; None: the ring stays empty.
+        """
+        self.size = self._head = 0
+        for part in rows or ():
+            newest = part[-self.capacity :]
+            pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
+            for piece in pieces:
+                self._data[self._head : self._head + len(piece)] = piece
+                self._advance(len(piece))
+        self.added = state["added"]
+        self._generator.set_state(state["generator"])
+
+    def rows(self, first: int, most: int) -> Iterator[Tensor]:
+        """Yield the stored rows from number `first` on, in the order of time, as views [<= most, num_envs, width]."""
+        while first < self.added:
+            begin = (self._head - (self.added - first)) % self.capacity
+            count = min(most, self.added - first, self.capacity - begin)
+            yield self._data[begin : begin + count]
+            first += count
+
+    @property
+    def oldest(self) -> int:
+        """Number of the oldest row that is stored."""
+        return self.added - self.size
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row: one step of every environment."""
+        return self._data[0].numel() * self._data.element_size()
 
     def sample(self, segments: int) -> Trajectory:
         """Return `segments` segments, uniform over environments and over all starts that do not cross the ring's head.

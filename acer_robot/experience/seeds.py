@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import torch
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,32 @@ def independent_seeds(seed: int) -> Seeds:
     """
     children = np.random.SeedSequence(seed).spawn(len(fields(Seeds)))
     return Seeds(*(int(child.generate_state(1)[0] >> 1) for child in children))
+
+
+def seed_at(stream: int, step: int) -> int:
+    """Return the seed of what begins at environment step `step`, of one stream of `Seeds`, whatever came before.
+
+    >>> seed_at(0, 1000) == seed_at(0, 2000)
+    False
+    """
+    return int(np.random.SeedSequence([stream, step]).generate_state(1)[0] >> 1)
+
+
+def process_streams() -> dict[str, Any]:
+    """Return the state of the random streams that belong to the process; an environment may draw from them."""
+    numpy_state = np.random.get_state(legacy=False)
+    key = torch.from_numpy(numpy_state["state"]["key"].copy())
+    return {
+        "python": random.getstate(),
+        "numpy": {**numpy_state, "state": {**numpy_state["state"], "key": key}},
+        "torch": torch.get_rng_state(),
+    }
+
+
+def restore_process_streams(state: dict[str, Any]) -> None:
+    """Set the random streams of the process to what `process_streams` returned."""
+    random.setstate(state["python"])
+    numpy_state = state["numpy"]
+    inner = {**numpy_state["state"], "key": numpy_state["state"]["key"].numpy()}
+    np.random.set_state({**numpy_state, "state": inner})
+    torch.set_rng_state(state["torch"])

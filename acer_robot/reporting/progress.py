@@ -16,13 +16,14 @@ class Progress:
 
     LINES, MIN_SECONDS = 50, 30.0
 
-    def __init__(self, total_steps: int) -> None:
+    def __init__(self, total_steps: int, step: int = 0) -> None:
         self._total = total_steps
         # A pseudo-terminal without a size has no room for a bar.
         self._terminal = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
         # We average the speed over about a minute: random first steps are fast, and evaluations take time.
         self._bar: tqdm[Any] = tqdm(
             total=total_steps,
+            initial=step,
             unit="step",
             dynamic_ncols=True,
             mininterval=0.5,
@@ -30,7 +31,7 @@ class Progress:
             disable=not self._terminal,
         )
         self._last_time = time.monotonic()
-        self._last_step = 0
+        self._last_step = step
         self._pending = ""
 
     def update(self, step: int, shown: Mapping[str, str]) -> None:

@@ -32,16 +32,29 @@ class RunLogger:
     """
 
     def __init__(
-        self, run_dir: Path, wandb_config: WandbConfig, config: dict[str, Any], total_steps: int
+        self,
+        run_dir: Path,
+        wandb_config: WandbConfig,
+        config: dict[str, Any],
+        total_steps: int,
+        resumed: tuple[int, dict[str, Any]] | None = None,
     ) -> None:
-        self._metrics = CsvTable(run_dir / "metrics.csv")
-        self._evaluations = CsvTable(run_dir / "eval.csv")
+        """Begin the tables and the wandb run, or go on with them: `resumed` is an environment step and a `state()`."""
+        step, state = resumed if resumed is not None else (None, {})
+        self._metrics = CsvTable(run_dir / "metrics.csv", step)
+        self._evaluations = CsvTable(run_dir / "eval.csv", step)
         software = {"software": dataclasses.asdict(this_software())}
-        self._wandb: WandbRun | None = start_wandb(run_dir, wandb_config, config | software)
+        self._wandb_id: str | None = state.get("wandb")
+        self._wandb: WandbRun | None = start_wandb(run_dir, wandb_config, config | software, self._wandb_id)
+        self._wandb_id = self._wandb.id if self._wandb is not None else self._wandb_id
         every = wandb_config.video_every if config.get("video", True) else 0
         self._videos = EvaluationVideos(run_dir, every) if self._wandb is not None else None
-        self._last_step = 0
-        self._progress = Progress(total_steps)
+        self._last_step = step or 0
+        self._progress = Progress(total_steps, step or 0)
+
+    def state(self) -> dict[str, Any]:
+        """Return the id of the wandb run; the tables are files of their own."""
+        return {"wandb": self._wandb_id}
 
     def __enter__(self) -> RunLogger:
         return self

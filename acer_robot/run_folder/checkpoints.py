@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,23 @@ from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.provenance import UNKNOWN, Software, this_software
-from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig, WandbConfig, check_choice
+from acer_robot.run_folder.whole_file import sync_folder, write_whole
+from acer_robot.schema import (
+    CheckpointConfig,
+    LearnerConfig,
+    TaskConfig,
+    TrainConfig,
+    WandbConfig,
+    check_choice,
+)
 from acer_robot.spec import TaskSpec
 
 FORMAT = 2
 PARTS = frozenset({"format", "steps", "config", "spec", "learner"})
 SINCE_CHECKSUM = frozenset({"software", "sha256"})
 """Parts of a checkpoint since it has a checksum: a checkpoint of a former version has neither of them."""
+FOR_RESUME = frozenset({"resume"})
+"""What a run needs to go on; `best` and a run that ended in the middle of a step lack it."""
 RESTORE = "restore it from a copy, or use another checkpoint (checkpoint=latest, checkpoint=best)"
 CHECKPOINTS = ("latest", "best")
 """The end of the run, and where the average policy's evaluation was highest."""
@@ -69,6 +80,8 @@ def save_checkpoint(
     steps: int,
     name: str,
     software: Software | None = None,
+    resume: dict[str, Any] | None = None,
+    keep: int | None = None,
 ) -> Path:
     """Write `checkpoints/<name>.pt` so that a crash half-way leaves the previous one untouched.
 
@@ -80,6 +93,9 @@ def save_checkpoint(
         steps: environment steps so far.
         name: which of CHECKPOINTS it is.
         software: the code that trains; None: the code that runs now.
+        resume: state of everything but the learner, so that the run can go on from here.
+        keep: how many of its predecessors are kept, as `<name>.1.pt` (the newest), `<name>.2.pt`, ..; None: the
+            present one is replaced, and those before it stay.
 
     Raises:
         OSError: naming the file, if it cannot be written.
@@ -93,20 +109,43 @@ def save_checkpoint(
         "spec": spec.to_dict(),
         "software": dataclasses.asdict(software or this_software()),
         "learner": state,
+        **({"resume": resume} if resume is not None else {}),
     }
     content["sha256"] = content_sha256(content)
     # Through memory: where the disk is full, torch's own writer hides the reason behind another error.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_name(f"{name}.new")
     try:
-        temporary.write_bytes(buffer.getbuffer())
+        write_whole(temporary, buffer.getbuffer())
+        if keep is not None:
+            _keep(path, keep)
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)  # what is cut off would take the room of the next one
+        temporary.unlink(missing_ok=True)
     return path
+
+
+def _keep(path: Path, keep: int) -> None:
+    """Give the checkpoint at `path` a second name, `<name>.1.pt`, move its predecessors on, and remove the rest."""
+    for old in path.parent.glob(f"{path.stem}.*.pt"):
+        suffix = old.suffixes[-2].removeprefix(".")
+        if suffix.isdigit() and int(suffix) >= max(keep, 1):
+            old.unlink()
+    if keep == 0 or not path.exists():
+        return
+    for number in range(keep - 1, 0, -1):
+        if (old := path.with_name(f"{path.stem}.{number}.pt")).exists():
+            os.replace(old, path.with_name(f"{path.stem}.{number + 1}.pt"))
+    first = path.with_name(f"{path.stem}.1.pt")
+    first.unlink(missing_ok=True)
+    try:
+        os.link(path, first)
+    except OSError:  # a disk without hard links
+        shutil.copyfile(path, first)
 
 
 def read_checkpoint(run_dir: Path, name: str = "latest") -> dict[str, Any]:
@@ -123,6 +162,15 @@ def read_checkpoint(run_dir: Path, name: str = "latest") -> dict[str, Any]:
             f"give checkpoint={others[0]}, which it has" if others else "give the folder of a training run"
         )
         raise InputError(f"{run_dir} has no checkpoint: {path} does not exist; {remedy}")
+    return read_content(path)
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's file with `weights_only=True`.
+
+    Raises:
+        InputError: if it is not a whole checkpoint of this format.
+    """
     if path.stat().st_size == 0:
         raise InputError(f"{path} cannot be read as a checkpoint: it is empty; {RESTORE}")
     try:
@@ -147,7 +195,7 @@ def _check_content(path: Path, content: dict[str, Any]) -> None:
     """Raise InputError if a part is missing or unknown, or if the content is not what its checksum says."""
     if missing := PARTS - content.keys():
         raise InputError(f"{path} is damaged: it lacks {', '.join(sorted(missing))}; {RESTORE}")
-    unknown = content.keys() - PARTS - SINCE_CHECKSUM
+    unknown = content.keys() - PARTS - SINCE_CHECKSUM - FOR_RESUME
     if unknown or len(SINCE_CHECKSUM & content.keys()) not in (0, len(SINCE_CHECKSUM)):
         raise InputError(f"{path} is damaged: it has the parts {', '.join(map(str, content))}; {RESTORE}")
     if "sha256" in content and content_sha256(content) != content["sha256"]:
@@ -242,7 +290,12 @@ def config_from_dict(data: dict[str, Any]) -> TrainConfig:
     """
     if not isinstance(data, dict):
         raise InputError(f"its options are {type(data).__name__}, not a dictionary; {RESTORE}")
-    parts = {"task": TaskConfig, "learner": LearnerConfig, "wandb": WandbConfig}
+    parts = {
+        "task": TaskConfig,
+        "learner": LearnerConfig,
+        "wandb": WandbConfig,
+        "checkpoint": CheckpointConfig,
+    }
     values = {
         name: parts[name](**_known(name, value, parts[name])) if name in parts else value
         for name, value in data.items()

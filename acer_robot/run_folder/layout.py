@@ -12,8 +12,12 @@ import yaml
 
 from acer_robot.errors import InputError
 from acer_robot.provenance import Software, describe_environment
+from acer_robot.run_folder.owner import LOCK
+from acer_robot.run_folder.whole_file import write_whole
 from acer_robot.schema import TrainConfig
 
+BEFORE_LEARNING = ("config.yaml", "environment.txt", "error.txt", "eval.csv", "metrics.csv", "status.json")
+"""Files of a run that has no checkpoint yet."""
 ROOM = 128
 """Bytes that the path of a folder leaves to the names of the files in it."""
 
@@ -85,9 +89,25 @@ def create_run_dir(config: TrainConfig) -> Path:
     """Create the run folder and write the resolved options into config.yaml."""
     run_dir = Path(config.run_dir)
     create_folder("run_dir", run_dir)
-    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
-    (run_dir / "config.yaml").write_text(text, encoding="utf-8")
+    write_options(config)
     return run_dir
+
+
+def write_options(config: TrainConfig) -> Path:
+    """Write the resolved options into config.yaml of the run folder."""
+    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    return write_whole(Path(config.run_dir) / "config.yaml", text.encode("utf-8"))
+
+
+def is_empty(run_dir: Path) -> bool:
+    """Whether nothing but the owner's lock and former wandb runs is in the folder."""
+    return all(path.name in (LOCK, "wandb") for path in run_dir.iterdir())
+
+
+def clear_unlearnt(run_dir: Path) -> None:
+    """Remove what a run left that was stopped before its first checkpoint, so that it can begin anew."""
+    for name in BEFORE_LEARNING:
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def write_traceback(run_dir: Path, error: BaseException) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acer_robot.errors import DAMAGE, InputError, first_line
+from acer_robot.run_folder.whole_file import write_whole
 
 Table = dict[str, list[float]]
 REMEDY = "restore it from a copy, or remove it to go on without it"
@@ -46,14 +47,34 @@ def best_evaluation(evaluations: Table) -> tuple[float, int] | None:
     return max(known, default=None)
 
 
+def cut_table(path: Path, step: int) -> list[str] | None:
+    """Drop the rows past environment step `step` and half a row at the end; return the columns, None without any.
+
+    Raises:
+        InputError: if it is not a table of numbers with the column "step".
+    """
+    table = read_table(path)
+    if not table:
+        path.unlink(missing_ok=True)
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = file.read().splitlines(keepends=True)
+    place = list(table).index("step")
+    whole = [line for line in lines[1:] if line.count(",") == lines[0].count(",") and line.endswith("\n")]
+    kept = [line for line in whole if float(line.split(",")[place]) <= step]
+    write_whole(path, "".join([lines[0], *kept]).encode("utf-8"))
+    return [name for name in table if name != "step"]
+
+
 class CsvTable:
     """A CSV file of numbers whose columns are "step" and then the names of the first row."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, resumed_at: int | None = None) -> None:
+        """Begin a table, or go on with the one at `path`, from environment step `resumed_at`."""
         self.path = path
-        self._file = path.open("x", newline="", encoding="utf-8")
+        self._names = None if resumed_at is None else cut_table(path, resumed_at)
+        self._file = path.open("x" if self._names is None else "a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
-        self._names: list[str] | None = None
 
     def write(self, step: int, row: Mapping[str, float]) -> None:
         """Append one row and flush it; a column that `row` lacks stays empty.

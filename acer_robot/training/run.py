@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import shutil
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,11 +15,11 @@ from typing import Any
 
 import torch
 
-from acer_robot.errors import NonFiniteError, TaskError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.replay import Replay
-from acer_robot.experience.seeds import independent_seeds
+from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import Batches, updates_per_transition
 from acer_robot.interrupt import Interrupted, deferred_interrupt
 from acer_robot.learner.compiler import choose_compiling
@@ -27,11 +29,22 @@ from acer_robot.learner.learner import Learner
 from acer_robot.provenance import Software, this_software
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
-from acer_robot.run_folder.layout import create_run_dir, write_environment, write_traceback
+from acer_robot.run_folder.layout import (
+    create_run_dir,
+    is_empty,
+    write_environment,
+    write_options,
+    write_traceback,
+)
+from acer_robot.run_folder.owner import owned
+from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
+from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, absolute_files, make_task
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
+from acer_robot.training.initial import take_networks
+from acer_robot.training.resume import Point, point_of, restore_run, run_state
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
 
@@ -47,6 +60,9 @@ class Run:
     learner: Learner
     replay: Replay
     collector: Collector
+    batches: Batches
+    log_due: Every
+    evaluation_due: Every
     software: Software = field(default_factory=this_software)
     """The code that trains, as it was when the run began."""
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -57,8 +73,32 @@ class Run:
     seen: Diagnostics | None = None
     """Diagnostics of the last update; None before the first."""
 
+    numbers: dict[str, float] = field(default_factory=dict)
+    """Numbers of the last update that was looked at."""
+
     best: float = -math.inf
     """Highest return of the average policy in an evaluation."""
+
+    evaluation_pending: bool = False
+    """Whether an evaluation is due at the present step and not in eval.csv yet."""
+
+    is_whole: bool = False
+    """Whether the run was left between two steps, so that it can go on from its present state."""
+
+    saved: int = -1
+    """Environment step of the newest checkpoint."""
+
+    latest_is_whole: bool = True
+    """Whether a run can go on from `latest`; if not, it is not kept beside its successor."""
+
+    saved_at: float = field(default_factory=time.monotonic)
+    """Time of the newest checkpoint."""
+
+    replay_files: Files = field(default_factory=list)
+    """Files that make up the replay of the newest checkpoint."""
+
+    oldest_rows: deque[int] = field(default_factory=deque)
+    """Number of the replay's oldest row in each checkpoint that is kept, the newest last."""
 
     def mark_good(self) -> None:
         """Remember the learner's present state as one to go back to."""
@@ -70,34 +110,64 @@ class Run:
         Raises:
             NonFiniteError: if one of them is not.
         """
-        numbers = (
-            summarise(self.seen, self.learner, self.collector.env_steps) if self.seen is not None else {}
-        )
+        if self.seen is not None:
+            self.numbers = summarise(self.seen, self.learner, self.collector.env_steps)
         self.mark_good()
-        return numbers
+        return self.numbers
 
-    def checkpoint(self, average_return: float) -> None:
-        """Write the good state as `latest`, for a run that is killed, and as `best` if no evaluation was higher.
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the newest checkpoint is `checkpoint.every_minutes` old."""
+        return time.monotonic() - self.saved_at >= 60.0 * self.config.checkpoint.every_minutes
 
-        Before the first update nothing is written.
+    def checkpoint(self, log_state: dict[str, Any], average_return: float = -math.inf) -> None:
+        """Write the present state as `latest`, and the learner as `best` if no evaluation was higher.
+
+        The state must be a checked one, between two steps. Before the first update nothing is written.
         """
-        if self.seen is None:
+        if not self.learner.updates:
             return
+        options, run_dir = self.config.checkpoint, Path(self.config.run_dir)
         with self.watch.paused():
-            self.save("latest", *self.good)
-            if average_return >= self.best:
+            if is_best := average_return >= self.best and math.isfinite(average_return):
                 self.best = average_return
+            if options.replay:
+                self.replay_files = write_rows(run_dir, self.replay, self.replay_files)
+            self.oldest_rows = deque([*self.oldest_rows, self.replay.oldest], maxlen=options.keep + 1)
+            self.save("latest", *self.good, run_state(self, log_state))
+            if is_best:
                 self.save("best", *self.good)
+            remove_rows(run_dir, min(self.oldest_rows))
+        self.saved_at = time.monotonic()
 
-    def save(self, name: str, step: int, state: dict[str, Any]) -> Path:
+    def save(self, name: str, step: int, state: dict[str, Any], resume: dict[str, Any] | None = None) -> Path:
         """Write checkpoints/<name>.pt of the run folder."""
         run_dir, spec = Path(self.config.run_dir), self.task.spec
-        return save_checkpoint(run_dir, state, self.config, spec, step, name, self.software)
+        keep = self.config.checkpoint.keep if name == "latest" and self.latest_is_whole else None
+        path = save_checkpoint(run_dir, state, self.config, spec, step, name, self.software, resume, keep)
+        if name == "latest":
+            self.saved, self.latest_is_whole = step, resume is not None
+        return path
+
+    def start_episodes(self, step: int) -> None:
+        """Replace the environments of training by new ones, whose seeds follow from the run's seed and the step."""
+        self.task.close()
+        seeds = independent_seeds(self.config.seed)
+        self.task = make_task(self.config.task, self.config.num_envs, seed_at(seeds.environments, step))
+        self.collector = Collector(
+            self.task, self.learner.policy, self.replay, self.device, seeds.exploration
+        )
+
+    def start_evaluations(self) -> None:
+        """Replace the environments of evaluations by new ones."""
+        self.evaluation_task.close()
+        seed = independent_seeds(self.config.seed).evaluation
+        self.evaluation_task = make_task(self.config.task, self.config.eval_episodes, seed)
 
 
-def prepare(config: TrainConfig) -> Run:
+def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     """Check every option and build all parts, before anything is created on disk."""
-    check_train(config)
+    check_train(config, resuming)
     device = select_device(config.device)
     updates = config.steps / config.task.action_repeat * updates_per_transition(config.learner)
     compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
@@ -117,11 +187,15 @@ def prepare(config: TrainConfig) -> Run:
             trial.close()
     sizes = (task.spec.input_size, task.spec.action_size)
     learner = Learner(options, *sizes, device, seeds.learner)
+    if config.init_from is not None and not resuming:
+        take_networks(learner, task.spec, Path(config.init_from))
     # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
     room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
     replay = Replay(room, config.num_envs, *sizes, options.segment_length, device, seeds.replay)
     collector = Collector(task, learner.policy, replay, device, seeds.exploration)
-    run = Run(config, device, task, evaluation_task, learner, replay, collector)
+    batches = Batches(replay, options, seeds.update_counter)
+    due = Every(config.log_every), Every(config.eval_every)
+    run = Run(config, device, task, evaluation_task, learner, replay, collector, batches, *due)
     run.mark_good()
     return run
 
@@ -135,38 +209,52 @@ def learn(run: Run, log: RunLogger) -> None:
         KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
     config, learner, collector = run.config, run.learner, run.collector
-    batches = Batches(run.replay, config.learner, independent_seeds(config.seed).update_counter)
-    log_due, evaluation_due = Every(config.log_every), Every(config.eval_every)
     with deferred_interrupt() as stop_if_interrupted:
+        if run.evaluation_pending:  # the run was stopped in the middle of an evaluation
+            evaluate_and_save(run, log, stop_if_interrupted)
         while collector.env_steps < config.steps:
             stop_if_interrupted()
             run.returns.extend(collector.step())
-            for batch in batches.due(collector.transitions):
+            for batch in run.batches.due(collector.transitions):
                 run.seen = learner.update(batch)
-            if learner.updates and log_due(collector.env_steps):
+            if learner.updates and run.log_due(collector.env_steps):
                 log.log_metrics(collector.env_steps, rollout(run) | run.check())
                 if config.wandb.histograms:
-                    log.log_histograms(
-                        collector.env_steps, distributions(learner, run.replay.latest(0, config.num_envs))
-                    )
-            if evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
-                run.check()  # whatever the log row did: what is evaluated is kept
-                evaluation = evaluate(run, stop_if_interrupted)
-                log.log_evaluation(collector.env_steps, evaluation)
-                run.checkpoint(evaluation["eval/return_mean"])
-                log.film(collector.env_steps)
+                    latest = run.replay.latest(0, config.num_envs)
+                    log.log_histograms(collector.env_steps, distributions(learner, latest))
+            if run.evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
+                evaluate_and_save(run, log, stop_if_interrupted)
+            elif run.checkpoint_due:
+                run.check()
+                run.checkpoint(log.state())
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
 
 
-def leave(run: Run) -> None:
-    """Write the good state as `latest` and close the tasks.
+def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[], None]) -> None:
+    """Evaluate, write the row of eval.csv and a checkpoint of the present state."""
+    run.evaluation_pending = True
+    run.check()  # whatever the log row did: what is evaluated is kept
+    evaluation = evaluate(run, stop_if_interrupted)
+    log.log_evaluation(run.collector.env_steps, evaluation)
+    run.evaluation_pending = False
+    run.checkpoint(log.state(), evaluation["eval/return_mean"])
+    log.film(run.collector.env_steps)
 
-    A run that was stopped before a good state with an update leaves no checkpoint: there is nothing to export.
+
+def leave(run: Run, log: RunLogger) -> None:
+    """Write the state of the end, unless it is written already, and close the tasks.
+
+    The learner is saved as it was when all of its numbers were last seen to be finite. A run that was stopped before a
+    good state with an update leaves no checkpoint: there is nothing to export.
     """
     step, state = run.good
     try:
         if state["updates"] > 0 or run.collector.env_steps >= run.config.steps:
-            path = run.save("latest", step, state)
+            if run.is_whole:
+                run.checkpoint(log.state())
+            elif run.saved != step:
+                run.save("latest", step, state)
+            path = Path(run.config.run_dir) / "checkpoints" / "latest.pt"
             print(f"checkpoint of environment step {step:,}: {path}", flush=True)
     finally:
         run.task.close()
@@ -191,6 +279,7 @@ def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[
     """
     with run.watch.paused():
         task = run.evaluation_task
+        task.reseed(seed_at(independent_seeds(run.config.seed).evaluation, run.collector.env_steps))
         average = run_episodes(deterministic(run.learner.deployed_policy, task), task, between_steps)
         online = run_episodes(deterministic(run.learner.policy, task), task, between_steps)
     return {
@@ -203,7 +292,7 @@ def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[
 
 
 def train(config: TrainConfig) -> Path:
-    """Train a policy and leave everything in the run folder, whose path is returned.
+    """Train a policy, or go on training it, and leave everything in the run folder, whose path is returned.
 
     Raises:
         InputError: before anything is created, if an option cannot be used.
@@ -211,21 +300,66 @@ def train(config: TrainConfig) -> Path:
         TaskError: if an environment failed; the present state has then been checkpointed, and the traceback is in the
             run folder.
     """
-    run = prepare(config)
-    config = run.config
-    run_dir = create_run_dir(config)
-    write_environment(run_dir, run.software)
-    with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps) as log:
-        try:
-            learn(run, log)
-        except Interrupted:
-            run.check()  # nothing is half done, so the present state is kept if its numbers are finite
-            raise
-        except TaskError as error:
-            with contextlib.suppress(NonFiniteError):
-                run.check()  # the failed step changed nothing in the learner
-            raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error
-        finally:
-            leave(run)
-        log.close(hand_over(run_dir, config) if config.hand_over else [])
+    run_dir = Path(config.run_dir)
+    check_train(config, resuming=config.resume is not None)
+    with contextlib.ExitStack() as stack:
+        point: Point | None = None
+        if config.resume is not None:
+            stack.enter_context(owned(run_dir))
+            point = point_of(config)
+            config = dataclasses.replace(config, resume=None)
+            run = prepare(config, resuming=True)
+            restore_run(run, point)
+            write_options(run.config)
+        else:
+            run = prepare(config)
+            run_dir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(owned(run_dir))
+            if not is_empty(run_dir):
+                raise InputError(f"run_dir={run_dir} was taken by another run meanwhile; give another one")
+            create_run_dir(run.config)
+            write_environment(run_dir, run.software)
+        return learn_and_finish(run, point)
+
+
+def disk_needed(run: Run) -> str:
+    """Say how much room checkpoints may take, and how much there is."""
+    options, replay = run.config.checkpoint, run.replay
+    learner = sum(value.nbytes for value in run.learner.state_dict().values()) + 2 * sum(
+        flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic)
+    )
+    rows = replay.capacity * replay.row_bytes if options.replay else 0
+    needed, free = (options.keep + 3) * learner + rows, shutil.disk_usage(run.config.run_dir).free
+    short = "; make room, or set checkpoint.replay=false" if needed > free else ""
+    return f"checkpoints take up to {needed / 2**20:,.0f} MiB of the {free / 2**20:,.0f} MiB that are free{short}"
+
+
+def learn_and_finish(run: Run, point: Point | None) -> Path:
+    """Train in a folder that is this process's own, from a checkpoint if there is one, and write how it ended."""
+    config, run_dir = run.config, Path(run.config.run_dir)
+    resumed = None if point is None else (point.step, point.resume["log"])
+    write_status(run_dir, "running")
+    print(disk_needed(run), flush=True)
+    try:
+        with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps, resumed) as log:
+            try:
+                learn(run, log)
+            except Interrupted:
+                run.check()  # nothing is half done, so the present state is kept if its numbers are finite
+                run.is_whole = True
+                raise
+            except TaskError as error:
+                with contextlib.suppress(NonFiniteError):
+                    run.check()  # the failed step changed nothing in the learner
+                raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error
+            finally:
+                leave(run, log)
+            log.close(hand_over(run_dir, config) if config.hand_over else [])
+    except KeyboardInterrupt:
+        write_status(run_dir, "interrupted")
+        raise
+    except Exception:
+        write_status(run_dir, "failed")
+        raise
+    write_status(run_dir, "finished")
     return run_dir

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class Every:
@@ -21,6 +22,15 @@ class Every:
         self._next = (step // self._interval + 1) * self._interval
         return True
 
+    def state(self) -> dict[str, Any]:
+        """Return the interval and the next multiple."""
+        return {"interval": self._interval, "next": self._next}
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on where `state` was called, at `step`; the interval may be another one."""
+        same = state["interval"] == self._interval
+        self._next = state["next"] if same else (step // self._interval + 1) * self._interval
+
 
 class Stopwatch:
     """Seconds of learning: the wall clock, or another, without what happens inside `paused()`."""
@@ -34,6 +44,14 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds since construction, pauses left out."""
         return self._clock() - self._start - self._paused
+
+    def state(self) -> dict[str, Any]:
+        """Return the seconds so far."""
+        return {"seconds": self.seconds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the seconds of `state`."""
+        self._start, self._paused = self._clock() - state["seconds"], 0.0
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import torch
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.wandb import wandb_mode
-from acer_robot.run_folder.layout import check_folder
+from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
 from acer_robot.training.feasible import check_learns, check_sizes
@@ -31,6 +31,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "log_every": (1, 1e12),
     "seed": (0, MAX_SEED),
     "task.action_repeat": (1, MAX_ACTION_REPEAT),
+    "checkpoint.every_minutes": (0.01, 1e6),
+    "checkpoint.keep": (0, 1000),
     "learner.gamma": (0.0, 1.0),
     "learner.c": (0.0, 1e6),
     "learner.trace_lambda": (0.0, 1.0),
@@ -69,8 +71,11 @@ RANGES: dict[str, tuple[float, float]] = {
 ln 2 = 0.69 nats per joint cannot be had on [-1, 1]. Sizes have high limits: what they may be depends on the memory."""
 
 
-def check_train(config: TrainConfig) -> None:
-    """Raise InputError for the first option of `acer-train` that cannot be used, or pair that excludes each other."""
+def check_train(config: TrainConfig, resuming: bool = False) -> None:
+    """Raise InputError for the first option of `acer-train` that cannot be used, or pair that excludes each other.
+
+    A run that goes on has a folder already.
+    """
     _check_ranges(config)
     wandb_mode(config.wandb)
     _check_choices(config.learner)
@@ -78,7 +83,7 @@ def check_train(config: TrainConfig) -> None:
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)
     check_folder("run_dir", run_dir)
-    if run_dir.exists() and any(run_dir.iterdir()):
+    if not resuming and run_dir.exists() and not is_empty(run_dir):
         raise InputError(
             f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it"
         )

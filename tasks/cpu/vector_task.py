@@ -12,9 +12,10 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
-from acer_robot.errors import NonFiniteError, TaskError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.spec import TaskSpec, representable_limits
+from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
 from acer_robot.tasks.cpu.probe import simulation_of
 from acer_robot.tasks.interface import StepResult
 from acer_robot.tasks.model.moving_body import moving_body
@@ -34,7 +35,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str) -> None:
         super().__init__(env)
-        self._repeat, self._label = repeat, label
+        self._repeat, self.label = repeat, label
         self._shape = env.observation_space.shape
         self.env_steps = 0
         """Environment steps of the last command."""
@@ -43,7 +44,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __str__(self) -> str:
         """Name the environment, its seed and how far it is."""
-        return f"{self._label} at environment step {self.total_steps:,}"
+        return f"{self.label} at environment step {self.total_steps:,}"
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -150,6 +151,11 @@ class CpuTask:
         self._low, self._high = representable_limits(low, high, self._dtype)
         is_filtered = bool(spec.slew_rate) or spec.low_pass_hz is not None
         self._filter = CommandFilter(spec, self.num_envs) if is_filtered else None
+        self._states = [EnvironmentState(env) for env in self._environments]
+
+    def reseed(self, seed: int) -> None:
+        """Let the next reset start the random streams anew from `seed`, as in a task that was made with it."""
+        self._seeds = [*np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()]
 
     def reset(self) -> Tensor:
         """Start new episodes in all environments and return their observations [B, n].
@@ -193,6 +199,41 @@ class CpuTask:
         env_steps = np.array([env.env_steps for env in self._environments], dtype=np.int64)
         arrays = (observations, next_observations, rewards, terminated, truncated, env_steps)
         return StepResult(*map(torch.from_numpy, arrays))
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of all environments and of the filter of commands: plain numbers, texts and tensors.
+
+        Raises:
+            InputError: naming the environment and its attribute, if one cannot be put into a file.
+        """
+        states = []
+        for env, state in zip(self._environments, self._states, strict=True):
+            try:
+                states.append(state.read())
+            except StateError as error:
+                raise InputError(f"{env.label}: {error}") from error
+        return {
+            "environments": states,
+            "filter": self._filter.state() if self._filter is not None else None,
+            "seeds": self._seeds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was called, in a task that was made with the same options and seed.
+
+        Raises:
+            InputError: if the state does not fit; the task is then of no use any more.
+        """
+        if len(state["environments"]) != self.num_envs or (state["filter"] is None) != (self._filter is None):
+            raise InputError(f"the state is that of another task than {self.num_envs} of {self.spec.id}")
+        for env, own, saved in zip(self._environments, self._states, state["environments"], strict=True):
+            try:
+                own.set(saved)
+            except StateError as error:
+                raise InputError(f"{env.label}: {error}") from error
+        if self._filter is not None:
+            self._filter.restore(state["filter"])
+        self._seeds = state["seeds"]
 
     def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of environment 0, if the task was made with a `render_size`."""

@@ -222,7 +222,7 @@ def test_help_of_a_sweep_is_printed_once(train, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "deploy", "export", "render", "report"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "deploy", "export", "render", "report", "runs"])
 def test_what_a_command_checks_of_a_sweep_exists(name):
     folder = Path(acer_robot.configs.__path__[0])
     options = yaml.safe_load((folder / f"{name}.yaml").read_text())["hydra"]["callbacks"]["sweep"]

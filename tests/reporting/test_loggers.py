@@ -60,6 +60,22 @@ def disabled(tmp_path, total=100):
     return RunLogger(tmp_path, WandbConfig(mode="disabled"), {}, total)
 
 
+def test_resumed_run_keeps_its_wandb_id(tmp_path, monkeypatch):
+    for name in ("WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    ids, resumed = [], None
+    for step in (1, 2):
+        with RunLogger(tmp_path, WandbConfig(mode="offline"), {"steps": step}, 10, resumed) as log:
+            log.log_metrics(step, {"loss/q": 1.0})
+            ids.append(log.state()["wandb"])
+        resumed = (step, log.state())
+    assert ids[0]
+    assert ids[0] == ids[1]
+    assert len(list(tmp_path.glob(f"wandb/offline-run-*-{ids[0]}*"))) == 2
+    with RunLogger(tmp_path, WandbConfig(mode="disabled"), {}, 10, resumed) as log:
+        assert log.state() == resumed[1], "a part without wandb does not lose it"
+
+
 def start_run(tmp_path, mode, url, key=KEY):
     """Start RUN in a process of its own; wandb keeps its settings for the life of a process."""
     home, run_dir = tmp_path / "home", tmp_path / "run"

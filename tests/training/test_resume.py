@@ -1,0 +1,366 @@
+"""A run that was stopped, or killed, goes on as if nothing had happened: the same parameters and rows, bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from composed import composed_train
+
+from acer_robot.commands.compose import given_names
+from acer_robot.errors import InputError
+from acer_robot.interrupt import Interrupted
+from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
+from acer_robot.run_folder.owner import owned
+from acer_robot.run_folder.status import read_status, write_status
+from acer_robot.training import run as training
+from acer_robot.training.resume import MAY_CHANGE, newest_point, resumed_config
+from acer_robot.training.run import train
+from acer_robot.training.validate import RANGES
+
+TINY = [
+    "num_envs=2", "steps=240", "eval_every=90", "eval_episodes=2", "log_every=30", "video=false", "hand_over=false",
+    "wandb.mode=disabled", "learner.hidden=[8,8]", "learner.advantage_hidden=8", "learner.learning_starts=40",
+    "learner.segments=4", "learner.replay_ratio=8", "learner.compile=false", "seed=3",
+]  # fmt: skip
+PENDULUM = ["task=gym", "task.id=Pendulum-v1", "+task.kwargs.max_episode_steps=70"]
+TASKS = {
+    "episodes that end early": [
+        "task=gym",
+        "task.id=InvertedPendulum-v5",
+        "+task.kwargs.max_episode_steps=30",
+    ],
+    "dm_control": ["task=dmc/finger-spin", "+task.kwargs.time_limit=1.5"],
+    "slew rate": [
+        "task=gym",
+        "task.id=InvertedPendulum-v5",
+        "+task.kwargs.max_episode_steps=30",
+        "task.slew_rate=3",
+    ],
+    "action repeat": [
+        "task=gym",
+        "task.id=InvertedPendulum-v5",
+        "+task.kwargs.max_episode_steps=30",
+        "task.action_repeat=2",
+    ],
+    "small replay": [*PENDULUM, "learner.replay_size=120"],
+    "few updates": [
+        *PENDULUM,
+        "learner.replay_ratio=0.1",
+        "learner.learning_starts=0",
+        "log_every=2",
+        "eval_every=1000",
+        "steps=800",
+    ],
+    "on policy": [*PENDULUM, "learner.on_policy=true"],
+}
+
+
+def options(folder, *overrides):
+    return composed_train(f"run_dir='{folder}'", *TINY, *overrides)
+
+
+def resume(folder, *overrides):
+    """Go on with a run, as `acer-train resume=FOLDER OVERRIDES` does."""
+    config = composed_train(f"resume='{folder}'", *overrides)
+    return train(resumed_config(config, [override.partition("=")[0] for override in overrides]))
+
+
+def rows(path):
+    """Return the rows of a table without columns of time."""
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    return [
+        {name: value for name, value in row.items() if name != "seconds" and not name.startswith("time/")}
+        for row in found
+    ]
+
+
+def same_state(one, other):
+    """Whether two states are equal; spaces are left out, as Gymnasium gives them random streams of no use or seed."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        if one.get("kind") == "space":
+            return True
+        return one.keys() == other.keys() and all(same_state(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same_state, one, other))
+    return one == other
+
+
+def check_same(undisturbed, resumed, extra=()):
+    """Check that two runs learnt the same; `extra` are steps of evaluations that only the resumed run has."""
+    contents = [read_checkpoint(folder) for folder in (undisturbed, resumed)]
+    assert contents[0]["steps"] == contents[1]["steps"]
+    assert same_state(contents[0]["learner"], contents[1]["learner"])
+    for part in ("collector", "task", "batches", "returns"):
+        assert same_state(contents[0]["resume"][part], contents[1]["resume"][part]), part
+    assert rows(undisturbed / "metrics.csv") == rows(resumed / "metrics.csv")
+    evaluations = [row for row in rows(resumed / "eval.csv") if int(row["step"]) not in extra]
+    assert rows(undisturbed / "eval.csv") == evaluations
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of Pendulum to its end, undisturbed."""
+    return train(options(tmp_path_factory.mktemp("whole") / "run", *PENDULUM))
+
+
+@pytest.fixture(scope="module")
+def half_run(tmp_path_factory):
+    """The same run to step 130, in the middle of an episode."""
+    return train(options(tmp_path_factory.mktemp("half") / "run", *PENDULUM, "steps=130"))
+
+
+@pytest.fixture
+def half(half_run, tmp_path):
+    return shutil.copytree(half_run, tmp_path / "half")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_resumed_run_is_bit_identical(name, tmp_path):
+    undisturbed = train(options(tmp_path / "a", *TASKS[name]))
+    total = read_checkpoint(undisturbed)["config"]["steps"]
+    resumed = train(options(tmp_path / "b", *TASKS[name], f"steps={total // 2}"))
+    extra = read_checkpoint(resumed)["steps"]
+    resume(resumed, f"steps={total}")
+    check_same(undisturbed, resumed, [extra])
+    assert read_status(resumed) == "finished"
+
+
+@pytest.mark.parametrize("moment", [1, 7])
+def test_run_interrupted_in_an_evaluation_repeats_it(moment, whole, tmp_path, monkeypatch):
+    calls, real = [], training.run_episodes
+
+    def run_episodes(act, task, between_steps):
+        def counted():
+            calls.append(1)
+            if len(calls) == moment:
+                os.kill(os.getpid(), signal.SIGTERM)
+            between_steps()
+
+        return real(act, task, counted)
+
+    monkeypatch.setattr(training, "run_episodes", run_episodes)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
+    with pytest.raises(Interrupted):
+        train(options(tmp_path / "run", *PENDULUM))
+    assert read_status(tmp_path / "run") == "interrupted"
+    resume(tmp_path / "run")
+    check_same(whole, tmp_path / "run")
+
+
+def test_killed_process_goes_on_bit_identically(whole, tmp_path):
+    folder, script = tmp_path / "run", Path(__file__).resolve()
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1], sys.argv[2]]; import test_resume as t\n"
+        "t.training.train(t.options(sys.argv[3], *t.PENDULUM, 'checkpoint.every_minutes=0.01'))"
+    )
+    support = script.parents[1] / "support"
+    process = subprocess.Popen([sys.executable, "-c", code, str(script.parent), str(support), str(folder)])
+    while not (folder / "checkpoints/latest.pt").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert read_status(folder) == "interrupted"
+    assert read_checkpoint(folder)["steps"] < 240
+    resume(folder)
+    check_same(whole, folder)
+
+
+def test_damaged_newest_checkpoint_gives_way_to_the_one_before(whole, tmp_path, capsys):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    assert [newest_point(folder).step, *former_steps(folder)] == [240, 180, 90]
+    latest = folder / "checkpoints/latest.pt"
+    latest.write_bytes(latest.read_bytes()[:5000])
+    latest.with_name("latest.mine.pt").touch()
+    resume(folder)
+    assert "latest.pt cannot be read as a checkpoint" in (err := capsys.readouterr().err)
+    assert err.count("the one before is used") == 1
+    check_same(whole, folder)
+    assert former_steps(folder) == [180, 90], "the damaged one is not kept"
+
+
+def former_steps(folder):
+    return [
+        torch.load(path, weights_only=True)["steps"]
+        for path in sorted(folder.glob("checkpoints/latest.[0-9].pt"))
+    ]
+
+
+def test_keep_bounds_checkpoints_and_rows_on_disk(tmp_path):
+    folder = train(
+        options(tmp_path / "run", *PENDULUM, "eval_every=40", "checkpoint.keep=2", "learner.replay_size=100")
+    )
+    assert former_steps(folder) == [200, 160]
+    names = sorted(path.name for path in (folder / "checkpoints/replay").iterdir())
+    # Two environments: the oldest kept checkpoint is that of row 80, and its replay begins with row 30.
+    assert int(names[0][:12]) <= 30 < int(names[0][13:25])
+    assert names[-1] == "000000000100-000000000120.rows"
+    assert [name[:12] for name in names[1:]] == [name[13:25] for name in names[:-1]], "no row twice"
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "best.pt", "latest.1.pt", "latest.2.pt", "latest.pt", "replay",
+    ]  # fmt: skip
+
+
+def test_damaged_rows_are_refused_with_the_way_out(half, capsys):
+    path = sorted((half / "checkpoints/replay").iterdir())[0]
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    before = {path: path.read_bytes() for path in half.rglob("*.*") if path.is_file()}
+    with pytest.raises(InputError, match=rf"{path.name} is damaged.*checkpoint.replay=false"):
+        resume(half, "steps=240")
+    assert before == {path: path.read_bytes() for path in half.rglob("*.*") if path.is_file()}
+    resume(half, "steps=240", "checkpoint.replay=false")
+    assert "learning goes on after 40 environment steps that refill it" in capsys.readouterr().out
+    updates = [read_checkpoint(half)["learner"]["updates"], (240 - 130 - 40) * 8 // 32]
+    assert updates[0] - (130 - 38) * 8 // 32 == pytest.approx(updates[1], abs=2)
+
+
+def test_environment_without_a_state_starts_new_episodes(half, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "acer_robot.tasks.cpu.vector_task.CpuTask.restore",
+        lambda *_: (_ for _ in ()).throw(InputError("no state")),
+    )
+    resume(half, "steps=240")
+    assert "the episodes of training restart" in capsys.readouterr().out
+    assert read_checkpoint(half)["steps"] == 240
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["learner.lr=0.1"], r"learner.lr=0.1 cannot be had: the run that goes on has learner.lr=0.0006"),
+        (["task.id=Hopper-v5"], "task.id='Hopper-v5' cannot be had"),
+        (["task=hopper"], "task"),
+        (["seed=4"], "init_from="),
+        (["num_envs=4"], "These may change: steps, threads"),
+        (["run_dir=elsewhere"], "leave it out"),
+        (["steps=130"], "give more"),
+        (["steps=100"], "give more"),
+        (["steps=0"], "steps=0 is out of range"),
+        (["init_from=x"], "give one of them"),
+    ],
+)
+def test_options_that_cannot_change_are_refused(half_run, given, message):
+    before = {path: path.stat().st_mtime_ns for path in half_run.rglob("*.*") if path.name != ".lock"}
+    with pytest.raises(InputError, match=message):
+        resume(half_run, *given)
+    assert before == {path: path.stat().st_mtime_ns for path in half_run.rglob("*.*") if path.name != ".lock"}
+
+
+def test_options_that_may_change_are_taken(half):
+    resume(half, "steps=200", "eval_every=50", "log_every=1000", "eval_episodes=3", "checkpoint.keep=1")
+    assert [int(row["step"]) for row in rows(half / "eval.csv")] == [90, 130, 150, 200]
+    assert int(rows(half / "metrics.csv")[-1]["step"]) <= 130
+    assert read_checkpoint(half)["config"]["eval_episodes"] == 3
+    assert "eval_every: 50" in (half / "config.yaml").read_text()
+    known = set(RANGES) | {"device", "hand_over", "video", "wandb.mode", "wandb.project", "checkpoint.replay"}
+    assert MAY_CHANGE.keys() <= known
+
+
+def test_rows_past_the_checkpoint_are_dropped(whole, half):
+    for name in ("metrics.csv", "eval.csv"):
+        with (half / name).open("a") as file:
+            header, *_ = (half / name).read_text().splitlines()
+            file.write("140" + "," * header.count(",") + "\r\n150,half a r")
+    resume(half, "steps=240")
+    check_same(whole, half, [130])
+
+
+def test_resume_auto_takes_the_newest_unfinished_run_of_the_same_options(half_run, tmp_path, capsys):
+    a, b = (shutil.copytree(half_run, tmp_path / name) for name in "ab")
+    os.utime(a / "checkpoints/latest.pt", (1, 1))
+
+    def chosen(*more):
+        return resumed_config(options(tmp_path / "new", *PENDULUM, "resume=auto", *more), [])
+
+    assert chosen().resume is None, "both are finished"
+    assert "a new one starts" in capsys.readouterr().out
+    write_status(a, "interrupted")
+    config = chosen("steps=500", "log_every=20", "learner.compile=null")
+    assert (config.resume, config.run_dir) == (str(a), str(a))
+    assert (config.steps, config.log_every, config.learner.compile) == (500, 20, False)
+    write_status(b, "running")  # and killed
+    assert chosen().resume == str(b)
+    with owned(b):
+        assert chosen().resume == str(a)
+    assert chosen("learner.lr=0.001").resume is None
+    (b / "config.yaml").write_text("learner: [")
+    assert chosen().resume == str(a)
+    assert f"{b} is left out" in capsys.readouterr().err
+
+
+def test_resume_auto_clears_what_was_stopped_before_its_first_checkpoint(half_run, tmp_path):
+    folder = shutil.copytree(half_run, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints")
+    write_status(folder, "running")
+    config = options(folder, *PENDULUM, "resume=auto")
+    names = {path.name for path in folder.iterdir()}
+    resumed_config(dataclasses.replace(config, seed=4), [])
+    assert {path.name for path in folder.iterdir()} == names, "it is another run"
+    assert resumed_config(config, []).resume is None
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_typed_options_are_told_from_defaults(monkeypatch):
+    typed = [
+        "acer-train",
+        "resume=runs/a b",
+        "++learner.lr=1",
+        "task@task=hopper",
+        "--help",
+        "~experiment",
+        "steps=3",
+    ]
+    monkeypatch.setattr(sys, "argv", typed)
+    assert given_names() == ["resume", "learner.lr", "task", "steps"]
+
+
+def test_init_from_takes_networks_and_statistics_alone(whole, tmp_path):
+    config = options(tmp_path / "new", *PENDULUM, f"init_from='{whole}'", "seed=8")
+    old, run = load_run(whole), training.prepare(config)
+    new = run.learner
+    state = read_checkpoint(whole)["learner"]
+    assert torch.equal(new.actor.head.weight, state["modules"]["actor.head.weight"])
+    assert torch.equal(new.deployed_actor.head.weight, old.policy.actor.head.weight)
+    assert torch.equal(new.normalizer.mean, old.policy.normalizer.mean)
+    assert torch.equal(new.flat_actor.values[:8], new.flat_actor.parameters[0].reshape(-1)[:8])
+    assert new.updates == run.collector.env_steps == run.replay.size == 0
+    assert not new.optimizer.state_dict()["state"]
+    run.task.close()
+    with pytest.raises(InputError, match=r"the shape \[8\], and the new run's has \[9\]"):
+        training.prepare(
+            dataclasses.replace(config, learner=dataclasses.replace(config.learner, hidden=[9, 8]))
+        )
+
+
+def test_second_writer_is_refused(half):
+    with owned(half), pytest.raises(InputError, match=rf"in use by process {os.getpid()} on"):
+        resume(half, "steps=240")
+    with owned(half):
+        pass  # the lock is free again
+
+
+def test_older_checkpoint_is_refused_with_the_way_out(half):
+    for path in (half / "checkpoints").glob("latest*.pt"):
+        content = torch.load(path, weights_only=True)
+        for name in ("resume", "sha256", "software"):
+            del content[name]
+        torch.save(content, path)
+    with pytest.raises(InputError, match=r"has no state to go on from.*init_from"):
+        resume(half, "steps=240")
+    with pytest.raises(InputError, match=r"config\.yaml cannot be read"):
+        resume(half / "nothing")
