@@ -9,8 +9,8 @@ import torch
 
 from acer_robot.deployment.export import describe
 from acer_robot.policies.build import build_actor
-from acer_robot.policies.exported.file import save_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.provenance import package_versions
@@ -60,7 +60,7 @@ def fresh_run(
 
 def export(run: TrainedRun, folder: Path) -> Path:
     """Write policy.pt into `folder`."""
-    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
     return folder / "policy.pt"
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from fresh_policy import export, fresh_run, machine
 
-from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
+from acer_robot.policies.exported.file import LoadedPolicy, load_exported
 from acer_robot.schema import LearnerConfig
 from acer_robot.spec import representable_limits
 
@@ -117,7 +117,7 @@ def main() -> None:
     broken = 0
     with tempfile.TemporaryDirectory() as folder:
         for path in options.policies or own_policies(Path(folder)):
-            policy = load_deployed(path)
+            policy = load_exported(path)
             bounds = policy.spec.bounds
             print(
                 f"\n{path.parent.name}: low {list(bounds.low)}, high {list(bounds.high)}, seed {options.seed}"

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from fresh_policy import OBSERVATIONS, export, fresh_run, machine
 
-from acer_robot.policies.exported.file import load_deployed
-from acer_robot.policies.exported.module import Affine, DeployedPolicy
+from acer_robot.policies.exported.file import load_exported
+from acer_robot.policies.exported.module import Affine, ExportedPolicy
 from acer_robot.run_folder.checkpoints import TrainedRun
 
 CONTROLLER = Path(__file__).parents[1] / "build" / "controller" / "controller"
@@ -58,8 +58,8 @@ def in_inference_mode(call: Callable[[], object], calls: int) -> Percentiles:
 def in_python(run: TrainedRun, file: Path, calls: int) -> dict[str, Round]:
     """Return the contenders that need nothing but torch."""
     observation = torch.randn(OBSERVATIONS)
-    scripted = load_deployed(file).module
-    module = DeployedPolicy(run.policy, run.spec).eval()
+    scripted = load_exported(file).module
+    module = ExportedPolicy(run.policy, run.spec).eval()
     policy = run.policy
     products = [layer for layer in module.network if isinstance(layer, Affine)]
     inputs = [torch.randn(layer.weight.shape[1]) for layer in products]
@@ -89,7 +89,7 @@ def other_formats(run: TrainedRun, folder: Path, calls: int) -> dict[str, Round 
         from acer_robot.policies.exported.formats import save_format
     except ImportError:
         return {"ONNX Runtime": "not installed", "torch.export (.pt2)": "not installed"}
-    module, metadata = DeployedPolicy(run.policy, run.spec).eval(), {"schema_version": 1}
+    module, metadata = ExportedPolicy(run.policy, run.spec).eval(), {"schema_version": 1}
     row = torch.randn(1, OBSERVATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

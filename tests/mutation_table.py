@@ -468,8 +468,8 @@ LEARNER: tuple[Row, ...] = (
         "learner/test_schedules.py",
     ),
     (
-        "6 the deployed policy is the trust region's average",
-        "self.flat_actor, deployed_alpha_after(config, self.updates))",
+        "6 the exported policy is the trust region's average",
+        "self.flat_actor, exported_alpha_after(config, self.updates))",
         "self.flat_actor, config.alpha)",
         "learner/test_schedules.py",
     ),
@@ -595,7 +595,7 @@ UPDATE_COUNTER: tuple[Row, ...] = (
 
 CHECKPOINTS: tuple[Row, ...] = (
     (
-        "6 the deployed policy lost in a checkpoint",
+        "6 the exported policy lost in a checkpoint",
         '_under(modules, "deployed_actor.")',
         '_under(modules, "actor.")',
         "training/test_train.py -k checkpoint_holds",

@@ -12,8 +12,8 @@ import torch
 from exported import make_policy
 
 from acer_robot.deployment.export import describe
-from acer_robot.policies.exported.file import load_deployed, save_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.run_folder.checkpoints import TrainedRun
@@ -73,7 +73,7 @@ def export(folder, task_id="HalfCheetah-v5", fields=None, **options):
     run = TrainedRun(policy, TrainConfig(task=config, run_dir="runs/x"), spec, 0)
     metadata = describe(run)
     metadata["task"].update(fields or {})
-    save_deployed(DeployedPolicy(policy, spec), metadata, folder / "policy.pt")
+    save_exported(ExportedPolicy(policy, spec), metadata, folder / "policy.pt")
     return folder / "policy.pt"
 
 
@@ -93,7 +93,7 @@ def closed_loop(file, task_id, steps, start, **kwargs):
     env = gymnasium.make(task_id, disable_env_checker=True, **kwargs).unwrapped
     env.reset(seed=0)
     env.set_state(start[: env.model.nq], start[env.model.nq :])
-    loaded = load_deployed(file)
+    loaded = load_exported(file)
     loaded.reset()
     observation, total = env._get_obs(), 0.0
     observations, commands = [], []

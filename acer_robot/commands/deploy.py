@@ -13,7 +13,7 @@ import torch
 from acer_robot.commands.compose import run_command
 from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.schema import MISSING, check_range
 from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
@@ -51,7 +51,7 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
     """
     check_job(config)
-    policy = load_deployed(Path(config.policy))
+    policy = load_exported(Path(config.policy))
     task = make_task(policy.task_config, 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)

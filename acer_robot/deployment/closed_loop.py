@@ -18,7 +18,7 @@ from acer_robot.deployment.vectors import reference_commands
 from acer_robot.deployment.verify_policy import TOLERANCE
 from acer_robot.errors import InputError
 from acer_robot.experience.episodes import MAX_ENVIRONMENTS, deterministic, run_rounds
-from acer_robot.policies.exported.file import LoadedPolicy, load_deployed
+from acer_robot.policies.exported.file import LoadedPolicy, load_exported
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.recording import Recording
@@ -52,7 +52,7 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         InputError: if a command differs by more than `TOLERANCE` times max(1, half the joint's range).
     """
     observations: list[Tensor] = []
-    policy = load_deployed(file)
+    policy = load_exported(file)
     at_once = min(episodes, MAX_ENVIRONMENTS)
     starts: list[int] = []
     task = make_task(run.config.task, at_once, seed)

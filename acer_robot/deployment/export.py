@@ -21,9 +21,9 @@ from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.policy_card import render_card
 from acer_robot.deployment.vectors import VECTORS, plausible_observations, vectors
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, save_deployed
+from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, save_exported
 from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, save_format
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.provenance import this_software
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.layout import check_folder, create_folder
@@ -76,15 +76,15 @@ def export_policy(
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
         scratch = Path(folder)
         file = scratch / "policy.pt"
-        module = DeployedPolicy(run.policy, run.spec, unusable)
+        module = ExportedPolicy(run.policy, run.spec, unusable)
         metadata = {**describe(run), "fallback": unusable.tolist()}
-        complete = save_deployed(module, metadata, file)
+        complete = save_exported(module, metadata, file)
         observations = sequence = plausible_observations(run)
         if episodes > 0:
             loop = compare(run, file, episodes, seed)
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
             sequence = loop.sequence
-            complete = save_deployed(module, {**metadata, "evaluation": loop.evaluation}, file)
+            complete = save_exported(module, {**metadata, "evaluation": loop.evaluation}, file)
             save_recording(loop.recording, scratch / EPISODES_FILE)
             (scratch / "evaluation.json").write_text(
                 json.dumps(loop.evaluation, indent=2) + "\n", encoding="utf-8"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Episodes, deterministic, run_rounds
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
@@ -19,7 +19,7 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
     Raises:
         InputError: if the task here is not the one that the file was exported for.
     """
-    policy = load_deployed(path)
+    policy = load_exported(path)
     task = make_task(policy.task_config, min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(policy.spec, task.spec)

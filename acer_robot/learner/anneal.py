@@ -35,7 +35,7 @@ def entropy_target_after(options: LearnerConfig, updates: int) -> float | None:
     return (1.0 - f) * options.entropy_target + f * options.entropy_target_final
 
 
-def deployed_alpha_after(options: LearnerConfig, updates: int) -> float:
+def exported_alpha_after(options: LearnerConfig, updates: int) -> float:
     """Return alpha of the policy that is evaluated and exported, after so many updates.
 
     `min(deployed_alpha, (1 + n) / (10 + n))`, or the paper's constant alpha. An average over thousands of updates would

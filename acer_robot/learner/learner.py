@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acer_robot.learner.anneal import deployed_alpha_after, entropy_target_after, std_min_after
+from acer_robot.learner.anneal import entropy_target_after, exported_alpha_after, std_min_after
 from acer_robot.learner.baselines import k_step_ascent
 from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.compiler import compiled
@@ -70,7 +70,7 @@ class Learner(nn.Module):
         self._count(0)
         self.generator = None if device.type == "meta" else torch.Generator(device).manual_seed(noise_seed)
         self.flat_actor, self.flat_average = FlatParameters(self.actor), FlatParameters(self.average_actor)
-        self.flat_deployed = FlatParameters(self.deployed_actor)
+        self.flat_exported = FlatParameters(self.deployed_actor)
         self.flat_critic, self.flat_target = FlatParameters(self.critic), FlatParameters(self.target_critic)
         self.embeddings = None
         if embedding is not None:
@@ -86,8 +86,8 @@ class Learner(nn.Module):
         return Policy(self.normalizer, self.actor)
 
     @property
-    def deployed_policy(self) -> Policy:
-        """The average policy that is evaluated and deployed: theta_avg, or an average over more updates."""
+    def exported_policy(self) -> Policy:
+        """The exported policy: theta_avg, or an average over more updates."""
         return Policy(self.normalizer, self.deployed_actor)
 
     def checkpoint_state(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Learner(nn.Module):
         self.optimizer.step()
         self.log_temperature.detach().clamp_(min=_MIN_LOG_TEMPERATURE)
         self.flat_average.average_towards(self.flat_actor, config.alpha)
-        self.flat_deployed.average_towards(self.flat_actor, deployed_alpha_after(config, self.updates))
+        self.flat_exported.average_towards(self.flat_actor, exported_alpha_after(config, self.updates))
         if config.target_alpha > 0.0:
             self.flat_target.average_towards(self.flat_critic, config.target_alpha)
 

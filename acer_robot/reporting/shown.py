@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from acer_robot.experience.episodes import deterministic
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import TrainedRun, load_run
 from acer_robot.run_folder.policy_path import checkpoint_of, policy_file
 from acer_robot.spec import check_same_robot
@@ -62,7 +62,7 @@ def open_policy(
         run = load_run(*checkpoint)
         spec, config = run.spec, run.config.task
     else:
-        loaded = load_deployed(policy_file(path))
+        loaded = load_exported(policy_file(path))
         spec, config = loaded.spec, loaded.task_config
     task = make_task(config, 1, seed, size, camera)
     try:

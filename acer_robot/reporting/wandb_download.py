@@ -33,7 +33,7 @@ def check_reference(policy: str) -> str:
 def download_policy(policy: str, folder: Path) -> Path:
     """Download the artifact "wandb:entity/project/policy:latest" into `folder`; return its policy.pt.
 
-    Each file is compared with its digest in the artifact. `load_deployed` compares policy.pt with the hashes in
+    Each file is compared with its digest in the artifact. `load_exported` compares policy.pt with the hashes in
     policy.json, which must be there, too.
 
     Raises:

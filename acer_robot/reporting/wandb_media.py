@@ -115,8 +115,8 @@ def render_checkpoint(folder: Path, out: Path) -> str | None:
 
     from acer_robot.deployment.export import describe
     from acer_robot.errors import InputError
-    from acer_robot.policies.exported.file import save_deployed
-    from acer_robot.policies.exported.module import DeployedPolicy
+    from acer_robot.policies.exported.file import save_exported
+    from acer_robot.policies.exported.module import ExportedPolicy
     from acer_robot.reporting.video import render_in_subprocess
     from acer_robot.run_folder.checkpoints import load_run
     from acer_robot.spec import fallback_command
@@ -127,7 +127,7 @@ def render_checkpoint(folder: Path, out: Path) -> str | None:
     except InputError as error:
         return str(error)
     file = folder / "policy.pt"
-    save_deployed(
-        DeployedPolicy(run.policy, run.spec, fallback_command(run.spec.bounds)), describe(run), file
+    save_exported(
+        ExportedPolicy(run.policy, run.spec, fallback_command(run.spec.bounds)), describe(run), file
     )
     return render_in_subprocess(file, out, run.config.seed, VIDEO_SECONDS)

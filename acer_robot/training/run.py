@@ -280,7 +280,7 @@ def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[
     with run.watch.paused():
         task = run.evaluation_task
         task.reseed(seed_at(independent_seeds(run.config.seed).evaluation, run.collector.env_steps))
-        average = run_episodes(deterministic(run.learner.deployed_policy, task), task, between_steps)
+        average = run_episodes(deterministic(run.learner.exported_policy, task), task, between_steps)
         online = run_episodes(deterministic(run.learner.policy, task), task, between_steps)
     return {
         "seconds": run.watch.seconds,

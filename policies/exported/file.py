@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from acer_robot.errors import DAMAGE, InputError, first_line
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
 
@@ -30,7 +30,7 @@ SCHEMA_VERSION = 1
 METADATA_FILE = "policy.json"
 
 
-def save_deployed(module: DeployedPolicy, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def save_exported(module: ExportedPolicy, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Script the module and write it with its metadata. The file holds the metadata as a method and as policy.json.
 
     Args:
@@ -54,7 +54,7 @@ class LoadedPolicy:
     """An exported file, ready to act."""
 
     module: torch.jit.ScriptModule
-    """Call it with raw float32 observations [n] or [B, n]; see `DeployedPolicy` for its methods."""
+    """Call it with raw float32 observations [n] or [B, n]; see `ExportedPolicy` for its methods."""
     metadata: dict[str, Any]
     """The contents of policy.json."""
     spec: TaskSpec
@@ -100,7 +100,7 @@ def decode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
     return [decode_options(item) for item in value] if isinstance(value, list) else value
 
 
-def load_deployed(path: Path) -> LoadedPolicy:
+def load_exported(path: Path) -> LoadedPolicy:
     """Load an exported policy on the CPU. If a .json lies beside it, first compare the file with the sha256 there.
 
     A TorchScript file is code: load it only from a source that you trust.

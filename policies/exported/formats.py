@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.module import ExportedPolicy
 
 OTHER_FORMATS = {"onnx": "policy.onnx", "pt2": "policy.pt2"}
 """The file name of each format."""
@@ -29,7 +29,7 @@ def check_format(name: str) -> None:
         )
 
 
-def save_format(name: str, module: DeployedPolicy, metadata: Mapping[str, Any], folder: Path) -> Path:
+def save_format(name: str, module: ExportedPolicy, metadata: Mapping[str, Any], folder: Path) -> Path:
     """Write a policy in one of `OTHER_FORMATS` and return the file.
 
     Both formats take observations [B, n] for any B and return commands [B, m], as the module's `forward` does.

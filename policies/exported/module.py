@@ -41,7 +41,7 @@ class Affine(nn.Module):
         return torch.addmm(self.bias, x, self.weight.t())
 
 
-class DeployedPolicy(nn.Module):
+class ExportedPolicy(nn.Module):
     """The deterministic exported policy, with its normaliser, squash, rescaling and limits inside.
 
     No command leaves its bounds, for any float32 input. Three things ensure this. First, the module limits finite

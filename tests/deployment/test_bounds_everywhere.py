@@ -10,7 +10,7 @@ from exported import quick_export
 from scripted_envs import ScriptedEnv
 
 from acer_robot.experience.episodes import deterministic, run_episodes
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig, WandbConfig
 from acer_robot.tasks import make_task
@@ -54,7 +54,7 @@ def run():
 @pytest.fixture(scope="module")
 def trained(run):
     """The learner's average policy, made bold, and with a low-pass: filtered twice, its commands would change."""
-    policy = copy.deepcopy(run.learner.deployed_policy).eval().requires_grad_(False)
+    policy = copy.deepcopy(run.learner.exported_policy).eval().requires_grad_(False)
     policy.actor.head.weight.mul_(300.0)
     config = dataclasses.replace(run.config, task=dataclasses.replace(run.config.task, low_pass_hz=20.0))
     spec = dataclasses.replace(run.task.spec, low_pass_hz=20.0)
@@ -104,7 +104,7 @@ def test_simulator_gets_bounded_commands_from_the_task(run):
 
 @pytest.mark.usefixtures("checks_in_this_process")
 def test_simulator_gets_the_same_from_file_and_policy(trained, tmp_path):
-    file = load_deployed(quick_export(trained, tmp_path))
+    file = load_exported(quick_export(trained, tmp_path))
     by_policy, by_file = [], []
     for config, act, into in (
         (trained.config.task, None, by_policy),

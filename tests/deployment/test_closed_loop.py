@@ -15,8 +15,8 @@ from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.recorder import Recorder
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed, save_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.run_folder.recording import Recording, commands_of_an_episode, load_recording, save_recording
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
@@ -43,7 +43,7 @@ class PaidByCommand(gymnasium.Env):
 gymnasium.register("PaidByCommand-v0", entry_point=PaidByCommand, max_episode_steps=120)
 
 
-class Timid(DeployedPolicy):
+class Timid(ExportedPolicy):
     """Goes only nine tenths of the way to where it should."""
 
     def _command(self, offset):
@@ -62,7 +62,7 @@ def run():
 
 def test_honest_file_is_scored_with_its_states_in_order(run, tmp_path):
     file = tmp_path / "policy.pt"
-    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), file)
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), file)
     loop = compare(run, file, episodes=3, seed=7)
     assert len(loop.evaluation["returns"]) == 3
     np.testing.assert_allclose(
@@ -72,13 +72,13 @@ def test_honest_file_is_scored_with_its_states_in_order(run, tmp_path):
     assert loop.sequence.shape == (100, 3)
     np.testing.assert_array_equal(loop.sequence, loop.observations[: 3 * 100 : 3])
     # Replaying the sequence in the simulator's first environment gives the same states.
-    task = make_task(load_deployed(file).task_config, 3, 7)
+    task = make_task(load_exported(file).task_config, 3, 7)
     np.testing.assert_array_equal(task.reset()[0], loop.sequence[0])
     task.close()
 
 
 def test_file_with_other_commands_is_refused_and_leaves_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(deploy, "DeployedPolicy", Timid)
+    monkeypatch.setattr(deploy, "ExportedPolicy", Timid)
     with pytest.raises(InputError, match="check 'closed loop' failed: at command 0 of episode"):
         quick_export(run, tmp_path / "export", episodes=3)
     assert list((tmp_path / "export").iterdir()) == []

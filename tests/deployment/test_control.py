@@ -21,8 +21,8 @@ from acer_robot.deployment.export import describe
 from acer_robot.deployment.pacing import Pacer, percentiles
 from acer_robot.errors import InputError
 from acer_robot.experience.episodes import run_episodes
-from acer_robot.policies.exported.file import load_deployed, save_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
@@ -37,7 +37,7 @@ def export(config, path):
     policy = make_policy(task.spec.input_size, task.spec.action_size)
     run = make_run(policy)
     run = dataclasses.replace(run, spec=task.spec, config=dataclasses.replace(run.config, task=config))
-    save_deployed(DeployedPolicy(policy, run.spec), describe(run), path)
+    save_exported(ExportedPolicy(policy, run.spec), describe(run), path)
     return str(path)
 
 
@@ -101,7 +101,7 @@ def test_percentiles():
 
 def test_as_fast_as_possible_it_returns_what_the_evaluation_does(pendulum):
     summary = deploy(DeployConfig(pendulum, episodes=1, seed=3, rate=0.0))
-    file = load_deployed(Path(pendulum))
+    file = load_exported(Path(pendulum))
     task = make_task(file.task_config, 1, 3)
     expected = run_episodes(file.act, task)
     task.close()
@@ -156,7 +156,7 @@ def test_noise_changes_commands_and_follows_its_seed(scripted):
 
 
 def controlled(path, stop=lambda: False, **options):
-    file = load_deployed(Path(path))
+    file = load_exported(Path(path))
     task = make_task(file.task_config, 1, 0)
     outcome = Controller(file, task, LoopOptions(**options)).run(Pacer(0.0), stop)
     task.close()

@@ -12,7 +12,7 @@ from exported import make_run
 from acer_robot.commands import export as export_command
 from acer_robot.deployment.export import check_task, export_policy
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.reporting.report import write_report
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds
@@ -79,14 +79,14 @@ def test_report_refuses_damaged_file_by_name(run_dir, name, data):
 )
 def test_file_whose_metadata_was_edited_is_refused(run_dir, change):
     path = run_dir / "export/policy.pt"
-    policy = load_deployed(path)
+    policy = load_exported(path)
     path.with_suffix(".json").unlink()  # it has the hash of the file
     text = change
     if not isinstance(change, bytes):
         change(policy.metadata)
         text = json.dumps(policy.metadata)
     torch.jit.save(policy.module, str(path), _extra_files={"policy.json": text})
-    assert str(path) in refusal(load_deployed, path)
+    assert str(path) in refusal(load_exported, path)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3000, -1000, -22, -1])
@@ -94,13 +94,13 @@ def test_truncated_policy_without_its_json_is_refused(run_dir, size):
     path = run_dir / "export/policy.pt"
     path.with_suffix(".json").unlink()
     path.write_bytes(path.read_bytes()[:size])
-    assert "cannot be read as a TorchScript file" in refusal(load_deployed, path)
+    assert "cannot be read as a TorchScript file" in refusal(load_exported, path)
 
 
 @pytest.mark.parametrize("data", [b"", *DAMAGE])
 def test_damaged_json_beside_a_policy_is_refused(run_dir, data):
     (run_dir / "export/policy.json").write_bytes(data)
-    assert "policy.json is not the metadata" in refusal(load_deployed, run_dir / "export/policy.pt")
+    assert "policy.json is not the metadata" in refusal(load_exported, run_dir / "export/policy.pt")
 
 
 def test_flipped_bits_of_the_archives_directory_are_refused(run_dir):
@@ -112,7 +112,7 @@ def test_flipped_bits_of_the_archives_directory_are_refused(run_dir):
         data[place] ^= 1 << place % 8
         path.write_bytes(data)
         try:
-            load_deployed(path)  # where a time stamp is flipped nothing has changed
+            load_exported(path)  # where a time stamp is flipped nothing has changed
         except InputError as error:
             messages.append(str(error))
     assert len(messages) > 20

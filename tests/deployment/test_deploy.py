@@ -17,8 +17,8 @@ from acer_robot.deployment.export import export_policy
 from acer_robot.deployment.policy_card import confidence_interval
 from acer_robot.deployment.vectors import extreme_observations
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 
 COMPANIONS = ["POLICY_CARD.md", "policy.json", "policy.pt", "test_vectors.npz"]
 
@@ -33,7 +33,7 @@ def export(tmp_path_factory):
 
 def test_all_files_appear_and_nothing_else(export):
     assert sorted(path.name for path in export.iterdir()) == COMPANIONS
-    loaded = load_deployed(export / "policy.pt")
+    loaded = load_exported(export / "policy.pt")
     beside = json.loads((export / "policy.json").read_text())
     assert {key: beside[key] for key in loaded.metadata} == loaded.metadata
     assert beside["verification"]["latency_us"]["p50"] > 0
@@ -71,17 +71,17 @@ def test_the_cards_python_example_runs_without_acer_robot(export):
     assert done.stdout.strip() == "torch.Size([4]) True"
 
 
-class NotClipped(DeployedPolicy):
+class NotClipped(ExportedPolicy):
     def _command(self, offset):
         return offset.nan_to_num_(0.0) * 1.5 + self.fallback
 
 
-class NotSafe(DeployedPolicy):
+class NotSafe(ExportedPolicy):
     def _command(self, offset):
         return (offset + self.fallback).clamp_(self.low, self.high)
 
 
-class Forgetful(DeployedPolicy):
+class Forgetful(ExportedPolicy):
     """Acts as if the normaliser had been left out."""
 
     def _offset(self, observation):
@@ -91,7 +91,7 @@ class Forgetful(DeployedPolicy):
         return torch.addcmul(self.poison(observation), action, self.half_range)
 
 
-class Drifting(DeployedPolicy):
+class Drifting(ExportedPolicy):
     """Changes by about a rounding with each call, which no other check can see."""
 
     def _command(self, offset):
@@ -99,14 +99,14 @@ class Drifting(DeployedPolicy):
         return offset.nan_to_num_(0.0).add_(self.fallback).clamp_(self.low, self.high)
 
 
-class Optimistic(DeployedPolicy):
+class Optimistic(ExportedPolicy):
     @torch.jit.export
     def act(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         offset = self._offset(observation)
         return self._command(offset), torch.ones_like(offset.sum(-1)) > 0
 
 
-class Sluggish(DeployedPolicy):
+class Sluggish(ExportedPolicy):
     """Its commands change half as fast as they may."""
 
     def _limited(self, offset):
@@ -115,14 +115,14 @@ class Sluggish(DeployedPolicy):
         return self.last_move
 
 
-class Restless(DeployedPolicy):
+class Restless(ExportedPolicy):
     """Forgets its last command, and so may go from one end to the other."""
 
     def _limited(self, offset):
         return (offset + self.fallback_move).clamp(-self.steps, self.steps)
 
 
-class Unclear(DeployedPolicy):
+class Unclear(ExportedPolicy):
     def _offset(self, observation):
         if observation.size(-1) != self.observation_size:
             raise ValueError("wrong width")
@@ -142,7 +142,7 @@ class Unclear(DeployedPolicy):
     ],
 )
 def test_a_file_that_fails_is_refused_by_name_and_leaves_nothing(sabotage, check, tmp_path, monkeypatch):
-    monkeypatch.setattr(deploy, "DeployedPolicy", sabotage)
+    monkeypatch.setattr(deploy, "ExportedPolicy", sabotage)
     with pytest.raises(InputError, match=f"check '{check}' failed"):
         quick_export(make_run(make_policy()), tmp_path / "export")
     assert list((tmp_path / "export").iterdir()) == []
@@ -151,7 +151,7 @@ def test_a_file_that_fails_is_refused_by_name_and_leaves_nothing(sabotage, check
 @pytest.mark.usefixtures("checks_in_this_process")
 @pytest.mark.parametrize(("sabotage", "check"), [(Sluggish, "parity"), (Restless, "sequence")])
 def test_file_with_another_slew_rate_is_refused(sabotage, check, tmp_path, monkeypatch):
-    monkeypatch.setattr(deploy, "DeployedPolicy", sabotage)
+    monkeypatch.setattr(deploy, "ExportedPolicy", sabotage)
     with pytest.raises(InputError, match=f"check '{check}' failed"):
         quick_export(make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0)), tmp_path)
 
@@ -159,7 +159,7 @@ def test_file_with_another_slew_rate_is_refused(sabotage, check, tmp_path, monke
 def test_slew_rates_are_exported_checked_and_on_the_card(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0), low_pass_hz=3.0)
     quick_export(run, tmp_path)
-    loaded = load_deployed(tmp_path / "policy.pt")
+    loaded = load_exported(tmp_path / "policy.pt")
     assert loaded.spec == run.spec
     beside = json.loads((tmp_path / "policy.json").read_text())
     assert "slew rates for 2000" in beside["verification"]["sequence"]
@@ -202,7 +202,7 @@ def test_the_sequence_check_sees_a_command_that_changes_too_fast(change, allowed
 
 def test_an_earlier_export_survives_a_refused_one(export, monkeypatch):
     before = {path.name: path.read_bytes() for path in export.iterdir()}
-    monkeypatch.setattr(deploy, "DeployedPolicy", NotSafe)
+    monkeypatch.setattr(deploy, "ExportedPolicy", NotSafe)
     with pytest.raises(InputError, match="refused"):
         quick_export(make_run(make_policy(seed=5)), export)
     assert {path.name: path.read_bytes() for path in export.iterdir()} == before

@@ -11,14 +11,14 @@ from exported import make_bounds, make_policy, make_run, quick_export
 from acer_robot.commands.compose import compose
 from acer_robot.commands.export import ExportConfig
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.spec import fallback_command
 
 
 @pytest.mark.usefixtures("checks_in_this_process")
 def test_the_file_gives_the_fallback_that_was_asked_for(tmp_path):
     run = make_run(make_policy())
-    file = load_deployed(quick_export(run, tmp_path, fallback={"joint0": 0.3, "joint3": -3}))
+    file = load_exported(quick_export(run, tmp_path, fallback={"joint0": 0.3, "joint3": -3}))
     expected = np.array([0.3, 0.0, 0.0, -3.0], np.float32)  # the others: zero, within their bounds
     for bad in (torch.nan, torch.inf):
         command, usable = file.module.act(torch.full((5,), bad))
@@ -27,14 +27,14 @@ def test_the_file_gives_the_fallback_that_was_asked_for(tmp_path):
     assert json.loads((tmp_path / "policy.json").read_text())["fallback"] == expected.tolist()
     assert "| joint3 | -3 | -1 | -3 | any |" in (tmp_path / "POLICY_CARD.md").read_text()
     finite = torch.zeros(5)
-    usual = load_deployed(quick_export(run, tmp_path / "usual"))
+    usual = load_exported(quick_export(run, tmp_path / "usual"))
     torch.testing.assert_close(file.module(finite), usual.module(finite))
 
 
 @pytest.mark.usefixtures("checks_in_this_process")
 def test_filtered_file_approaches_its_fallback_from_rest(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
-    file = load_deployed(quick_export(run, tmp_path, fallback={"joint0": 0.25}))
+    file = load_exported(quick_export(run, tmp_path, fallback={"joint0": 0.25}))
     nowhere = torch.full((5,), torch.nan)
     commands = [float(file.module(nowhere)[0]) for _ in range(4)]
     np.testing.assert_allclose(commands, [0.1, 0.2, 0.25, 0.25], rtol=1e-6)

@@ -12,7 +12,7 @@ from acer_robot.deployment import export as deploy
 from acer_robot.errors import InputError
 from acer_robot.policies.exported import formats as other_formats
 from acer_robot.policies.exported.formats import check_format, save_format
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.module import ExportedPolicy
 
 ALL = ("torchscript", "onnx", "pt2")
 
@@ -75,7 +75,7 @@ def test_a_later_export_without_them_leaves_no_stale_formats(export, tmp_path):
 
 def test_a_format_that_acts_otherwise_is_refused_by_name(tmp_path, monkeypatch):
     def wrong(name, module, metadata, folder):
-        other = DeployedPolicy(make_policy(seed=9), make_run().spec)
+        other = ExportedPolicy(make_policy(seed=9), make_run().spec)
         return save_format(name, other, metadata, folder)
 
     monkeypatch.setattr(deploy, "save_format", wrong)

@@ -11,8 +11,8 @@ from acer_robot.deployment import score
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.score import evaluate_file
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed, save_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.reporting.video import VideoOptions, render_policy
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
@@ -25,7 +25,7 @@ def saved(folder: Path, task: TaskConfig, **changes: object) -> Path:
     run = make_run(make_policy(3, 1), made.spec.bounds)
     spec = dataclasses.replace(made.spec, **changes)
     run = dataclasses.replace(run, spec=spec, config=dataclasses.replace(run.config, task=task))
-    save_deployed(DeployedPolicy(run.policy, spec), describe(run), folder / "policy.pt")
+    save_exported(ExportedPolicy(run.policy, spec), describe(run), folder / "policy.pt")
     return folder / "policy.pt"
 
 
@@ -60,4 +60,4 @@ def test_file_of_another_control_rate_is_refused(tmp_path):
 )
 def test_task_options_travel_without_loss(tmp_path, kwargs):
     task = TaskConfig("gymnasium", "Pendulum-v1", kwargs, action_repeat=2, bounds={"action_0": [-1.0, 1.0]})
-    assert load_deployed(saved(tmp_path, task)).task_config == task
+    assert load_exported(saved(tmp_path, task)).task_config == task

@@ -230,10 +230,10 @@ def test_numbers_of_the_embedding_are_nan_without_one():
 
 def test_exported_policy_knows_nothing_of_it():
     plain, learner = small_learner(), small_learner(**ON)
-    names = plain.deployed_policy.state_dict()
-    assert names.keys() == learner.deployed_policy.state_dict().keys()
+    names = plain.exported_policy.state_dict()
+    assert names.keys() == learner.exported_policy.state_dict().keys()
     assert all(
-        torch.equal(names[name], value) for name, value in learner.deployed_policy.state_dict().items()
+        torch.equal(names[name], value) for name, value in learner.exported_policy.state_dict().items()
     )
 
 

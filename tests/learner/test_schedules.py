@@ -1,4 +1,4 @@
-"""What changes as updates go by: the limit of a learned std, entropy target, learning rate, the deployed average."""
+"""What changes as updates go by: the limit of a learned std, entropy target, learning rate, the exported average."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from composed import composed_train
 from learner_cases import STATE_SIZE, random_batch, small_learner
 
 from acer_robot.errors import InputError
-from acer_robot.learner.anneal import deployed_alpha_after, entropy_target_after, std_min_after
+from acer_robot.learner.anneal import entropy_target_after, exported_alpha_after, std_min_after
 from acer_robot.schema import LearnerConfig
 from acer_robot.training.validate import check_train
 
@@ -107,24 +107,24 @@ def test_what_cannot_be_is_refused_by_name(option):
 @pytest.mark.parametrize(("updates", "expected"), [(0, 0.1), (8, 0.5), (890, 0.99), (1_000_000, 0.999)])
 def test_deployed_alpha_rises_to_its_value(updates, expected):
     options = LearnerConfig(alpha=0.9, deployed_alpha=0.999)
-    assert deployed_alpha_after(options, updates) == pytest.approx(expected)
-    assert deployed_alpha_after(LearnerConfig(alpha=0.9, deployed_alpha=None), updates) == 0.9
+    assert exported_alpha_after(options, updates) == pytest.approx(expected)
+    assert exported_alpha_after(LearnerConfig(alpha=0.9, deployed_alpha=None), updates) == 0.9
 
 
-def test_deployed_policy_forgets_the_start_soon():
+def test_exported_policy_forgets_the_start_soon():
     learner = small_learner(alpha=0.9, deployed_alpha=0.9998)
     start = learner.flat_actor.values.clone()
     learner.update(random_batch(learner, length=3, segments=2, seed=0))
     first = learner.flat_actor.values.clone()
-    torch.testing.assert_close(learner.flat_deployed.values, 0.1 * start + 0.9 * first)
+    torch.testing.assert_close(learner.flat_exported.values, 0.1 * start + 0.9 * first)
     torch.testing.assert_close(learner.flat_average.values, 0.9 * start + 0.1 * first)
     learner.update(random_batch(learner, length=3, segments=2, seed=1))
     expected = 2 / 11 * (0.1 * start + 0.9 * first) + 9 / 11 * learner.flat_actor.values
-    torch.testing.assert_close(learner.flat_deployed.values, expected)
+    torch.testing.assert_close(learner.flat_exported.values, expected)
 
 
-def test_deployed_policy_is_the_average_without_its_alpha():
+def test_exported_policy_is_the_average_without_its_alpha():
     learner = small_learner(deployed_alpha=None)
     for seed in range(2):
         learner.update(random_batch(learner, length=3, segments=2, seed=seed))
-    assert torch.equal(learner.flat_deployed.values, learner.flat_average.values)
+    assert torch.equal(learner.flat_exported.values, learner.flat_average.values)

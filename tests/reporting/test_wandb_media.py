@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from exported import make_run
 
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.reporting import run_logger, wandb_media
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.reporting.wandb_media import EvaluationVideos, render_checkpoint
@@ -91,7 +91,7 @@ def test_checkpoint_is_scripted_for_its_video(tmp_path, monkeypatch):
     seen = {}
 
     def render(policy, out, seed, seconds):
-        seen.update(policy=load_deployed(policy), out=out, seconds=seconds)
+        seen.update(policy=load_exported(policy), out=out, seconds=seconds)
 
     monkeypatch.setattr("acer_robot.run_folder.checkpoints.load_run", lambda folder: make_run())
     monkeypatch.setattr("acer_robot.reporting.video.render_in_subprocess", render)

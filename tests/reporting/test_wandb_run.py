@@ -15,7 +15,7 @@ from wandb_records import read_offline
 from wandb_server import Server
 
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.reporting import wandb as wandb_run
 from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.reporting.wandb_artifact import FILES
@@ -264,7 +264,7 @@ def test_changed_artifact_is_refused(synced, tmp_path):
 
 
 def test_policy_files_are_loaded_as_they_were(pendulum):
-    assert load_deployed(pendulum / "policy.pt").spec.id == "gymnasium/Pendulum-v1"
+    assert load_exported(pendulum / "policy.pt").spec.id == "gymnasium/Pendulum-v1"
 
 
 @pytest.mark.parametrize(

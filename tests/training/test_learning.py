@@ -40,7 +40,7 @@ def balanced(tmp_path, steps=STEPS, lr=6e-4, seed=0):
     try:
         with RunLogger(tmp_path, config.wandb, {}, steps) as log:
             learn(run, log)
-        act = deterministic(run.learner.deployed_policy, run.evaluation_task)
+        act = deterministic(run.learner.exported_policy, run.evaluation_task)
         return float(run_episodes(act, run.evaluation_task).returns.mean())
     finally:
         run.task.close()

@@ -138,7 +138,7 @@ def test_run_and_file_evaluate_to_the_same_returns(finished_run, here):
     np.testing.assert_allclose(printed[0]["returns"], printed[1]["returns"], rtol=1e-3)
 
 
-def test_checkpoint_holds_the_deployed_policy(finished_run):
+def test_checkpoint_holds_the_exported_policy(finished_run):
     folder, _ = finished_run
     modules = read_checkpoint(folder)["learner"]["modules"]
     loaded = load_run(folder)

@@ -7,8 +7,8 @@ from exported import make_bounds, make_policy, make_run, ordinary_observations
 
 from acer_robot.deployment.export import describe
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed, save_deployed
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.rate_limit import CommandFilter, check_low_pass, slew_rates, smoothing
 from acer_robot.spec import TaskSpec
 
@@ -98,8 +98,8 @@ def test_a_slow_low_pass_does_not_round_to_standing_still():
 @pytest.mark.parametrize("batch", [(), (3,)], ids=["single", "batch"])
 def test_the_file_limits_changes_as_the_task_does(limits, batch, tmp_path):
     run = make_run(make_policy(), **limits)
-    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
-    module = load_deployed(tmp_path / "policy.pt").module
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
+    module = load_exported(tmp_path / "policy.pt").module
     for _ in range(2):
         module.reset()
         reference = CommandFilter(run.spec, max(1, sum(batch)))
@@ -115,7 +115,7 @@ def test_the_file_limits_changes_as_the_task_does(limits, batch, tmp_path):
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
 def test_no_observation_exceeds_bounds_or_slew_rate(limits):
     run = make_run(make_policy(), **limits)
-    module = DeployedPolicy(run.policy, run.spec)
+    module = ExportedPolicy(run.policy, run.spec)
     bits = np.random.default_rng(0).integers(0, 2**32, (500, 8, 5), dtype=np.uint32).view(np.float32)
     last = np.broadcast_to([0.0, 0.0, 0.0, -2.0], (8, 4))
     rates = np.array([np.inf if rate is None else rate for rate in run.spec.slew_rate or [None] * 4])
@@ -132,7 +132,7 @@ def test_a_low_pass_does_not_round_out_of_the_bounds():
     policy = make_policy(joints=300, mean_bound=None)
     policy.actor.head.weight.mul_(1e4)
     run = make_run(policy, make_bounds(low, high), low_pass_hz=160.0)
-    module = DeployedPolicy(policy, run.spec)
+    module = ExportedPolicy(policy, run.spec)
     for row in torch.from_numpy(ordinary_observations(policy, 200)):
         command = module(row).double().numpy()
         assert ((command >= low) & (command <= high)).all()
@@ -140,7 +140,7 @@ def test_a_low_pass_does_not_round_out_of_the_bounds():
 
 def test_an_unusable_observation_approaches_the_fallback():
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
-    module = DeployedPolicy(run.policy, run.spec)
+    module = ExportedPolicy(run.policy, run.spec)
     for row in ordinary_observations(run.policy, 20):
         before = module(torch.from_numpy(row))
     assert before[0].abs() > 0.2, "the test needs a command far from rest"
@@ -156,7 +156,7 @@ def test_an_unusable_observation_approaches_the_fallback():
 
 def test_another_batch_needs_a_reset():
     run = make_run(make_policy(), low_pass_hz=2.0)
-    module = DeployedPolicy(run.policy, run.spec)
+    module = ExportedPolicy(run.policy, run.spec)
     module(torch.zeros(3, 5))
     for other in (torch.zeros(5), torch.zeros(4, 5)):
         with pytest.raises(ValueError, match=r"the last were \[3, 4\]; call reset\(\)"):
@@ -167,7 +167,7 @@ def test_another_batch_needs_a_reset():
 
 def test_the_caller_may_write_to_the_commands_of_the_file():
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
-    module, spoilt = DeployedPolicy(run.policy, run.spec), DeployedPolicy(run.policy, run.spec)
+    module, spoilt = ExportedPolicy(run.policy, run.spec), ExportedPolicy(run.policy, run.spec)
     for row in torch.from_numpy(ordinary_observations(run.policy, 5)):
         expected, command = module(row), spoilt(row)
         assert torch.equal(command, expected)
@@ -177,8 +177,8 @@ def test_the_caller_may_write_to_the_commands_of_the_file():
 def test_task_of_a_file_does_not_limit_changes_again(tmp_path):
     run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
     run.config.task.slew_rate, run.config.task.low_pass_hz = {"joint0": 5.0}, 3.0
-    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
-    loaded = load_deployed(tmp_path / "policy.pt")
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
+    loaded = load_exported(tmp_path / "policy.pt")
     assert loaded.metadata["task_config"]["slew_rate"] == {"joint0": 5.0}
     assert (loaded.task_config.slew_rate, loaded.task_config.low_pass_hz) == ({}, None)
 
@@ -189,8 +189,8 @@ def test_the_file_observes_the_last_command_as_in_training(limits, batch, tmp_pa
     """The network gets what the filter gave last, mapped to [-1, 1]: the controller's interface stays as it is."""
     run = make_run(make_policy(5 + 4), observes=True, **limits)
     bounds = run.spec.bounds
-    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
-    loaded = load_deployed(tmp_path / "policy.pt")
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
+    loaded = load_exported(tmp_path / "policy.pt")
     assert loaded.spec.observes_last_command
     low, high = np.array(bounds.low), np.array(bounds.high)
     for _ in range(2):
@@ -218,7 +218,7 @@ def test_a_policy_that_observes_no_command_is_exported_as_before():
     spec = TaskSpec.from_dict(older)
     assert (spec.observes_last_command, spec.input_size) == (False, 5)
     row = torch.from_numpy(ordinary_observations(run.policy, 1)[0])
-    assert torch.equal(DeployedPolicy(run.policy, spec)(row), DeployedPolicy(run.policy, run.spec)(row))
+    assert torch.equal(ExportedPolicy(run.policy, spec)(row), ExportedPolicy(run.policy, run.spec)(row))
 
 
 def test_one_slew_rate_holds_for_all_joints():

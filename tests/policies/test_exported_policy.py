@@ -10,8 +10,8 @@ from exported import make_bounds, make_policy, make_run, ordinary_observations
 
 from acer_robot.deployment.export import describe
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import load_deployed, save_deployed, weights_sha256
-from acer_robot.policies.exported.module import DeployedPolicy
+from acer_robot.policies.exported.file import load_exported, save_exported, weights_sha256
+from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.spec import fallback_command
 
 NETWORKS = {
@@ -28,8 +28,8 @@ NETWORKS = {
 
 def exported(run, folder):
     """Save and load, so that what is tested is the archive."""
-    save_deployed(DeployedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
-    return load_deployed(folder / "policy.pt")
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
+    return load_exported(folder / "policy.pt")
 
 
 def any_float32(rows, width, seed=0):
@@ -72,7 +72,7 @@ def test_saturated_commands_reach_their_bounds_and_no_further():
     bounds = make_bounds(low, high)
     policy = make_policy(joints=300, mean_bound=None)
     policy.actor.head.weight.mul_(1e4)
-    commands = DeployedPolicy(policy, make_run(policy, bounds).spec)(
+    commands = ExportedPolicy(policy, make_run(policy, bounds).spec)(
         torch.from_numpy(ordinary_observations(policy))
     ).double()
     low, high = torch.tensor([bounds.low, bounds.high], dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_equal_one_sided_tiny_and_huge_ranges():
     }
     bounds = make_bounds(*zip(*cases, strict=True))
     policy = make_policy(joints=len(cases))
-    module = DeployedPolicy(policy, make_run(policy, bounds).spec)
+    module = ExportedPolicy(policy, make_run(policy, bounds).spec)
     for batch in (torch.from_numpy(ordinary_observations(policy)), any_float32(1000, 5)):
         commands = module(batch).double()
         for joint, ((low, high), rounding) in enumerate(cases.items()):
@@ -175,14 +175,14 @@ def test_weights_that_could_overflow_are_refused(value):
     policy = make_policy()
     policy.actor.head.weight[0, 0] = value
     with pytest.raises(InputError, match="training has diverged"):
-        DeployedPolicy(policy, make_run(policy).spec)
+        ExportedPolicy(policy, make_run(policy).spec)
 
 
 def test_raw_observations_cannot_overflow_a_layer_norm():
     policy = make_policy(normalize_observations=False)
     policy.actor.trunk[0].weight.mul_(1e12)
     with pytest.raises(InputError, match="training has diverged"):
-        DeployedPolicy(policy, make_run(policy).spec)
+        ExportedPolicy(policy, make_run(policy).spec)
 
 
 def test_file_carries_its_metadata_and_weights_hash(tmp_path):
@@ -208,20 +208,20 @@ def test_exporting_warns_of_nothing_and_silences_nothing_else(tmp_path):
 def test_files_that_are_not_exported_policies_are_refused(tmp_path):
     path = tmp_path / "policy.pt"
     with pytest.raises(InputError, match="does not exist"):
-        load_deployed(path)
+        load_exported(path)
     path.write_bytes(b"not a zip archive")
     with pytest.raises(InputError, match="cannot be read as a TorchScript file"):
-        load_deployed(path)
+        load_exported(path)
     torch.save({"a": 1}, path)
     with pytest.raises(InputError, match="cannot be read as a TorchScript file"):
-        load_deployed(path)
+        load_exported(path)
     scripted = torch.jit.script(torch.nn.Linear(2, 2))
     torch.jit.save(scripted, path)
     with pytest.raises(InputError, match=r"holds no policy\.json"):
-        load_deployed(path)
+        load_exported(path)
     torch.jit.save(scripted, path, _extra_files={"policy.json": '{"schema_version": 99}'})
     with pytest.raises(InputError, match="schema 99"):
-        load_deployed(path)
+        load_exported(path)
 
 
 def test_a_truncated_file_is_refused(tmp_path):
@@ -229,7 +229,7 @@ def test_a_truncated_file_is_refused(tmp_path):
     path = tmp_path / "policy.pt"
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(InputError, match="cannot be read"):
-        load_deployed(path)
+        load_exported(path)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -239,13 +239,13 @@ def test_hashes_are_compared_before_and_after_loading(tmp_path, monkeypatch):
     module.low.sub_(1.0)
     torch.jit.save(module, path, _extra_files={"policy.json": module.metadata()})
     with pytest.raises(InputError, match="other weights"):
-        load_deployed(path)
+        load_exported(path)
     path.with_suffix(".json").write_text(json.dumps({"file_sha256": "0" * 64}))
     monkeypatch.setattr(
         torch.jit, "load", lambda *_, **__: pytest.fail("loaded before its hash was compared")
     )
     with pytest.raises(InputError, match="sha256"):
-        load_deployed(path)
+        load_exported(path)
     path.with_suffix(".json").write_text("[]")
     with pytest.raises(InputError, match="not the metadata"):
-        load_deployed(path)
+        load_exported(path)
