@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from composed import composed_train
+from hydra.core.hydra_config import HydraConfig
 
 from acer_robot.commands.compose import given_names
 from acer_robot.errors import InputError
@@ -326,6 +327,7 @@ def test_typed_options_are_told_from_defaults(monkeypatch):
         "steps=3",
     ]
     monkeypatch.setattr(sys, "argv", typed)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # another test may have left that of a sweep
     assert given_names() == ["resume", "learner.lr", "task", "steps"]
 
 
