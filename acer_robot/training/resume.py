@@ -19,7 +19,7 @@ from acer_robot.run_folder.layout import clear_unlearnt
 from acer_robot.run_folder.owner import is_owned, owned
 from acer_robot.run_folder.replay_files import read_rows
 from acer_robot.run_folder.status import read_status
-from acer_robot.schema import TrainConfig
+from acer_robot.schema import TrainConfig, WandbConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import absolute_files
 
@@ -38,8 +38,7 @@ MAY_CHANGE = {
     "log_every": "nothing that is learnt depends on it",
     "hand_over": "what is left at the end",
     "video": "what is left at the end",
-    "wandb.mode": "where reports go",
-    "wandb.project": "where reports go",
+    **{f"wandb.{field.name}": "where and how reports go" for field in dataclasses.fields(WandbConfig)},
     "checkpoint.replay": "what is left for the next time",
     "checkpoint.every_minutes": "what is left for the next time",
     "checkpoint.keep": "what is left for the next time",

@@ -23,6 +23,7 @@ from acer_robot.interrupt import Interrupted
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.status import read_status, write_status
+from acer_robot.schema import WandbConfig
 from acer_robot.training import run as training
 from acer_robot.training.resume import MAY_CHANGE, newest_point, resumed_config
 from acer_robot.training.run import train
@@ -268,8 +269,9 @@ def test_options_that_may_change_are_taken(half):
     assert int(rows(half / "metrics.csv")[-1]["step"]) <= 130
     assert read_checkpoint(half)["config"]["eval_episodes"] == 3
     assert "eval_every: 50" in (half / "config.yaml").read_text()
-    known = set(RANGES) | {"device", "hand_over", "video", "wandb.mode", "wandb.project", "checkpoint.replay"}
-    assert MAY_CHANGE.keys() <= known
+    of_wandb = {f"wandb.{field.name}" for field in dataclasses.fields(WandbConfig)}
+    known = set(RANGES) | of_wandb | {"device", "hand_over", "video", "checkpoint.replay"}
+    assert of_wandb <= MAY_CHANGE.keys() <= known
 
 
 def test_rows_past_the_checkpoint_are_dropped(whole, half):
