@@ -76,7 +76,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
                 total += float(reward)
                 self.env_steps += 1
                 self.total_steps += 1
-                terminated, truncated = _flag(terminated), _flag(truncated)
+                if type(terminated) is not bool or type(truncated) is not bool:  # a call per step costs time
+                    terminated, truncated = _flag(terminated), _flag(truncated)
                 if terminated or truncated:
                     break
             self._check_shape(observation)
@@ -185,16 +186,19 @@ class CpuTask:
         actions = self._admissible(commands)
         current, rewards, terminated, truncated, infos = self._vector.step(actions)
         ended = terminated | truncated
+        any_ended = bool(ended.any())
         successors = _float32(current)
         for i in np.flatnonzero(ended):
             successors[i] = _float32(infos["final_obs"][i])
         next_observations = self._with_last_command(successors)
         if self._filter is not None:
             self._filter.reset(ended)
-        observations = self._with_last_command(_float32(current))
         self._check_finite("observation", next_observations)
-        if ended.any():
+        if any_ended:
+            observations = self._with_last_command(_float32(current))
             self._check_finite("observation", observations)
+        else:
+            observations = next_observations.copy()
         self._check_finite("reward", rewards)
         env_steps = np.array([env.env_steps for env in self._environments], dtype=np.int64)
         arrays = (observations, next_observations, rewards, terminated, truncated, env_steps)
