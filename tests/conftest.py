@@ -1,6 +1,7 @@
 """Settings and fixtures that all tests share."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,17 @@ def checks_in_this_process(monkeypatch):
     threads = torch.get_num_threads()  # the checks take one
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def python_handles_signals():
+    """Give signals the handlers that a fresh Python has, whatever a test runner or a shell has set."""
+    default = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in default.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

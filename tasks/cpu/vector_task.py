@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from acer_robot.errors import InputError, NonFiniteError, TaskError
-from acer_robot.rate_limit import CommandFilter
+from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
 from acer_robot.tasks.cpu.probe import simulation_of
@@ -150,8 +150,8 @@ class CpuTask:
         self._dtype = space.dtype
         low, high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
         self._low, self._high = representable_limits(low, high, self._dtype)
-        is_filtered = bool(spec.slew_rate) or spec.low_pass_hz is not None
-        self._filter = CommandFilter(spec, self.num_envs) if is_filtered else None
+        limited = is_limited(spec.slew_rate, spec.low_pass_hz)
+        self._filter = CommandFilter(spec, self.num_envs) if limited else None
         self._states = [EnvironmentState(env) for env in self._environments]
 
     def reseed(self, seed: int) -> None:

@@ -10,18 +10,7 @@ import pytest
 
 from acer_robot.interrupt import Interrupted, Signalled, deferred_interrupt, end_on_signals, exit_status
 
-
-@pytest.fixture(autouse=True)
-def python_handles_signals():
-    default = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-        signal.SIGHUP: signal.SIG_DFL,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in default.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("python_handles_signals")
 
 
 def press():
