@@ -219,7 +219,7 @@ def start_wandb(
             print(f"wandb: disabled ({reason})", flush=True)
         return None
     if mode == "online":
-        unreachable = _unreachable(base_url())
+        unreachable = why_unreachable(base_url())
         if unreachable is None:
             try:
                 run = WandbRun(run_dir, wandb_config, config, "online", run_id)
@@ -247,7 +247,7 @@ def one_line(error: Exception) -> str:
     return " ".join(_without_password(str(error)).split())[:200]
 
 
-def _unreachable(url: str) -> str | None:
+def why_unreachable(url: str) -> str | None:
     """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error.
 
     The time limit of urlopen holds for each read, so a slow server could block it for long. A thread therefore asks

@@ -306,7 +306,7 @@ def test_servers_of_garbage_and_slow_ones_count_as_unreachable(monkeypatch, paus
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=answer, args=(listening,), daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        assert reason in wandb_run._unreachable(url)
+        assert reason in wandb_run.why_unreachable(url)
 
 
 def test_a_server_that_refuses_turns_the_run_offline(tmp_path):
