@@ -22,6 +22,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from acer_robot.errors import InputError
+from acer_robot.reporting.progress import say
 from acer_robot.reporting.wandb_artifact import is_exported, log_policy
 from acer_robot.reporting.wandb_public import public_copy, public_options
 from acer_robot.schema import WandbConfig, check_choice, check_range
@@ -436,7 +437,4 @@ class WandbRun:
         if self._lost:
             return
         self._lost = True
-        print(
-            f"wandb: stopped ({reason}); `{self.sync_command}` uploads what was recorded",
-            flush=True,
-        )
+        say(f"wandb: stopped ({reason}); `{self.sync_command}` uploads what was recorded")
