@@ -223,6 +223,8 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
     elif name == "loss/v" and learner.get("estimator", "acer") == "acer":
         high = 1.01 * levels.get("loss/q", math.inf)
     elif name == "acer/std" and learner.get("learned_std", True):
+        low = 1.01 * min(_number(learner.get(key), math.inf) for key in ("std_min", "std_min_final"))
+        low = low if math.isfinite(low) else -math.inf
         high = 0.99 * _number(learner.get("std_max"), math.inf)
     elif name == "acer/entropy":
         targets = [_number(learner.get(key), math.inf) for key in ("entropy_target", "entropy_target_final")]
@@ -231,6 +233,11 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
         high = _largest_value(learner, levels)
         low = -high
     return low, high
+
+
+def is_never_zero(name: str, learner: Mapping[str, Any]) -> bool:
+    """Whether a number that is 0 for a whole run shows that a part of the algorithm has no effect."""
+    return name == "acer/trust_region_active" and bool(learner.get("trust_region", True))
 
 
 def _largest_value(learner: Mapping[str, Any], levels: Mapping[str, float]) -> float:

@@ -229,6 +229,8 @@ class TrainConfig:
     """Episodes of an evaluation."""
     log_every: int = 1_000
     """Environment steps between rows of metrics.csv."""
+    tensorboard: bool = False
+    """Whether the rows of metrics.csv and eval.csv also go to RUN/tensorboard. It needs the extra tensorboard."""
     hand_over: bool = True
     """Whether the run ends with an exported policy, a video and a report. If false, it leaves only tables and
     checkpoints."""

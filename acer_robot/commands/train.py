@@ -14,6 +14,7 @@ from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import make_task
+from acer_robot.training.announce import next_commands
 from acer_robot.training.resume import resumed_config
 from acer_robot.training.run import train
 from acer_robot.training.validate import check_train, select_device
@@ -42,6 +43,7 @@ def _command(config: TrainConfig) -> float | None:
         raise SystemExit(exit_status(error)) from None
     except (NonFiniteError, TaskError) as error:
         raise type(error)(f"training stopped: {error}") from error
+    print(*next_commands(run_dir, config), sep="\n", flush=True)
     if config.hand_over:
         return float(json.loads((run_dir / "export" / "evaluation.json").read_text())["return_mean"])
     best = best_evaluation(read_table(run_dir / "eval.csv"))

@@ -36,6 +36,7 @@ MAY_CHANGE = {
     "eval_every": "nothing that is learnt depends on it",
     "eval_episodes": "nothing that is learnt depends on it",
     "log_every": "nothing that is learnt depends on it",
+    "tensorboard": "where and how reports go",
     "hand_over": "what is left at the end",
     "video": "what is left at the end",
     **{f"wandb.{field.name}": "where and how reports go" for field in dataclasses.fields(WandbConfig)},

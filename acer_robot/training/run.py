@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +41,7 @@ from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
 from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, absolute_files, make_task
+from acer_robot.training.announce import Sizes, start_block
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.initial import take_networks
@@ -229,7 +229,7 @@ def learn(run: Run, log: RunLogger) -> None:
             elif run.checkpoint_due:
                 run.check()
                 run.checkpoint(log.state())
-            log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
+            log.progress(collector.env_steps, learning=learner.updates > 0)
 
 
 def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[], None]) -> None:
@@ -250,6 +250,7 @@ def leave(run: Run, log: RunLogger) -> None:
     good state with an update leaves no checkpoint: there is nothing to export.
     """
     step, state = run.good
+    log.end_progress()
     try:
         if state["updates"] > 0 or run.collector.env_steps >= run.config.steps:
             if run.is_whole:
@@ -324,16 +325,18 @@ def train(config: TrainConfig) -> Path:
         return learn_and_finish(run, point)
 
 
-def disk_needed(run: Run) -> str:
-    """Say how much room checkpoints may take, and how much there is."""
-    options, replay = run.config.checkpoint, run.replay
-    learner = sum(value.nbytes for value in run.learner.state_dict().values()) + 2 * sum(
-        flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic)
+def sizes_of(run: Run) -> Sizes:
+    """Return what a run is about to take."""
+    config, learner, replay = run.config, run.learner, run.replay
+    weights = sum(flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic))
+    return Sizes(
+        config=config,
+        spec=run.task.spec,
+        step=run.collector.env_steps,
+        weights=weights,
+        learner=sum(value.nbytes for value in learner.state_dict().values()) + 2 * weights,
+        replay=replay.capacity * replay.row_bytes,
     )
-    rows = replay.capacity * replay.row_bytes if options.replay else 0
-    needed, free = (options.keep + 3) * learner + rows, shutil.disk_usage(run.config.run_dir).free
-    short = "; make room, or set checkpoint.replay=false" if needed > free else ""
-    return f"checkpoints take up to {needed / 2**20:,.0f} MiB of the {free / 2**20:,.0f} MiB that are free{short}"
 
 
 def learn_and_finish(run: Run, point: Point | None) -> Path:
@@ -341,7 +344,7 @@ def learn_and_finish(run: Run, point: Point | None) -> Path:
     config, run_dir = run.config, Path(run.config.run_dir)
     resumed = None if point is None else (point.step, point.resume["log"])
     write_status(run_dir, "running")
-    print(disk_needed(run), flush=True)
+    print(*start_block(sizes_of(run)), sep="\n", flush=True)
     try:
         with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps, resumed) as log:
             try:

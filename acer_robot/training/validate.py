@@ -11,6 +11,7 @@ import torch
 
 from acer_robot.errors import InputError
 from acer_robot.learner.precision import PRECISIONS
+from acer_robot.reporting.tensorboard import check_tensorboard
 from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
@@ -79,6 +80,8 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     """
     _check_ranges(config)
     wandb_mode(config.wandb)
+    if config.tensorboard:
+        check_tensorboard()
     _check_choices(config.learner)
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))

@@ -133,3 +133,8 @@ def test_the_highest_evaluation_of_a_table(returns, best):
 def test_hint_where_the_export_falls_short_by_a_tenth(tmp_path, best, exported, worse):
     (tmp_path / "eval.csv").write_text(f"step,eval/return_mean\n1000,{best}\n2000,{exported}\n")
     assert bool(better_one(tmp_path, exported)) is worse
+
+
+def test_no_hint_to_export_the_last_evaluation_again(tmp_path):
+    (tmp_path / "eval.csv").write_text("step,eval/return_mean\n1000,10\n2000,1000\n")
+    assert better_one(tmp_path, 100.0) == ""
