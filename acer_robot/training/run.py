@@ -153,7 +153,8 @@ class Run:
         """Replace the environments of training by new ones, whose seeds follow from the run's seed and the step."""
         self.task.close()
         seeds = independent_seeds(self.config.seed)
-        self.task = make_task(self.config.task, self.config.num_envs, seed_at(seeds.environments, step))
+        seed = seed_at(seeds.environments, step)
+        self.task = make_task(self.config.task, self.config.num_envs, seed, training_on=self.device)
         self.collector = Collector(
             self.task, self.learner.policy, self.replay, self.device, seeds.exploration
         )
@@ -175,7 +176,7 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     torch.set_num_threads(config.threads)
     seeds = independent_seeds(config.seed)
-    task = make_task(config.task, config.num_envs, seeds.environments)
+    task = make_task(config.task, config.num_envs, seeds.environments, training_on=device)
     check_joints(task.spec)
     evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
     if task.spec.time_limit == 0:
