@@ -263,13 +263,14 @@ def leave(run: Run, log: RunLogger) -> None:
 
 
 def rollout(run: Run) -> dict[str, float]:
-    """Return what is known without the learner: returns while exploring, speed, number of updates."""
+    """Return what is known without the learner: returns while exploring, speed, updates, the task's own numbers."""
     mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
     return {
         "rollout/ep_return": mean,
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,
+        **run.task.numbers(),
     }
 
 
