@@ -34,6 +34,10 @@ class TaskConfig:
     """Largest change of a command, in its units per second: 4 for all joints, {bthigh: 10} for single ones."""
     low_pass_hz: float | None = None
     """Cut-off frequency in Hz of a first-order low-pass filter on the commands of all joints; null: no filter."""
+    backend: str = "cpu"
+    """What simulates: "cpu" steps environments of Gymnasium and dm_control one by one. "batch" runs a tensor task on
+    mujoco.batch with `threads` threads. "warp" trains on mujoco_warp and the run's device, and scores on "batch": every
+    score is MuJoCo C's. docs/tensor_tasks.md lists the tensor tasks."""
 
 
 @dataclass
@@ -222,7 +226,7 @@ class TrainConfig:
     num_envs: int = 16
     """Number of environments, which are stepped together."""
     threads: int = 1
-    """CPU threads that torch may use."""
+    """CPU threads that torch may use, and mujoco.batch with task.backend=batch."""
     eval_every: int = 10_000
     """Environment steps between evaluations."""
     eval_episodes: int = 10

@@ -76,7 +76,8 @@ class Collector:
                 result.truncated.to(self.device),
                 mean,
                 log_std,
-            )
+            ),
+            None if result.failed is None else result.failed.to(self.device),
         )
         self._observations = result.observations
         self.env_steps += int(result.env_steps.sum())

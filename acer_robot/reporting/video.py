@@ -22,7 +22,7 @@ from acer_robot.schema import check_range
 
 if TYPE_CHECKING:
     from acer_robot.reporting.shown import ActingPolicy
-    from acer_robot.tasks.cpu.vector_task import CpuTask
+    from acer_robot.tasks import VectorTask
 
 
 Picture = npt.NDArray[np.uint8]
@@ -160,7 +160,7 @@ class Rollout:
     rate. At `fps` the video plays in real time.
     """
 
-    def __init__(self, policy: ActingPolicy, task: CpuTask, options: VideoOptions, name: str = "") -> None:
+    def __init__(self, policy: ActingPolicy, task: VectorTask, options: VideoOptions, name: str = "") -> None:
         self._policy, self._task, self._episodes = policy, task, options.episodes
         self._overlay, self._name = options.overlay, name
         self._stride = max(1, round(1.0 / (options.fps * task.spec.control_dt)))

@@ -346,7 +346,7 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
         )
     run.collector.restore(state["collector"], episodes=not reason)
     evaluations = state["evaluation_task"].get("state")
-    if evaluations and len(evaluations["environments"]) == run.evaluation_task.num_envs:
+    if evaluations:
         try:
             run.evaluation_task.restore(evaluations)
         except InputError:  # each evaluation starts anew in any case

@@ -154,7 +154,8 @@ class Run:
         """Replace the environments of training by new ones, whose seeds follow from the run's seed and the step."""
         self.task.close()
         seeds = independent_seeds(self.config.seed)
-        self.task = make_task(self.config.task, self.config.num_envs, seed_at(seeds.environments, step))
+        seed = seed_at(seeds.environments, step)
+        self.task = make_task(self.config.task, self.config.num_envs, seed, training_on=self.device)
         self.collector = Collector(
             self.task, self.learner.policy, self.replay, self.device, seeds.exploration
         )
@@ -177,7 +178,7 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     options = dataclasses.replace(config.learner, compile=compiling, precision=precision)
     config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     seeds = independent_seeds(config.seed)
-    task = make_task(config.task, config.num_envs, seeds.environments)
+    task = make_task(config.task, config.num_envs, seeds.environments, training_on=device)
     check_joints(task.spec)
     evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
     if task.spec.time_limit == 0:
@@ -265,13 +266,14 @@ def leave(run: Run, log: RunLogger) -> None:
 
 
 def rollout(run: Run) -> dict[str, float]:
-    """Return what is known without the learner: returns while exploring, speed, number of updates."""
+    """Return what is known without the learner: returns while exploring, speed, updates, the task's own numbers."""
     mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
     return {
         "rollout/ep_return": mean,
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,
+        **run.task.numbers(),
     }
 
 

@@ -256,6 +256,16 @@ class CpuTask:
         body = None if simulation is None else moving_body(simulation[0])
         return None if simulation is None or body is None else np.array(simulation[1].subtree_com[body])
 
+    def add_velocity(self, change: Array) -> None:
+        """Change the velocities [nv] of environment 0's MuJoCo simulation at once, as a push does."""
+        simulation = self.simulation()
+        assert simulation is not None
+        simulation[1].qvel[:] += change
+
+    def numbers(self) -> dict[str, float]:
+        """Return nothing: these tasks have no numbers of their own."""
+        return {}
+
     def close(self) -> None:
         """Free all environments."""
         self._vector.close()

@@ -46,6 +46,7 @@ class CountingTask:
             terminated=torch.tensor([ends, False]),
             truncated=torch.tensor([False, ends]),
             env_steps=torch.tensor([2, 2]),
+            failed=None,
         )
 
 

@@ -54,6 +54,7 @@ TASKS = {
         "+task.kwargs.max_episode_steps=30",
         "task.action_repeat=2",
     ],
+    "tensor task": ["task=hopper", "task.backend=batch", "+task.kwargs.max_episode_steps=30"],
     "small replay": [*PENDULUM, "learner.replay_size=120"],
     "few updates": [
         *PENDULUM,
