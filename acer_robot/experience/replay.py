@@ -95,6 +95,10 @@ class Replay:
         self.added = state["added"]
         self._generator.set_state(state["generator"])
 
+    def reseed(self, seed: int) -> None:
+        """Begin another stream of drawn segments."""
+        self._generator.manual_seed(seed)
+
     def rows(self, first: int, most: int) -> Iterator[Tensor]:
         """Yield the stored rows from number `first` on, in the order of time, as views [<= most, num_envs, width]."""
         while first < self.added:

@@ -116,6 +116,10 @@ class RunLogger:
             step, file = video
             self._wandb.log_video(step, EVALUATION_VIDEO, file, f"environment step {step:,}")
 
+    def say(self, line: str) -> None:
+        """Print a line without tearing the bar."""
+        self._progress.say(line)
+
     def progress(self, step: int, shown: Mapping[str, str]) -> None:
         """Show the step, the speed, the time left and `shown`. A call is cheap enough for every step."""
         self._progress.update(step, shown)

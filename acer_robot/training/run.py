@@ -16,14 +16,15 @@ from typing import Any
 import torch
 
 from acer_robot.errors import InputError, NonFiniteError, TaskError
-from acer_robot.experience.collector import Collector
+from acer_robot.experience.collector import RECENT, Collector
 from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import Batches, updates_per_transition
 from acer_robot.interrupt import Interrupted, deferred_interrupt
+from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.compiler import choose_compiling
-from acer_robot.learner.diagnostics import distributions, summarise
+from acer_robot.learner.diagnostics import check_finite, distributions, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 from acer_robot.provenance import Software, this_software
@@ -40,13 +41,18 @@ from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
 from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
+from acer_robot.shell import typed
 from acer_robot.tasks import VectorTask, absolute_files, make_task
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
+from acer_robot.training.incidents import cause, keep_incident
 from acer_robot.training.initial import take_networks
-from acer_robot.training.resume import Point, point_of, restore_run, run_state
+from acer_robot.training.resume import Point, newest_point, point_of, restore_run, run_state, task_state
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
+
+CHECK_UPDATES = 1000
+"""Updates between two checks that all numbers of the learner are finite, beside those of rows and checkpoints."""
 
 
 @dataclass
@@ -69,6 +75,15 @@ class Run:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     good: tuple[int, dict[str, Any]] = (0, {})
     """Environment step and state of the learner when all of its numbers were last seen to be finite."""
+
+    task_before: dict[str, Any] = field(default_factory=lambda: {"missing": "training had not begun"})
+    """State of the environments before the collector's remembered commands; or why there is none."""
+
+    batch: Trajectory | None = None
+    """What the last update learnt from."""
+
+    outliers: int = 0
+    """Outliers of the observations that were reported."""
 
     seen: Diagnostics | None = None
     """Diagnostics of the last update; None before the first."""
@@ -104,14 +119,20 @@ class Run:
         """Remember the learner's present state as one to go back to."""
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())
 
+    def mark_task(self) -> None:
+        """Remember the environments' present state, from which the next commands can be repeated."""
+        self.task_before = task_state(self.task)
+        self.collector.commands.clear()
+
     def check(self) -> dict[str, float]:
-        """Return the numbers of the last update, none before the first; the learner is good if they are finite.
+        """Return the numbers of the last update, none before the first; the learner is good if all is finite.
 
         Raises:
-            NonFiniteError: if one of them is not.
+            NonFiniteError: if one of them, or a number that the learner holds, is not.
         """
         if self.seen is not None:
             self.numbers = summarise(self.seen, self.learner, self.collector.env_steps)
+        check_finite(self.learner, self.collector.env_steps)
         self.mark_good()
         return self.numbers
 
@@ -149,14 +170,29 @@ class Run:
             self.saved, self.latest_is_whole = step, resume is not None
         return path
 
-    def start_episodes(self, step: int) -> None:
+    def start_episodes(self, step: int, attempt: int = 0) -> None:
         """Replace the environments of training by new ones, whose seeds follow from the run's seed and the step."""
         self.task.close()
         seeds = independent_seeds(self.config.seed)
-        self.task = make_task(self.config.task, self.config.num_envs, seed_at(seeds.environments, step))
+        seed = seed_at(seeds.environments, step, attempt)
+        self.task = make_task(self.config.task, self.config.num_envs, seed)
         self.collector = Collector(
             self.task, self.learner.policy, self.replay, self.device, seeds.exploration
         )
+
+    def change_streams(self, attempt: int) -> None:
+        """Go on from the present state with other random numbers and new episodes."""
+        seeds, step, state = (
+            independent_seeds(self.config.seed),
+            self.collector.env_steps,
+            self.collector.state(),
+        )
+        self.start_episodes(step, attempt)
+        self.collector.restore(state, episodes=False)
+        self.collector.reseed(seed_at(seeds.exploration, step, attempt))
+        self.replay.reseed(seed_at(seeds.replay, step, attempt))
+        if self.learner.generator is not None:
+            self.learner.generator.manual_seed(seed_at(seeds.learner, step, attempt))
 
     def start_evaluations(self) -> None:
         """Replace the environments of evaluations by new ones."""
@@ -209,6 +245,8 @@ def learn(run: Run, log: RunLogger) -> None:
         KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
     config, learner, collector = run.config, run.learner, run.collector
+    check_due = Every(CHECK_UPDATES)
+    run.mark_task()
     with deferred_interrupt() as stop_if_interrupted:
         if run.evaluation_pending:  # the run was stopped in the middle of an evaluation
             evaluate_and_save(run, log, stop_if_interrupted)
@@ -216,9 +254,15 @@ def learn(run: Run, log: RunLogger) -> None:
             stop_if_interrupted()
             run.returns.extend(collector.step())
             for batch in run.batches.due(collector.transitions):
-                run.seen = learner.update(batch)
+                run.batch, run.seen = batch, learner.update(batch)
+            if len(collector.commands) == RECENT:
+                run.mark_task()
+            if check_due(learner.updates):
+                run.check()
             if learner.updates and run.log_due(collector.env_steps):
                 log.log_metrics(collector.env_steps, rollout(run) | run.check())
+                if line := new_outliers(run):
+                    log.say(line)
                 if config.wandb.histograms:
                     latest = run.replay.latest(0, config.num_envs)
                     log.log_histograms(collector.env_steps, distributions(learner, latest))
@@ -261,11 +305,26 @@ def leave(run: Run, log: RunLogger) -> None:
         run.evaluation_task.close()
 
 
+def new_outliers(run: Run) -> str:
+    """Return a line that names the entry of the observation with most outliers, the first time that there is one."""
+    counts = run.collector.outliers
+    if run.outliers or not counts.any():
+        return ""
+    run.outliers, entry = int(counts.sum()), int(counts.argmax())
+    part = next(part for part in run.task.spec.observation if part.start <= entry < part.stop)
+    return (
+        f"observation {entry} ({part.name}) spiked: {int(counts[entry])} of its values were more than 1,000 standard "
+        "deviations from their mean; the running statistics take them as nearer ones"
+    )
+
+
 def rollout(run: Run) -> dict[str, float]:
     """Return what is known without the learner: returns while exploring, speed, number of updates."""
     mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
     return {
         "rollout/ep_return": mean,
+        "rollout/outliers": float(run.collector.outliers.sum()),
+        "rollout/unstable_steps": float(getattr(run.task, "unstable_steps", 0)),
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,
@@ -309,7 +368,7 @@ def train(config: TrainConfig) -> Path:
             point = point_of(config)
             config = dataclasses.replace(config, resume=None)
             run = prepare(config, resuming=True)
-            restore_run(run, point)
+            point = restore_run(run, point)
             write_options(run.config)
         else:
             run = prepare(config)
@@ -319,7 +378,44 @@ def train(config: TrainConfig) -> Path:
                 raise InputError(f"run_dir={run_dir} was taken by another run meanwhile; give another one")
             create_run_dir(run.config)
             write_environment(run_dir, run.software)
-        return learn_and_finish(run, point)
+        for attempt in range(1, config.max_rollbacks + 2):
+            try:
+                return learn_and_finish(run, point)
+            except NonFiniteError as error:
+                point = _point_to_go_back_to(run, error, attempt)
+                run = prepare(run.config, resuming=True)
+                point = restore_run(run, point)
+                run.change_streams(attempt)
+        raise RuntimeError("the last attempt neither ended nor raised")
+
+
+def _point_to_go_back_to(run: Run, error: NonFiniteError, attempt: int) -> Point:
+    """Return the checkpoint from which a run that diverged goes on; raise the error again if it must not."""
+    config = run.config
+    if config.on_divergence != "rollback":
+        raise error
+    if attempt > config.max_rollbacks:
+        raise NonFiniteError(
+            f"{error}; the run went back {config.max_rollbacks} times (max_rollbacks)"
+        ) from error
+    try:
+        point = newest_point(Path(config.run_dir))
+    except InputError as missing:
+        raise NonFiniteError(f"{error}; there is no checkpoint to go back to: {missing}") from error
+    print(
+        f"training diverged: {error}; it goes back to environment step {point.step:,} with other random streams, "
+        f"{attempt} of at most {config.max_rollbacks} times",
+        flush=True,
+    )
+    return point
+
+
+def named(run: Run, error: NonFiniteError) -> NonFiniteError:
+    """Keep what is needed to repeat the moment, and return the error with its cause and with where that is."""
+    folder = keep_incident(run, error)
+    result = NonFiniteError(f"{error}{cause(run)}; acer-runs {typed('replay', folder)} shows it again")
+    result.environment = error.environment
+    return result
 
 
 def disk_needed(run: Run) -> str:
@@ -348,7 +444,10 @@ def learn_and_finish(run: Run, point: Point | None) -> Path:
                 run.check()  # nothing is half done, so the present state is kept if its numbers are finite
                 run.is_whole = True
                 raise
+            except NonFiniteError as error:
+                raise named(run, error) from error
             except TaskError as error:
+                keep_incident(run, error)
                 with contextlib.suppress(NonFiniteError):
                     run.check()  # the failed step changed nothing in the learner
                 raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error

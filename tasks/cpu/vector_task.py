@@ -17,6 +17,7 @@ from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
 from acer_robot.tasks.cpu.probe import simulation_of
+from acer_robot.tasks.cpu.stability import FEWEST, SHARE, Stability
 from acer_robot.tasks.interface import StepResult
 from acer_robot.tasks.model.moving_body import moving_body
 
@@ -33,8 +34,14 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
     It drops the infos, because merging them is slow.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str) -> None:
+    index = 0
+    stability: Stability | None = None
+    """What counts unstable steps; None after a state of a former version was restored."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str, index: int = 0) -> None:
         super().__init__(env)
+        self.index = index
+        self.stability = Stability(env)
         self._repeat, self.label = repeat, label
         self._shape = env.observation_space.shape
         self.env_steps = 0
@@ -54,6 +61,9 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             TaskError: if the environment raises, or returns an observation of another shape than its space.
         """
+        if self.stability is None:
+            self.stability = Stability(self.env)
+        self.stability.begin()
         try:
             observation = self.env.reset(seed=seed, options=options)[0]
             self._check_shape(observation)
@@ -68,12 +78,14 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             TaskError: if the environment raises, or returns what is not an observation of its space, a number and
                 two booleans.
         """
-        total, self.env_steps = 0.0, 0
+        total, self.env_steps, stability = 0.0, 0, self.stability
         try:
             for _ in range(self._repeat):
                 # An environment may write to its action, or keep it: each step gets an array of its own.
                 observation, reward, terminated, truncated, _info = self.env.step(action.copy())
                 total += float(reward)
+                if stability is not None:
+                    stability.check()
                 self.env_steps += 1
                 self.total_steps += 1
                 if type(terminated) is not bool or type(truncated) is not bool:  # a call per step costs time
@@ -96,7 +108,9 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _named(self, error: Exception) -> TaskError:
         """Say in which environment something was raised."""
-        return TaskError(f"{self}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        named = TaskError(f"{self}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        named.environment = self.index
+        return named
 
 
 def _float32(values: Array) -> npt.NDArray[np.float32]:
@@ -136,7 +150,7 @@ class CpuTask:
         seeds: list[int] = np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()
         self._seeds: list[int | None] | None = [*seeds]
         self._environments = [
-            OneEnvironment(env, spec.action_repeat, f"environment {i} of {spec.id} (seed {own})")
+            OneEnvironment(env, spec.action_repeat, f"environment {i} of {spec.id} (seed {own})", i)
             for i, (env, own) in enumerate(zip(environments, seeds, strict=True))
         ]
         makers = [lambda env=env: env for env in self._environments]
@@ -153,6 +167,7 @@ class CpuTask:
         limited = is_limited(spec.slew_rate, spec.low_pass_hz)
         self._filter = CommandFilter(spec, self.num_envs) if limited else None
         self._states = [EnvironmentState(env) for env in self._environments]
+        self._unstable_before = 0
 
     def reseed(self, seed: int) -> None:
         """Let the next reset start the random streams anew from `seed`, as in a task that was made with it."""
@@ -201,8 +216,38 @@ class CpuTask:
             observations = next_observations.copy()
         self._check_finite("reward", rewards)
         env_steps = np.array([env.env_steps for env in self._environments], dtype=np.int64)
+        if self.unstable_steps != self._unstable_before:
+            self._report_unstable()
         arrays = (observations, next_observations, rewards, terminated, truncated, env_steps)
         return StepResult(*map(torch.from_numpy, arrays))
+
+    @property
+    def unstable_steps(self) -> int:
+        """Environment steps so far after which MuJoCo found its simulation unstable."""
+        return sum(env.stability.steps for env in self._environments if env.stability is not None)
+
+    def _report_unstable(self) -> None:
+        """Say that an environment became unstable, the first time; refuse a task that does so again and again.
+
+        Raises:
+            NonFiniteError: if more than SHARE of its steps were unstable.
+        """
+        counts = [env.stability.steps if env.stability is not None else 0 for env in self._environments]
+        worst, unstable = int(np.argmax(counts)), sum(counts)
+        env, total = self._environments[worst], sum(env.total_steps for env in self._environments)
+        reason = env.stability.reason if env.stability is not None else ""
+        if self._unstable_before == 0:
+            print(
+                f"{env}: MuJoCo's simulation became unstable: {reason}; it is reset and goes on", flush=True
+            )
+        self._unstable_before = unstable
+        if unstable > max(FEWEST, SHARE * total):
+            error = NonFiniteError(
+                f"{env}: MuJoCo's simulation is unstable: {unstable} of {total:,} steps had {reason}, after which "
+                "MuJoCo resets the state; lower the model's timestep, or the gear and gains of its actuators"
+            )
+            error.environment = worst
+            raise error
 
     def state(self) -> dict[str, Any]:
         """Return the state of all environments and of the filter of commands: plain numbers, texts and tensors.
@@ -273,9 +318,11 @@ class CpuTask:
             i, entry = np.argwhere(~finite.reshape(self.num_envs, -1))[0]
             which = f"{name} {entry}" if name == "observation" else name
             value = values.reshape(self.num_envs, -1)[i, entry]
-            raise NonFiniteError(
+            error = NonFiniteError(
                 f"{self._environments[i]}: {which} is {value}, which is not finite in float32"
             )
+            error.environment = int(i)
+            raise error
 
     def _admissible(self, commands: Tensor) -> Array:
         """Clip commands [B, d] to the bounds and filter them; the result has the simulator's number type."""
