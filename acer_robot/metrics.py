@@ -32,6 +32,10 @@ ROLLOUT = {
         "0. Above: MuJoCo reset the state in the middle of an episode. Lower the model's timestep, or the gear and "
         "gains of its actuators. Above 1 % of the steps the run stops",
     ),
+    "rollout/rebuilds": Metric(
+        "how often so far the environments were made anew because one failed; see on_environment_error",
+        "0. Above: the run's output names the environment, and error.txt has its traceback",
+    ),
     "time/seconds": Metric(
         "seconds of training so far, evaluations not counted",
         "rises steadily",

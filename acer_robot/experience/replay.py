@@ -95,6 +95,11 @@ class Replay:
         self.added = state["added"]
         self._generator.set_state(state["generator"])
 
+    def cut(self) -> None:
+        """Count the last step of every environment as the end of an episode, whose successor keeps its value."""
+        if self.size:
+            self._data[self._head - 1, :, -1] = 1.0
+
     def reseed(self, seed: int) -> None:
         """Begin another stream of drawn segments."""
         self._generator.manual_seed(seed)

@@ -42,6 +42,7 @@ MAY_CHANGE = {
     "on_environment_error": "nothing, as long as no environment fails",
     "max_rebuilds": "nothing, as long as no environment fails",
     "step_timeout": "nothing, as long as no environment fails",
+    "task.workers": "nothing that is learnt depends on it",
     "hand_over": "what is left at the end",
     "video": "what is left at the end",
     **{f"wandb.{field.name}": "where and how reports go" for field in dataclasses.fields(WandbConfig)},
@@ -275,6 +276,7 @@ def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
         "watch": run.watch.state(),
         "returns": list(run.returns),
         "numbers": run.numbers,
+        "rebuilds": run.rebuilds,
         "best": run.best,
         "log": log_state,
         "process": process_streams(),
@@ -338,6 +340,7 @@ def _restore(run: Run, point: Point) -> None:
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"{point.path} does not fit together ({reason}); use another checkpoint") from error
+    run.rebuilds = state.get("rebuilds", 0)
     run.outliers = int(run.collector.outliers.sum())
     run.mark_good()
     run.saved, run.latest_is_whole = point.step, point.path.name == "latest.pt"

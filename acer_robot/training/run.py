@@ -42,7 +42,7 @@ from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
 from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
-from acer_robot.tasks import VectorTask, absolute_files, make_task
+from acer_robot.tasks import VectorTask, absolute_files, make_task, make_training_task
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.incidents import cause, keep_incident
@@ -50,6 +50,7 @@ from acer_robot.training.initial import take_networks
 from acer_robot.training.resume import Point, newest_point, point_of, restore_run, run_state, task_state
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
+from acer_robot.training.watchdog import watchdog
 
 CHECK_UPDATES = 1000
 """Updates between two checks that all numbers of the learner are finite, beside those of rows and checkpoints."""
@@ -81,6 +82,9 @@ class Run:
 
     batch: Trajectory | None = None
     """What the last update learnt from."""
+
+    rebuilds: int = 0
+    """How often the environments were made anew because one failed."""
 
     outliers: int = 0
     """Outliers of the observations that were reported."""
@@ -175,10 +179,31 @@ class Run:
         self.task.close()
         seeds = independent_seeds(self.config.seed)
         seed = seed_at(seeds.environments, step, attempt)
-        self.task = make_task(self.config.task, self.config.num_envs, seed)
+        self.task = self._made(self.config.num_envs, seed)
         self.collector = Collector(
             self.task, self.learner.policy, self.replay, self.device, seeds.exploration
         )
+
+    def count_rebuild(self, error: TaskError) -> str:
+        """Return a line that says that environments are made anew after one failed.
+
+        Raises:
+            TaskError: the same, if it is not to be done or was done too often.
+        """
+        config = self.config
+        if config.on_environment_error != "rebuild" or self.rebuilds >= config.max_rebuilds:
+            raise error
+        self.rebuilds += 1
+        write_traceback(Path(config.run_dir), error)
+        return f"{error}; the environments are made anew ({self.rebuilds} of at most {config.max_rebuilds} times)"
+
+    def rebuild(self) -> None:
+        """Make the environments of training anew; their present episodes are dropped."""
+        state = self.collector.state()
+        self.start_episodes(self.collector.env_steps, self.rebuilds)
+        self.collector.restore(state, episodes=False)
+        self.replay.cut()
+        self.mark_task()
 
     def change_streams(self, attempt: int) -> None:
         """Go on from the present state with other random numbers and new episodes."""
@@ -198,7 +223,10 @@ class Run:
         """Replace the environments of evaluations by new ones."""
         self.evaluation_task.close()
         seed = independent_seeds(self.config.seed).evaluation
-        self.evaluation_task = make_task(self.config.task, self.config.eval_episodes, seed)
+        self.evaluation_task = self._made(self.config.eval_episodes, seed)
+
+    def _made(self, num_envs: int, seed: int) -> VectorTask:
+        return make_training_task(self.config.task, num_envs, seed, self.config.step_timeout)
 
 
 def prepare(config: TrainConfig, resuming: bool = False) -> Run:
@@ -211,9 +239,11 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     torch.set_num_threads(config.threads)
     seeds = independent_seeds(config.seed)
-    task = make_task(config.task, config.num_envs, seeds.environments)
+    task = make_training_task(config.task, config.num_envs, seeds.environments, config.step_timeout)
     check_joints(task.spec)
-    evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
+    evaluation_task = make_training_task(
+        config.task, config.eval_episodes, seeds.evaluation, config.step_timeout
+    )
     if task.spec.time_limit == 0:
         # In an environment of its own, so that no number of the run depends on it.
         trial = make_task(config.task, 1, seeds.evaluation)
@@ -244,15 +274,21 @@ def learn(run: Run, log: RunLogger) -> None:
         Interrupted: between two steps, if Ctrl-C was pressed, or SIGTERM or SIGHUP arrived.
         KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
-    config, learner, collector = run.config, run.learner, run.collector
+    config, learner = run.config, run.learner
     check_due = Every(CHECK_UPDATES)
     run.mark_task()
-    with deferred_interrupt() as stop_if_interrupted:
+    with watchdog(config.step_timeout), deferred_interrupt() as stop_if_interrupted:
         if run.evaluation_pending:  # the run was stopped in the middle of an evaluation
             evaluate_and_save(run, log, stop_if_interrupted)
-        while collector.env_steps < config.steps:
+        while run.collector.env_steps < config.steps:
             stop_if_interrupted()
-            run.returns.extend(collector.step())
+            try:
+                run.returns.extend(run.collector.step())
+            except TaskError as error:
+                log.say(run.count_rebuild(error))
+                run.rebuild()
+                continue
+            collector = run.collector
             for batch in run.batches.due(collector.transitions):
                 run.batch, run.seen = batch, learner.update(batch)
             if len(collector.commands) == RECENT:
@@ -278,7 +314,13 @@ def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[]
     """Evaluate, write the row of eval.csv and a checkpoint of the present state."""
     run.evaluation_pending = True
     run.check()  # whatever the log row did: what is evaluated is kept
-    evaluation = evaluate(run, stop_if_interrupted)
+    evaluation = None
+    while evaluation is None:
+        try:
+            evaluation = evaluate(run, stop_if_interrupted)
+        except TaskError as error:
+            log.say(run.count_rebuild(error))
+            run.start_evaluations()
     log.log_evaluation(run.collector.env_steps, evaluation)
     run.evaluation_pending = False
     run.checkpoint(log.state(), evaluation["eval/return_mean"])
@@ -325,6 +367,7 @@ def rollout(run: Run) -> dict[str, float]:
         "rollout/ep_return": mean,
         "rollout/outliers": float(run.collector.outliers.sum()),
         "rollout/unstable_steps": float(getattr(run.task, "unstable_steps", 0)),
+        "rollout/rebuilds": float(run.rebuilds),
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,

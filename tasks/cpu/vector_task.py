@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
+from acer_robot.tasks.cpu.inside import INSIDE
 from acer_robot.tasks.cpu.probe import simulation_of
 from acer_robot.tasks.cpu.stability import FEWEST, SHARE, Stability
 from acer_robot.tasks.interface import StepResult
@@ -64,11 +66,13 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         if self.stability is None:
             self.stability = Stability(self.env)
         self.stability.begin()
+        INSIDE.enter(self)
         try:
             observation = self.env.reset(seed=seed, options=options)[0]
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
+        INSIDE.leave()
         return observation, {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -79,6 +83,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
                 two booleans.
         """
         total, self.env_steps, stability = 0.0, 0, self.stability
+        INSIDE.enter(self)
         try:
             for _ in range(self._repeat):
                 # An environment may write to its action, or keep it: each step gets an array of its own.
@@ -95,6 +100,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
+        INSIDE.leave()
         if terminated or truncated:
             # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
@@ -143,15 +149,29 @@ class CpuTask:
 
     device = torch.device("cpu")
 
-    def __init__(self, spec: TaskSpec, environments: Sequence[gymnasium.Env[Any, Any]], seed: int) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        environments: Sequence[gymnasium.Env[Any, Any]],
+        seed: int,
+        part: tuple[int, int] | None = None,
+    ) -> None:
+        """Take environments that were made alike.
+
+        Args:
+            spec: what was measured of the task.
+            environments: one for each B.
+            seed: of all random streams.
+            part: number of the first environment, and how many there are in all, where the others are elsewhere.
+        """
         self.spec = spec
         self.num_envs = len(environments)
-        # Neighbouring integers would give tasks of neighbouring seeds the same episodes.
-        seeds: list[int] = np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()
+        self._first, self._total = part if part is not None else (0, self.num_envs)
+        seeds = self._seeds_from(seed)
         self._seeds: list[int | None] | None = [*seeds]
         self._environments = [
             OneEnvironment(env, spec.action_repeat, f"environment {i} of {spec.id} (seed {own})", i)
-            for i, (env, own) in enumerate(zip(environments, seeds, strict=True))
+            for i, (env, own) in enumerate(zip(environments, seeds, strict=True), self._first)
         ]
         makers = [lambda env=env: env for env in self._environments]
         self._vector = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -171,7 +191,12 @@ class CpuTask:
 
     def reseed(self, seed: int) -> None:
         """Let the next reset start the random streams anew from `seed`, as in a task that was made with it."""
-        self._seeds = [*np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()]
+        self._seeds = [*self._seeds_from(seed)]
+
+    def _seeds_from(self, seed: int) -> list[int]:
+        """Return a seed for each environment; neighbouring integers would give neighbouring tasks the same episodes."""
+        seeds: list[int] = np.random.SeedSequence(seed).generate_state(self._total).tolist()
+        return seeds[self._first : self._first + self.num_envs]
 
     def reset(self) -> Tensor:
         """Start new episodes in all environments and return their observations [B, n].
@@ -246,7 +271,7 @@ class CpuTask:
                 f"{env}: MuJoCo's simulation is unstable: {unstable} of {total:,} steps had {reason}, after which "
                 "MuJoCo resets the state; lower the model's timestep, or the gear and gains of its actuators"
             )
-            error.environment = worst
+            error.environment = env.index
             raise error
 
     def state(self) -> dict[str, Any]:
@@ -302,8 +327,12 @@ class CpuTask:
         return None if simulation is None or body is None else np.array(simulation[1].subtree_com[body])
 
     def close(self) -> None:
-        """Free all environments."""
-        self._vector.close()
+        """Free all environments. One that raises then is named, and harms nobody any more."""
+        for env in self._environments:
+            try:
+                env.close()
+            except Exception as error:  # noqa: BLE001 (an environment may raise anything)
+                print(f"{env}: close() raised {type(error).__name__}: {error}", file=sys.stderr)
 
     def _with_last_command(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Append the last command where the policy observes it."""
@@ -321,7 +350,7 @@ class CpuTask:
             error = NonFiniteError(
                 f"{self._environments[i]}: {which} is {value}, which is not finite in float32"
             )
-            error.environment = int(i)
+            error.environment = self._environments[i].index
             raise error
 
     def _admissible(self, commands: Tensor) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 import shutil
@@ -16,6 +15,7 @@ import pytest
 import torch
 from composed import composed_train
 from hydra.core.hydra_config import HydraConfig
+from resumed_runs import check_same, resume, rows
 
 from acer_robot.commands import runs as runs_command
 from acer_robot.commands.compose import given_names
@@ -70,47 +70,6 @@ TASKS = {
 
 def options(folder, *overrides):
     return composed_train(f"run_dir='{folder}'", *TINY, *overrides)
-
-
-def resume(folder, *overrides):
-    """Go on with a run, as `acer-train resume=FOLDER OVERRIDES` does."""
-    config = composed_train(f"resume='{folder}'", *overrides)
-    return train(resumed_config(config, [override.partition("=")[0] for override in overrides]))
-
-
-def rows(path):
-    """Return the rows of a table without columns of time."""
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    return [
-        {name: value for name, value in row.items() if name != "seconds" and not name.startswith("time/")}
-        for row in found
-    ]
-
-
-def same_state(one, other):
-    """Whether two states are equal; spaces are left out, as Gymnasium gives them random streams of no use or seed."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        if one.get("kind") == "space":
-            return True
-        return one.keys() == other.keys() and all(same_state(one[name], other[name]) for name in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same_state, one, other))
-    return one == other
-
-
-def check_same(undisturbed, resumed, extra=()):
-    """Check that two runs learnt the same; `extra` are steps of evaluations that only the resumed run has."""
-    contents = [read_checkpoint(folder) for folder in (undisturbed, resumed)]
-    assert contents[0]["steps"] == contents[1]["steps"]
-    assert same_state(contents[0]["learner"], contents[1]["learner"])
-    for part in ("collector", "task", "batches", "returns"):
-        assert same_state(contents[0]["resume"][part], contents[1]["resume"][part]), part
-    assert rows(undisturbed / "metrics.csv") == rows(resumed / "metrics.csv")
-    evaluations = [row for row in rows(resumed / "eval.csv") if int(row["step"]) not in extra]
-    assert rows(undisturbed / "eval.csv") == evaluations
 
 
 @pytest.fixture(scope="module")
