@@ -21,6 +21,21 @@ ROLLOUT = {
         "rises over the run. It is mostly below eval/return_mean, because the actions are noisy. NaN until "
         "the first episode ends. Flat from the start: look at acer/std and acer/advantage_scale",
     ),
+    "rollout/outliers": Metric(
+        "values of observations in training so far that were more than 1,000 standard deviations from their mean, and "
+        "at least 100 away",
+        "0. Above: a sensor spikes, and the run's output names it. The running statistics take such a value as the "
+        "nearest one that is none",
+    ),
+    "rollout/unstable_steps": Metric(
+        "environment steps of training so far after which MuJoCo warned of bad positions, velocities or accelerations",
+        "0. Above: MuJoCo reset the state in the middle of an episode. Lower the model's timestep, or the gear and "
+        "gains of its actuators. Above 1 % of the steps the run stops",
+    ),
+    "rollout/rebuilds": Metric(
+        "how often so far the environments were made anew because one failed; see on_environment_error",
+        "0. Above: the run's output names the environment, and error.txt has its traceback",
+    ),
     "time/seconds": Metric(
         "seconds of training so far, evaluations not counted",
         "rises steadily",

@@ -18,7 +18,7 @@ from acer_robot.schema import MISSING, check_range
 from acer_robot.spec import check_same_robot
 from acer_robot.tasks import make_task
 
-_STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
+_STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
 """Exit status where a signal ended the loop."""
 
 

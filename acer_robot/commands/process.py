@@ -13,7 +13,7 @@ from acer_robot.interrupt import end_on_signals, exit_status
 
 @contextmanager
 def command_process() -> Iterator[None]:
-    """Open closed standard streams. End with one line after Ctrl-C, SIGTERM, SIGHUP or on a full disk.
+    """Open closed standard streams. End with one line after Ctrl-C, another signal or on a full disk.
 
     Raises:
         SystemExit: with 128 + the number of the signal, or with 1 if the disk is full.

@@ -140,6 +140,10 @@ class RunLogger:
         """End the bar, so that other lines do not tear it."""
         self._progress.close()
 
+    def say(self, line: str) -> None:
+        """Print a line without tearing the bar."""
+        say(line)
+
     def close(self, files: Sequence[Path] = (), exit_code: int = 0) -> None:
         """Close bar, tables and wandb run. The wandb run gets `files` (below the run folder) and `exit_code`.
 

@@ -27,6 +27,8 @@ from acer_robot.reporting.wandb_artifact import is_exported, log_policy
 from acer_robot.reporting.wandb_public import public_copy, public_options
 from acer_robot.schema import WandbConfig, check_choice, check_range
 
+SIGNAL_SECONDS, SIGNALLED = 5.0, 128
+"""How long the end of a run waits for wandb after a signal; an exit code above the second number says which signal."""
 REACH_SECONDS, INIT_SECONDS, FINISH_SECONDS = 5.0, 30.0, 60.0
 """Seconds that a server may take to answer at all, to register a run, and to receive the last data."""
 
@@ -386,7 +388,7 @@ class WandbRun:
             self._queue(partial(self._log_policy, exported))
         self._exit_code = exit_code
         self._queue(None)
-        self._sender.join(FINISH_SECONDS + GRACE_SECONDS)
+        self._sender.join(SIGNAL_SECONDS if exit_code > SIGNALLED else FINISH_SECONDS + GRACE_SECONDS)
         if self._sender.is_alive():
             self._lose("it does not answer")
             _end_service()
