@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ SMALLEST_STD = 1e-6
 """Lower limit of the standard deviations in the far check: an entry that never changed in training has 0."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Options:
-    """The limits that a user may set. docs/driving.md says what each one means."""
+    """The limits that a user may set; nothing writes to them after the command line was read."""
 
     ramp_rate: float = 0.5
     """Share of a joint's range per second: the ramp of joints without a slew limit."""
@@ -32,7 +33,7 @@ class Options:
     start_limit: float = 2.0
     """Seconds to wait for the first usable observation."""
     age_limit: float | None = None
-    """Largest age of the newest observation in seconds; None: 5 control periods."""
+    """Largest age of the newest observation in seconds; null: 5 control periods."""
     late_factor: float = 1.2
     """A tick is late if more than this number of control periods has passed since the tick before."""
     late_ticks: int = 10
@@ -42,7 +43,7 @@ class Options:
     frozen_ticks: int = 0
     """Equal observations in a row that stop; 0: never."""
     far_limit: float | None = None
-    """Standard deviations from which an observation is far; None: the normaliser's limit."""
+    """Standard deviations from which an observation is far; null: the normaliser's limit."""
     far_ticks: int = 0
     """Far observations in a row that stop; 0: never, they are counted."""
 
@@ -63,13 +64,14 @@ class Limits:
         slew_rate: npt.ArrayLike,
         mean: npt.ArrayLike = (),
         std: npt.ArrayLike = (),
-        options: Options = Options(),
+        options: Options | None = None,
         names: tuple[str, ...] = (),
     ) -> None:
         self.low, self.high, self.rest = (np.array(value, np.float64) for value in (low, high, rest))
         self.slew_rate = np.array(slew_rate, np.float64)
         self.mean, self.std = np.array(mean, np.float64), np.array(std, np.float64)
-        self.dt, self.options = float(dt), options
+        self.dt, self.options = float(dt), options or Options()
+        options = self.options
         self.age_limit = 5.0 * self.dt if options.age_limit is None else float(options.age_limit)
         self.far_limit = math.inf if options.far_limit is None else float(options.far_limit)
         self._check(names)
@@ -147,7 +149,7 @@ class Limits:
         }
 
 
-def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options = Options()) -> Limits:
+def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options | None = None) -> Limits:
     """Return the limits for an exported file: its bounds, rest, control period, slew limits and normaliser.
 
     Raises:
@@ -157,17 +159,14 @@ def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options
     rest = np.clip(np.asarray(metadata.get("rest") or fallback_command(spec.bounds), np.float64), low, high)
     rates = [math.inf if rate is None else rate for rate in spec.slew_rate or (None,) * spec.action_size]
     normalizer, width = metadata["normalizer"], spec.observation_size
+    options = options or Options()
     mean: list[float] = []
     std: list[float] = []
     if normalizer["enabled"]:
         mean, std = normalizer["mean"][:width], [max(x, SMALLEST_STD) for x in normalizer["std"][:width]]
         if options.far_limit is None:
-            options = _with_far_limit(options, float(normalizer["limit"]))
+            options = dataclasses.replace(options, far_limit=float(normalizer["limit"]))
     return Limits(low, high, rest, spec.control_dt, rates, mean, std, options, spec.bounds.names)
-
-
-def _with_far_limit(options: Options, limit: float) -> Options:
-    return Options(**{**options.__dict__, "far_limit": limit})
 
 
 def _positive(name: str, value: float) -> None:
