@@ -28,7 +28,7 @@ after a `reset()` give the same commands.
 |---|---|---|
 {observation_rows}
 
-| command | low | high | fallback | rest | largest change per second |
+| command | low | high | fallback | largest change per second | rest |
 |---|---|---|---|---|---|
 {command_rows}
 
@@ -124,8 +124,8 @@ def render_card(metadata: Mapping[str, Any]) -> str:
             for field in spec.observation
         ),
         command_rows="\n".join(
-            f"| {_cell(name)} | {low:g} | {high:g} | {fallback:g} | {rest:g} | "
-            f"{'any' if rate is None else f'{rate:g}'} |"
+            f"| {_cell(name)} | {low:g} | {high:g} | {fallback:g} | {'any' if rate is None else f'{rate:g}'} "
+            f"| {rest:g} |"
             for name, low, high, fallback, rest, rate in joints
         ),
         file_sha256=metadata["file_sha256"],
