@@ -39,11 +39,11 @@ def controller():
 
 
 @pytest.fixture(scope="session")
-def width_test(controller):
-    """The program that calls Policy::act with vectors of any width."""
-    build = ["cmake", "--build", controller.parent, "--target", "policy_width_test"]
+def library(controller):
+    """The program of the checks that call the library themselves: `controller_test CHECK ..`."""
+    build = ["cmake", "--build", controller.parent, "--target", "controller_test"]
     subprocess.run(["flock", ROOT / "build" / "controller.lock", *build], check=True, capture_output=True)
-    return controller.parent / "policy_width_test"
+    return controller.parent / "controller_test"
 
 
 @pytest.fixture(autouse=True)
@@ -114,11 +114,11 @@ def start_state(model, seed=3):
     return state
 
 
-def flight(controller, file, model, start, steps, tmp_path):
+def flight(controller, file, model, start, steps, tmp_path, *more):
     """Run the controller from `start`; return what it printed, its observations and its commands."""
     np.savetxt(tmp_path / "start.txt", start)
     log = tmp_path / "log.csv"
-    options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log]
+    options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log, *more]
     done = run(controller, file, model, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2)[:, 2:].astype(np.float32)
@@ -130,7 +130,9 @@ def flight(controller, file, model, start, steps, tmp_path):
 def test_thousand_steps_return_what_python_returns(controller, tmp_path, options):
     file = export(tmp_path, **options)
     start = start_state("HalfCheetah-v5")
-    printed, observations, commands = flight(controller, file, HALF_CHEETAH, start, 1000, tmp_path)
+    printed, observations, commands = flight(
+        controller, file, HALF_CHEETAH, start, 1000, tmp_path, "--libtorch"
+    )
     expected_observations, expected_commands, expected = closed_loop(file, "HalfCheetah-v5", 1000, start)
     # The same libtorch and libmujoco, one thread and one observation at a time: every bit is equal.
     np.testing.assert_array_equal(observations, expected_observations)
@@ -138,6 +140,19 @@ def test_thousand_steps_return_what_python_returns(controller, tmp_path, options
     got = float(printed.split("return ")[1].split()[0])
     assert got == pytest.approx(expected, rel=1e-6)
     assert commands.std(axis=0).max() > 0.3  # the policy does something
+
+
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_packed_network_acts_as_the_file(controller, tmp_path, options):
+    file = export(tmp_path, **options)
+    start = start_state("HalfCheetah-v5")
+    _, observations, commands = flight(controller, file, HALF_CHEETAH, start, 1000, tmp_path)
+    loaded = load_exported(file)
+    loaded.reset()
+    expected = np.stack([loaded.act(torch.from_numpy(row)).numpy() for row in observations])
+    # Its sums have another order than libtorch's, so they round differently.
+    np.testing.assert_allclose(commands, expected, rtol=0, atol=2e-5)
+    assert commands.std(axis=0).max() > 0.3
 
 
 @pytest.mark.parametrize(
@@ -243,15 +258,20 @@ def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path
     assert f"--log={tmp_path / name} cannot be written: " in line
 
 
-def test_wrong_width_is_an_error_that_names_both(width_test, policy):
-    assert run(width_test, policy, 17, 6).returncode == 0
-    for observation, command, message in [
-        (16, 6, "the policy takes an observation of 17 numbers, not of 16"),
-        (1000, 6, "the policy takes an observation of 17 numbers, not of 1000"),
-        (17, 5, "the policy writes a command of 6 numbers, not of 5"),
-    ]:
-        done = run(width_test, policy, observation, command)
-        assert (done.returncode, done.stderr) == (1, message + "\n")
+@pytest.mark.parametrize(
+    ("observation", "command", "says"),
+    [(17, 6, "usable"), (16, 6, "wrong width 7"), (1000, 6, "wrong width 7"), (17, 5, "wrong width 7")],
+)
+def test_wrong_width_writes_nothing(library, policy, observation, command, says):
+    done = run(library, "widths", policy, observation, command)
+    assert done.stdout.startswith(says), done.stderr  # the command was 7 before
+
+
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_decisions_allocate_nothing(library, tmp_path, options):
+    done = run(library, "allocations", export(tmp_path, **options))
+    assert done.stdout.startswith("0 allocations, "), done.stderr
+    assert int(done.stdout.split()[2]) > 1000  # the counter counts
 
 
 def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
@@ -306,6 +326,28 @@ def test_other_files_of_torch_are_refused(controller, tmp_path):
     assert "TorchScript" in refused(controller, tmp_path / "checkpoint.pt", HALF_CHEETAH)
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "linear.pt")
     assert "holds no policy.json" in refused(controller, tmp_path / "linear.pt", HALF_CHEETAH)
+
+
+class Halving(ExportedPolicy):
+    """A module with the parts of an exported policy that computes something else."""
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        return 0.5 * self._command(self._offset(observation))
+
+
+def test_packed_network_that_differs_is_refused(controller, policy, tmp_path):
+    loaded = load_exported(policy)
+    untrained = Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval()
+    save_exported(Halving(untrained, loaded.spec), loaded.metadata, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "does not act as its packed network" in line
+    assert "run it with libtorch (--libtorch)" in line
+    untrained.actor.trunk[2] = torch.nn.ELU()
+    save_exported(ExportedPolicy(untrained, loaded.spec), loaded.metadata, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "the packed engine does not know: a layer of type ELU" in line
+    done = run(controller, tmp_path / "policy.pt", HALF_CHEETAH, "--libtorch", "--steps", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_no_model_is_refused(controller, policy, tmp_path):
@@ -375,8 +417,9 @@ def test_a_state_of_another_size_is_refused(controller, policy, tmp_path, number
     assert "must hold 9 positions (qpos) and then 9 velocities (qvel)" in line
 
 
-def test_bench_prints_one_line(controller, policy):
-    done = run(controller, "--bench", policy)
+@pytest.mark.parametrize("engine", [(), ("--libtorch",)])
+def test_bench_prints_one_line(controller, policy, engine):
+    done = run(controller, "--bench", policy, *engine)
     assert done.returncode == 0
     assert done.stdout.startswith("latency of a decision: p50 ")
     assert done.stdout.count("\n") == 1

@@ -7,12 +7,15 @@
 #include <random>
 #include <thread>
 
+#include "acer_controller.hpp"
 #include "half_cheetah.hpp"
-#include "input_error.hpp"
 #include "options.hpp"
-#include "policy.hpp"
 #include "report.hpp"
 #include "robot.hpp"
+
+using acer::InputError;
+using acer::Policy;
+using acer::TaskDescription;
 
 namespace {
 
@@ -55,7 +58,7 @@ double run_episode(Policy& policy, Robot& robot, const Options& options, int epi
   for (int step = 0; step < options.steps; ++step) {
     robot.observe(observation);
     const auto start = Clock::now();
-    if (!policy.act(observation, command)) ++statistics.unusable;
+    if (policy.act(observation, command) != Policy::Result::usable) ++statistics.unusable;
     statistics.latencies.push_back(microseconds(Clock::now() - start));
 
     log.add(episode, step, observation, command);  // before `apply`, so that an error there does not lose the row
@@ -77,7 +80,7 @@ double run_episode(Policy& policy, Robot& robot, const Options& options, int epi
 }
 
 void run(Options options) {
-  Policy policy(options.policy);
+  Policy policy(options.policy, options.libtorch ? acer::Engine::libtorch : acer::Engine::packed);
   const TaskDescription& task = policy.task();
   Robot robot(options.model, task);
   if (options.steps == 0) options.steps = task.time_limit > 0 ? task.commands_in_episode() : 1000;
@@ -113,7 +116,7 @@ void run(Options options) {
 // Measures the time of decisions, one after the other, without a robot.
 void bench(const Options& options) {
   constexpr int decisions = 20000;
-  Policy policy(options.policy);
+  Policy policy(options.policy, options.libtorch ? acer::Engine::libtorch : acer::Engine::packed);
   std::vector<float> observation(policy.task().observation.size()), command(policy.task().joints.size());
   std::mt19937_64 random(options.seed);
   std::normal_distribution<float> normal;

@@ -7,13 +7,13 @@
 #include <cstdlib>
 #include <limits>
 
-#include "input_error.hpp"
+#include "acer_controller.hpp"
 
 namespace {
 
 const char* const usage =
     "usage: controller POLICY.pt MODEL.xml [--episodes N] [--steps N] [--realtime] [--seed N | --initial-state FILE] "
-    "[--log FILE.csv], or: controller --bench POLICY.pt, or: controller --help";
+    "[--log FILE.csv] [--libtorch], or: controller --bench POLICY.pt [--libtorch], or: controller --help";
 
 template <typename Number>
 Number number(const char* name, const std::string& text, Number lowest) {
@@ -21,7 +21,7 @@ Number number(const char* name, const std::string& text, Number lowest) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc{} || stop != end || value < lowest) {
-    throw InputError("--" + std::string(name) + "=" + text + " is not a whole number from " + std::to_string(lowest) +
+    throw acer::InputError("--" + std::string(name) + "=" + text + " is not a whole number from " + std::to_string(lowest) +
                      " on");
   }
   return value;
@@ -34,6 +34,7 @@ Options parse(int argc, char** argv) {
                           {"episodes", required_argument, nullptr, 'e'},
                           {"help", no_argument, nullptr, 'h'},
                           {"initial-state", required_argument, nullptr, 'i'},
+                          {"libtorch", no_argument, nullptr, 't'},
                           {"log", required_argument, nullptr, 'l'},
                           {"realtime", no_argument, nullptr, 'r'},
                           {"seed", required_argument, nullptr, 's'},
@@ -48,14 +49,15 @@ Options parse(int argc, char** argv) {
       case 'h': std::puts(usage); std::exit(0);
       case 'r': options.realtime = true; break;
       case 'b': options.bench = true; break;
+      case 't': options.libtorch = true; break;
       case 's': options.seed = number<std::uint64_t>("seed", optarg, 0); break;
       case 'i': options.initial_state = optarg; break;
       case 'l': options.log = optarg; break;
-      default: throw InputError(std::string("cannot use ") + argv[optind - 1] + "; " + usage);
+      default: throw acer::InputError(std::string("cannot use ") + argv[optind - 1] + "; " + usage);
     }
   }
   const int files = argc - optind;
-  if (files != (options.bench ? 1 : 2)) throw InputError(usage);
+  if (files != (options.bench ? 1 : 2)) throw acer::InputError(usage);
   options.policy = argv[optind];
   if (!options.bench) options.model = argv[optind + 1];
   return options;

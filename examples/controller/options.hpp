@@ -10,6 +10,7 @@ struct Options {
   int steps = 0;              // commands in an episode; 0: the task's time limit
   bool realtime = false;
   bool bench = false;
+  bool libtorch = false;      // decide with the TorchScript module itself
   std::uint64_t seed = 0;     // of the starting states
   std::string initial_state;  // file with qpos and qvel; empty: drawn with the seed
   std::string log;            // file for commands and observations; empty: none

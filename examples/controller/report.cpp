@@ -12,8 +12,6 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "input_error.hpp"
-
 void print_latency(std::vector<double> microseconds, bool histogram) {
   std::sort(microseconds.begin(), microseconds.end());
   const std::size_t count = microseconds.size();
@@ -58,10 +56,10 @@ void append(std::string& text, Number value) {
 
 }  // namespace
 
-Log::Log(std::string path, const TaskDescription& task) : path_(std::move(path)) {
+Log::Log(std::string path, const acer::TaskDescription& task) : path_(std::move(path)) {
   if (path_.empty()) return;
   file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file_ < 0) throw InputError("--log=" + path_ + " cannot be written: " + std::strerror(errno));
+  if (file_ < 0) throw acer::InputError("--log=" + path_ + " cannot be written: " + std::strerror(errno));
   buffer_ = "episode,step";
   for (const auto& name : task.observation) buffer_ += "," + name;
   for (const auto& name : task.joints) buffer_ += ",command:" + name;
@@ -69,7 +67,7 @@ Log::Log(std::string path, const TaskDescription& task) : path_(std::move(path))
   if (!write_buffer()) {
     const std::string reason = std::strerror(errno);
     close(file_);
-    throw InputError("--log=" + path_ + " cannot be written: " + reason);
+    throw acer::InputError("--log=" + path_ + " cannot be written: " + reason);
   }
   buffer_.reserve(flush_size + (1 << 16));
   // A row waits for this time and then for the next row: at most 1 s in total.

@@ -6,14 +6,17 @@
 #include <string>
 #include <vector>
 
-#include "task_description.hpp"
+#include "acer_controller.hpp"
 
 // The robot, here simulated by MuJoCo. On a real one, `observe` reads sensors and `apply` writes to motor drivers.
 class Robot {
  public:
   // Throws InputError if the model cannot be loaded, or if its joints, limits, time step or the observed entries do not
   // fit `task`.
-  Robot(const std::string& model_path, const TaskDescription& task);
+  Robot(const std::string& model_path, const acer::TaskDescription& task);
+
+  // What the model says about the robot.
+  acer::RobotDescription describe() const;
 
   // Puts the robot into a state; qpos and qvel have the model's sizes.
   void reset(const std::vector<double>& qpos, const std::vector<double>& qvel);
@@ -33,9 +36,7 @@ class Robot {
     double limit;  // some tasks clip velocities to +-10
   };
 
-  void check_actuators(const TaskDescription& task) const;
-  void check_time_step(const TaskDescription& task) const;
-  void find_entries(const TaskDescription& task);
+  void find_entries(const acer::TaskDescription& task);
 
   std::string path_;
   std::unique_ptr<mjModel, decltype(&mj_deleteModel)> model_;

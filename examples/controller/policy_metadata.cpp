@@ -1,9 +1,9 @@
 // policy.json is nested, so it is read with nlohmann's header-only JSON library, which Debian, vcpkg and ROS have.
-#include "task_description.hpp"
+#include "policy_metadata.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include "input_error.hpp"
+namespace acer {
 
 namespace {
 
@@ -50,3 +50,5 @@ TaskDescription read_task(const std::string& metadata, const std::string& path) 
     throw InputError(path + " has metadata that cannot be read: " + error.what());
   }
 }
+
+}  // namespace acer
