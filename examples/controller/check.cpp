@@ -41,6 +41,54 @@ void check_joints(const TaskDescription& task, const RobotDescription& robot) {
   }
 }
 
+// Numbers may differ by 1e-9 of their size.
+bool same(double ours, double theirs) {
+  return ours == theirs || std::abs(ours - theirs) <= 1e-9 * std::max(std::abs(ours), std::abs(theirs));
+}
+
+bool same(const std::string& ours, const std::string& theirs) { return ours == theirs; }
+
+template <std::size_t size>
+bool same(const std::array<double, size>& ours, const std::array<double, size>& theirs) {
+  return std::equal(ours.begin(), ours.end(), theirs.begin(), [](double a, double b) { return same(a, b); });
+}
+
+std::string shown(double value) { return text(value); }
+std::string shown(const std::string& value) { return "'" + value + "'"; }
+
+template <std::size_t size>
+std::string shown(const std::array<double, size>& values) {
+  std::string result;
+  for (const double value : values) result += (result.empty() ? "[" : ", ") + text(value);
+  return result + "]";
+}
+
+template <typename Value>
+void compare(const Actuator& policy, const char* entry, const std::optional<Value>& trained,
+             const std::optional<Value>& given, const std::string& robot) {
+  if (trained && given && !same(*trained, *given)) {
+    throw InputError(text("the policy was made for an actuator of ", policy.joint, " with ", entry, " ",
+                          shown(*trained), ", but that of ", robot, " has ", shown(*given)));
+  }
+}
+
+void check_actuators(const TaskDescription& task, const RobotDescription& robot) {
+  if (task.actuators.empty() || robot.actuators.empty()) return;
+  if (robot.actuators.size() != task.actuators.size()) {
+    throw InputError(text("the policy was made for ", task.actuators.size(), " actuators, but ", robot.name, " has ",
+                          robot.actuators.size()));
+  }
+  for (std::size_t i = 0; i < task.actuators.size(); ++i) {
+    const Actuator &trained = task.actuators[i], &given = robot.actuators[i];
+    compare(trained, "kind", trained.kind, given.kind, robot.name);
+    compare(trained, "gear", trained.gear, given.gear, robot.name);
+    compare(trained, "gain", trained.gain, given.gain, robot.name);
+    compare(trained, "bias", trained.bias, given.bias, robot.name);
+    compare(trained, "force_limit", trained.force_limit, given.force_limit, robot.name);
+    compare(trained, "unit", trained.unit, given.unit, robot.name);
+  }
+}
+
 }  // namespace
 
 void check(const TaskDescription& task, const RobotDescription& robot) {
@@ -49,6 +97,7 @@ void check(const TaskDescription& task, const RobotDescription& robot) {
                      robot.name + " with them");
   }
   check_joints(task, robot);
+  check_actuators(task, robot);
   if (robot.control_dt != 0.0 && !(std::abs(robot.control_dt - task.control_dt) <= 1e-9)) {
     throw InputError(text("the policy decides every ", task.control_dt, " s, but control periods of ", robot.name,
                           " take ", robot.control_dt, " s"));

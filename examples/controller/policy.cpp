@@ -150,14 +150,14 @@ void compare(PackedModule& packed, PolicyFile& file, std::size_t width, std::siz
 
 struct Policy::State {
   PolicyFile file;
-  TaskDescription task;
+  Metadata metadata;
   std::unique_ptr<PackedModule> packed;  // null with Engine::libtorch
 };
 
 Policy::Policy(const std::string& path, Engine engine) {
   PolicyFile file(path);
-  TaskDescription task = read_task(file.metadata(), path);
-  const std::size_t width = task.observation.size(), joints = task.joints.size();
+  Metadata metadata = read_metadata(file.metadata(), path);
+  const std::size_t width = metadata.task.observation.size(), joints = metadata.task.joints.size();
   // The first calls compile. They also check that the widths of the network are those of its metadata.
   std::vector<float> zeros(width, 0.0F), command(joints);
   try {
@@ -167,7 +167,7 @@ Policy::Policy(const std::string& path, Engine engine) {
     // An error inside the network is reported in many lines; the last one says what went wrong.
     throw InputError(path + " does not act as its metadata says: " + last_line(error.what()));
   }
-  state_.reset(new State{std::move(file), std::move(task), nullptr});
+  state_.reset(new State{std::move(file), std::move(metadata), nullptr});
   if (engine == Engine::packed) {
     state_->packed = std::make_unique<PackedModule>(state_->file.contents(), width, joints);
     compare(*state_->packed, state_->file, width, joints);
@@ -177,7 +177,9 @@ Policy::Policy(const std::string& path, Engine engine) {
 Policy::~Policy() = default;
 Policy::Policy(Policy&&) noexcept = default;
 
-const TaskDescription& Policy::task() const noexcept { return state_->task; }
+const TaskDescription& Policy::task() const noexcept { return state_->metadata.task; }
+
+const Limits& Policy::limits() const noexcept { return state_->metadata.limits; }
 
 void Policy::reset() noexcept {
   if (state_->packed) {
@@ -188,7 +190,7 @@ void Policy::reset() noexcept {
 }
 
 Policy::Result Policy::act(const std::vector<float>& observation, std::vector<float>& command) noexcept {
-  const TaskDescription& task = state_->task;
+  const TaskDescription& task = state_->metadata.task;
   if (observation.size() != task.observation.size() || command.size() != task.joints.size()) return Result::wrong_width;
   if (state_->packed) return state_->packed->act(observation, command) ? Result::usable : Result::unusable;
   state_->file.forward(observation, command);  // the constructor has tried it; without memory the program ends
