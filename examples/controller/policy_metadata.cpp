@@ -81,6 +81,7 @@ Limits read_limits(const nlohmann::json& metadata, const TaskDescription& task) 
     limits.rest[j] = std::min(std::max(limits.rest[j], limits.low[j]), limits.high[j]);
   }
   limits.dt = task.control_dt;
+  limits.age_limit = 5.0 * limits.dt;
   limits.slew_rate.assign(task.joints.size(), std::numeric_limits<double>::infinity());
   const auto rates = metadata.at("task").value("slew_rate", nlohmann::json::array());
   for (std::size_t j = 0; j < rates.size() && j < limits.slew_rate.size(); ++j) {

@@ -101,6 +101,47 @@ std::map<std::string, const double*> state_by_name(const mjModel& model, const m
   return state;
 }
 
+// The kind of an actuator: docs/driving.md, What the file is made for.
+std::string kind_of(const mjModel& model, int i) {
+  const mjtNum* gain = model.actuator_gainprm + mjNGAIN * i;
+  const mjtNum* bias = model.actuator_biasprm + mjNBIAS * i;
+  if (model.actuator_gaintype[i] != mjGAIN_FIXED || model.actuator_dyntype[i] != mjDYN_NONE) return "general";
+  if (model.actuator_biastype[i] == mjBIAS_NONE) return "motor";
+  if (model.actuator_biastype[i] != mjBIAS_AFFINE || bias[0] != 0.0 || gain[0] <= 0.0) return "general";
+  if (bias[1] == -gain[0]) return "position";
+  return bias[1] == 0.0 && bias[2] == -gain[0] ? "velocity" : "general";
+}
+
+std::string unit_of(const mjModel& model, int i, const std::string& kind) {
+  const int transmission = model.actuator_trntype[i];
+  if (transmission != mjTRN_JOINT && transmission != mjTRN_JOINTINPARENT) return "";
+  const int joint = model.jnt_type[model.actuator_trnid[2 * i]];
+  if (joint != mjJNT_HINGE && joint != mjJNT_SLIDE) return "";
+  const bool hinge = joint == mjJNT_HINGE;
+  if (kind == "motor") return hinge ? "N m" : "N";
+  if (kind == "position") return hinge ? "rad" : "m";
+  if (kind == "velocity") return hinge ? "rad/s" : "m/s";
+  return "";
+}
+
+acer::Actuator actuator_of(const mjModel& model, int i, const std::string& joint) {
+  const mjtNum* gain = model.actuator_gainprm + mjNGAIN * i;
+  const mjtNum* bias = model.actuator_biasprm + mjNBIAS * i;
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  acer::Actuator actuator;
+  actuator.joint = joint;
+  actuator.kind = kind_of(model, i);
+  actuator.gear = model.actuator_gear[6 * i];
+  actuator.gain = {gain[0], gain[1], gain[2]};
+  actuator.bias = {bias[0], bias[1], bias[2]};
+  actuator.force_limit = {-infinity, infinity};
+  if (model.actuator_forcelimited[i]) {
+    actuator.force_limit = {model.actuator_forcerange[2 * i], model.actuator_forcerange[2 * i + 1]};
+  }
+  actuator.unit = unit_of(model, i, *actuator.kind);
+  return actuator;
+}
+
 }  // namespace
 
 Robot::Robot(const std::string& model_path, const acer::TaskDescription& task)
@@ -122,6 +163,7 @@ acer::RobotDescription Robot::describe() const {
     const bool is_limited = model_->actuator_ctrllimited[i] != 0;
     robot.low.push_back(is_limited ? range[0] : -infinity);
     robot.high.push_back(is_limited ? range[1] : infinity);
+    robot.actuators.push_back(actuator_of(*model_, i, robot.joints[i]));
   }
   robot.control_dt = model_->opt.timestep * physics_steps_;
   for (const auto& [name, value] : state_by_name(*model_, *data_)) {
@@ -145,6 +187,15 @@ void Robot::reset(const std::vector<double>& qpos, const std::vector<double>& qv
   std::copy(qpos.begin(), qpos.end(), data_->qpos);
   std::copy(qvel.begin(), qvel.end(), data_->qvel);
   mj_forward(model_.get(), data_.get());
+}
+
+std::vector<double> Robot::measured() const {
+  std::vector<double> result;
+  for (int i = 0; i < model_->nu; ++i) {
+    const bool is_position = kind_of(*model_, i) == "position";
+    result.push_back(is_position ? data_->actuator_length[i] : std::numeric_limits<double>::quiet_NaN());
+  }
+  return result;
 }
 
 void Robot::observe(std::vector<float>& observation) const {

@@ -24,6 +24,9 @@ class Robot {
   // Writes the observation that the policy was trained with, entry by entry.
   void observe(std::vector<float>& observation) const;
 
+  // What the robot does now in the command's units: the position of a joint with a position actuator, else NaN.
+  std::vector<double> measured() const;
+
   // Holds a command for one control period.
   void apply(const std::vector<float>& command);
 
