@@ -1,6 +1,9 @@
 """The C++ controller: the same commands as Python's, and one line for everything that it refuses."""
 
+import json
 import math
+import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +15,7 @@ import torch
 from exported import make_policy
 
 from acer_robot.deployment.export import describe
+from acer_robot.deployment.situations import situations, to_dict
 from acer_robot.policies.exported.file import load_exported, save_exported
 from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
@@ -194,6 +198,85 @@ def test_an_episode_knows_nothing_of_the_one_before(controller, tmp_path):
     assert first.split("return")[1] == second.split("return")[1]
 
 
+def test_shared_situations_agree_with_python(library, tmp_path):
+    (tmp_path / "situations.json").write_text(json.dumps(to_dict(situations())))
+    done = run(library, "situations", tmp_path / "situations.json")
+    assert done.returncode == 0, done.stdout
+    agreed, all_of_them = re.match(r"(\d+) of (\d+) situations agree", done.stdout).groups()
+    assert int(agreed) == int(all_of_them) > 100
+
+
+def driven(controller, policy, folder, script="", *options):
+    """Drive with `--ramp` and a scripted incident; return the exit status, the log's first line and its columns."""
+    (folder / "incident.txt").write_text(script)
+    log, names = folder / "log.csv", ["--incident", folder / "incident.txt"]
+    done = run(controller, policy, HALF_CHEETAH, "--ramp", *names, "--log", log, *options, cwd=folder)
+    first, header, *rows = log.read_text().splitlines()
+    assert len(first) == 120
+    columns = dict(zip(header.split(","), zip(*(row.split(",") for row in rows), strict=True), strict=True))
+    return done.returncode, first.removeprefix("# stopped by: ").strip(), columns
+
+
+def commands_of(columns):
+    """Return the commands [ticks, joints]; NaN: none was written."""
+    joints = [values for name, values in columns.items() if name.startswith("command:")]
+    return np.array([[float(value or "nan") for value in row] for row in zip(*joints, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "reason", "states"),
+    [
+        ("", 0, "end", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("signal 40 40 15\n", 143, "stop: Terminated", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("signal 40 41 2\n", 130, "second_stop: Interrupt", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("lost 30 33 0\n", 0, "end", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
+        ("lost 30 99 0\n", 1, "age", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
+        ("nan 10 99 0\n", 1, "nan", {"ramp_in", "holding", "ramp_out", "stopped"}),
+        ("late 30 99 0.02\n", 1, "late", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("disk 30 30 0\n", 1, "error", {"ramp_in", "running"}),
+        ("broken 30 30 0\n", 1, "error", {"ramp_in", "running", "ramp_out", "stopped"}),
+    ],
+)
+def test_incident_ends_in_a_ramp_to_rest(controller, policy, tmp_path, script, status, reason, states):
+    options = ["--steps", 60, "--safety", "hold=0.2", "--seed", 3]
+    got_status, got_reason, columns = driven(controller, policy, tmp_path, script, *options)
+    assert (got_status, got_reason) == (status, reason)
+    assert set(columns["state"]) == states
+    commands = commands_of(columns)
+    assert (np.abs(commands) <= 1.0).all()
+    ramp = 0.5 * 2.0 * 0.05  # half of the range a second
+    first = np.abs(commands[0]).max()
+    assert 0.0 < first <= ramp + 1e-6
+    moved = np.abs(np.diff(commands, axis=0)).max(axis=1)
+    slow = np.isin(columns["state"][1:], ["ramp_out", "stopped", "holding"])
+    assert (moved[slow] <= ramp + 1e-6).all()
+    if "stopped" in states and not reason.startswith("second"):
+        assert (commands[-1] == 0.0).all()
+        assert 4 <= columns["state"].count("stopped") <= 6  # 0.2 s of hold, in ticks of 0.05 or 0.07 s
+
+
+def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
+    status, reason, columns = driven(controller, policy, tmp_path, "signal 30 30 3\n")
+    assert (status, reason) == (131, "emergency: Quit")
+    assert len(columns["state"]) == 30
+
+
+def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
+    log = tmp_path / "log.csv"
+    command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
+        give_up = time.monotonic() + 60
+        while not (log.exists() and log.stat().st_size > 2000) and time.monotonic() < give_up:
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        printed, _ = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert printed.splitlines()[-1].startswith("stopped by: ")
+    rows = np.loadtxt(log, delimiter=",", skiprows=1)[:, -6:]
+    assert (rows[-1] == 0.0).all()
+    assert np.abs(np.diff(rows[-3:], axis=0)).max() <= 0.05 + 1e-6
+
+
 def test_same_seed_starts_in_the_same_states(controller, policy, tmp_path):
     def returns(seed):
         done = run(
@@ -252,9 +335,11 @@ def test_error_of_mujoco_leaves_the_log(controller, policy, tmp_path):
     assert 10 <= whole_rows(log) <= 100
 
 
-@pytest.mark.parametrize("name", ["nowhere/log.csv", "", "/dev/full"])
-def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name):
-    line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name)
+@pytest.mark.parametrize(
+    ("name", "ramp"), [("nowhere/log.csv", ["--ramp"]), ("", []), ("/dev/full", ["--ramp"])]
+)
+def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name, ramp):
+    line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name, *ramp)
     assert f"--log={tmp_path / name} cannot be written: " in line
 
 
@@ -401,6 +486,12 @@ def test_observations_that_are_no_joints_are_refused_by_name(controller, tmp_pat
         (["--steps", "0"], "--steps=0 is not a whole number from 1 on"),
         (["--episodes", "2x"], "--episodes=2x is not"),
         (["--seed", "-1"], "--seed=-1 is not"),
+        (["--safety", "hold=1"], "--safety and --incident need --ramp"),
+        (["--ramp", "--episodes", "2"], "--ramp drives one episode"),
+        (["--ramp", "--safety", "hold=x"], "--safety hold=x is not NAME=NUMBER"),
+        (["--ramp", "--safety", "ramp_rate=0"], "ramp_rate must be a positive number"),
+        (["--ramp", "--safety", "age_limit=0.01"], "age_limit must be at least dt"),
+        (["--ramp", "--incident", "nowhere.txt"], "--incident=nowhere.txt cannot be read"),
         (["--loops", "3"], "cannot use --loops"),
         (["--initial-state", "nowhere.txt"], "--initial-state=nowhere.txt cannot be read"),
     ],
@@ -415,6 +506,28 @@ def test_a_state_of_another_size_is_refused(controller, policy, tmp_path, number
     (tmp_path / "start.txt").write_text(numbers)
     line = refused(controller, policy, HALF_CHEETAH, "--initial-state", tmp_path / "start.txt")
     assert "must hold 9 positions (qpos) and then 9 velocities (qvel)" in line
+
+
+def test_installed_library_serves_another_project(controller, policy, tmp_path):
+    build, prefix, consumer = (
+        controller.parent,
+        tmp_path / "prefix",
+        ROOT / "examples" / "controller" / "consumer",
+    )
+    for command in (
+        ["cmake", "--install", build, "--prefix", prefix],
+        ["cmake", "-S", consumer, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}"],
+        ["cmake", "--build", tmp_path / "build"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    assert [path.name for path in (prefix / "include").iterdir()] == ["acer_controller.hpp"]
+    assert len((prefix / "include" / "acer_controller.hpp").read_text().splitlines()) < 150
+    done = run(tmp_path / "build" / "robot", policy)
+    assert done.returncode == 0, done.stderr
+    *commands, reason = done.stdout.splitlines()
+    assert reason == "stopped by: stop"
+    assert commands[0].startswith("ramp_in ")
+    assert commands[-1] == "stopped 0"
 
 
 @pytest.mark.parametrize("engine", [(), ("--libtorch",)])
