@@ -217,6 +217,9 @@ ROBOT = {
 }
 """Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
 
+ADDED = frozenset({"rollout/outliers", "rollout/unstable_steps", "rollout/rebuilds"})
+"""Numbers that tables of former versions lack; a run that goes on there leaves them out."""
+
 METRICS = ROLLOUT | TASK | LEARNER | EVALUATION
 
 Range = tuple[float, float]

@@ -34,13 +34,13 @@ class Collector:
         """Environment steps so far, action repeat counted."""
         self.transitions = 0
         """Commands so far, over all environments."""
-        self.outliers = torch.zeros(task.spec.input_size, dtype=torch.int64, device=device)
-        """Values of each entry of the observation that were too far away for the statistics."""
         self.commands: deque[Tensor] = deque(maxlen=RECENT)
         """The last commands [B, d], since they were cleared."""
         self._generator = torch.Generator(device).manual_seed(seed)
         self._limits = command_limits(task)
         self._observations = task.reset()
+        self.outliers = torch.zeros(self._observations.shape[-1], dtype=torch.int64, device=device)
+        """Values of each entry of the observation that were too far away for the statistics."""
         self._returns = torch.zeros(task.num_envs, dtype=torch.float64, device=task.device)
 
     def state(self) -> dict[str, Any]:
