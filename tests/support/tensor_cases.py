@@ -10,7 +10,6 @@ from acer_robot.tasks.tensor.draws import uniform
 from acer_robot.tasks.tensor.spec import describe
 from acer_robot.tasks.tensor.task import TensorTask
 from acer_robot.tasks.tensor.vector_task import TensorVectorTask
-from acer_robot.tasks.tensor.warp_simulator import WarpSimulator
 
 CART = """
 <mujoco>
@@ -83,14 +82,6 @@ def worlds(task, count, seed=0, spread=False, quiet=False, **options):
     spec = describe(task, TaskConfig("robot", "cart", backend="batch", **options))
     simulator = BatchSimulator(task.model, count, 1, task.fields)
     return TensorVectorTask(task, spec, simulator, count, seed, spread, quiet=quiet)
-
-
-def warp_worlds(task, count, seed=0, device="cpu"):
-    """Return `count` worlds of a task on mujoco_warp."""
-    spec = describe(task, TaskConfig("robot", "cart", backend="warp"))
-    room = (task.max_contacts, task.max_constraints)
-    simulator = WarpSimulator(task.model, count, torch.device(device), task.fields, *room)
-    return TensorVectorTask(task, spec, simulator, count, seed, False, quiet=True)
 
 
 def commands(count, steps, seed=0):
