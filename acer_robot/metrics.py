@@ -64,6 +64,11 @@ TASK = {
         "failed is not stored",
         "0, or a few in a long run. It rises in every row: give the model a smaller timestep, or narrower task.bounds",
     ),
+    "task/overflows": Metric(
+        "worlds that had no room for a contact or a constraint so far, counted once an episode; for task.backend=warp, "
+        "0 for batch",
+        "0. Above: contacts were left out, so raise max_contacts and max_constraints of the task",
+    ),
 }
 """Numbers of metrics.csv that tensor tasks have besides. TERM is the name that the task gives to a term."""
 

@@ -154,6 +154,7 @@ class Run:
         if not self.learner.updates:
             return
         options, run_dir = self.config.checkpoint, Path(self.config.run_dir)
+        self.returns.extend(self.collector.finished())
         with self.watch.paused():
             if is_best := average_return >= self.best and math.isfinite(average_return):
                 self.best = average_return
@@ -369,6 +370,7 @@ def new_outliers(run: Run) -> str:
 
 def rollout(run: Run) -> dict[str, float]:
     """Return what is known without the learner: returns while exploring, speed, updates, the task's own numbers."""
+    run.returns.extend(run.collector.finished())
     mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
     return {
         "rollout/ep_return": mean,

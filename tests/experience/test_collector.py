@@ -70,6 +70,15 @@ def test_true_successors_ends_and_returns_are_kept_apart():
     assert collector.transitions == 12
 
 
+def test_returns_are_read_from_a_gpu_only_when_asked_for():
+    collector, _, _ = collector_for(CountingTask())
+    collector._reads = False  # as where the task is on a GPU
+    assert [collector.step() for _ in range(6)] == 6 * [[]]
+    assert collector.finished() == 2 * [3.0, 30.0]
+    assert collector.finished() == []
+    assert collector.env_steps == 12
+
+
 @pytest.mark.parametrize("squash", ["tanh", "clip"])
 def test_trap_10_sample_before_the_squash_is_stored(squash):
     """Trap 10: the sample before the squash is stored, with its own density."""

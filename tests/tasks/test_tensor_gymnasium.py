@@ -57,7 +57,7 @@ def test_whole_steps_on_batch_are_gymnasiums(visited):
     steps = steps[::3]
     simulator = BatchSimulator(task.model, len(steps), 2, task.fields)
     starts = [torch.from_numpy(np.stack(parts)) for parts in zip(*(step[0] for step in steps), strict=True)]
-    simulator.reset(torch.arange(len(steps)), *starts[:2], {})
+    simulator.reset(torch.ones(len(steps), dtype=torch.bool), *starts[:2], {})
     # Two thirds of the steps start within an episode. The solver's start is then that of the step before.
     simulator.write({"qacc_warmstart": starts[2]})
     before = State({name: torch.cat([step[1].fields[name] for step in steps]) for name in task.fields}, {})
