@@ -31,7 +31,7 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
-BY_JOINT = ("task.bounds", "task.slew_rate", "fallback")
+BY_JOINT = ("task.bounds", "task.slew_rate", "fallback", "rest")
 """Options whose keys are names of joints."""
 PROGRAMS = {"evaluate": "acer-eval"}
 """Commands that are not named `acer-` and the name of their config."""
@@ -170,8 +170,9 @@ def open_dictionaries(schema: type[Any]) -> DictConfig:
     if "task" in node:
         for dictionary in (node.task.kwargs, node.task.bounds, node.task.slew_rate):
             OmegaConf.set_struct(dictionary, False)
-    if "fallback" in node:
-        OmegaConf.set_struct(node.fallback, False)
+    for name in ("fallback", "rest"):
+        if name in node:
+            OmegaConf.set_struct(node[name], False)
     return node
 
 

@@ -28,6 +28,9 @@ class ExportConfig:
     fallback: dict[str, float] = field(default_factory=dict)
     """Commands for an observation with a NaN or an infinity, by joint name: {bthigh: 0.1}. Other joints get zero, or
     the middle of their range where it excludes zero."""
+    rest: dict[str, float] = field(default_factory=dict)
+    """Commands where a safe stop ends, by joint name: {bthigh: 0.1}. Other joints get their home pose where all
+    actuators take positions, else zero, or the middle of their range where it excludes zero."""
     formats: list[str] = field(default_factory=lambda: ["torchscript"])
     """Files to write and check: torchscript (policy.pt, always), onnx (policy.onnx), pt2 (policy.pt2)."""
 
@@ -39,7 +42,9 @@ def _export(config: ExportConfig) -> None:
     out = run_dir / "export" if config.out is None else Path(config.out)
     run = load_run(run_dir, config.checkpoint)
     check_task(run)
-    policy = export_policy(run, out, config.episodes, config.seed, config.fallback, config.formats)
+    policy = export_policy(
+        run, out, config.episodes, config.seed, config.fallback, config.rest, config.formats
+    )
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
 
 

@@ -156,7 +156,7 @@ def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options
         InputError: if a limit cannot be used.
     """
     low, high = representable_limits(np.asarray(spec.bounds.low), np.asarray(spec.bounds.high), np.float32)
-    rest = np.clip(np.asarray(metadata.get("rest") or fallback_command(spec.bounds), np.float64), low, high)
+    rest = metadata.get("rest") or fallback_command(spec.bounds)
     rates = [math.inf if rate is None else rate for rate in spec.slew_rate or (None,) * spec.action_size]
     normalizer, width = metadata["normalizer"], spec.observation_size
     options = options or Options()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError, first_line
+from acer_robot.robot_description import check_robot, is_equal
 from acer_robot.spec import TaskSpec
-
-NUMBER = 1e-9
-"""Largest relative difference of two numbers of a description that count as equal."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -114,29 +111,6 @@ def check_plant(plant: Plant, spec: TaskSpec, robot: Mapping[str, Any] | None) -
         check_robot(robot, {**description, "actuators": description.get("actuators", [])}, "the plant")
 
 
-def check_robot(file: Mapping[str, Any], here: Mapping[str, Any], where: str) -> None:
-    """Raise InputError if the actuators or the model's hash of a robot differ from those that the file was made for.
-
-    Entries that either side leaves out are not compared.
-    """
-    theirs = {actuator["joint"]: actuator for actuator in here.get("actuators") or ()}
-    for actuator in file["actuators"]:
-        joint = actuator["joint"]
-        for entry, value in theirs.get(joint, {}).items():
-            if entry in actuator and not _equal(_plain(value), actuator[entry]):
-                raise InputError(
-                    f"joint {joint!r}: {where} has {entry} {_plain(value)}, but the file was made for "
-                    f"{actuator[entry]}; drive the robot that the file was made for, or train for this one"
-                )
-    if theirs and list(theirs) != [actuator["joint"] for actuator in file["actuators"]]:
-        raise InputError(
-            f"{where} has the actuators {', '.join(theirs)}, but the file was made for {_names(file)}"
-        )
-    hashes = file.get("model_sha256"), here.get("model_sha256")
-    if None not in hashes and hashes[0] != hashes[1]:
-        raise InputError(f"{where} has model_sha256 {hashes[1]}, but the file was made for {hashes[0]}")
-
-
 def checked_reading(reading: Any, width: int) -> tuple[Vector | None, float | None]:  # noqa: ANN401 (a user's value)
     """Return what `read` returned, if it can be used.
 
@@ -184,7 +158,7 @@ def measured(plant: Plant, joints: int) -> Vector | None:
 
 
 def _check_entry(name: str, got: Any, expected: Any, joints: tuple[str, ...]) -> None:  # noqa: ANN401
-    if _equal(got, expected):
+    if is_equal(got, expected):
         return
     if (
         isinstance(expected, list)
@@ -192,23 +166,11 @@ def _check_entry(name: str, got: Any, expected: Any, joints: tuple[str, ...]) ->
         and len(got) == len(expected)
         and name != "joints"
     ):
-        which = next(i for i in range(len(expected)) if not _equal(got[i], expected[i]))
+        which = next(i for i in range(len(expected)) if not is_equal(got[i], expected[i]))
         raise InputError(
             f"joint {joints[which]!r}: the plant has {name} {got[which]}, but the file was made for {expected[which]}"
         )
     raise InputError(f"the plant has {name} {got}, but the file was made for {expected}")
-
-
-def _equal(left: Any, right: Any) -> bool:  # noqa: ANN401 (any JSON value)
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if _is_number(left) and _is_number(right):
-        return math.isclose(left, right, rel_tol=NUMBER, abs_tol=1e-12)
-    return bool(left == right)
-
-
-def _is_number(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (numpy's or Python's values)
@@ -216,10 +178,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (numpy's or Python's values)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _names(robot: Mapping[str, Any]) -> str:
-    return ", ".join(actuator["joint"] for actuator in robot["actuators"])
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401

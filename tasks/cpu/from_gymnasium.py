@@ -20,6 +20,7 @@ from acer_robot.tasks.cpu.pictures import RgbFrames
 from acer_robot.tasks.cpu.probe import where
 from acer_robot.tasks.cpu.spaces import check_spaces, one_line
 from acer_robot.tasks.cpu.step_time import step_time
+from acer_robot.tasks.model.actuators import describe_robot
 from acer_robot.tasks.model.cameras import TRACKING, find_camera
 from acer_robot.tasks.model.floor import EndlessFloor
 from acer_robot.tasks.model.layout import fields, model_layout
@@ -122,6 +123,9 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
         low_pass_hz=config.low_pass_hz,
         command_is_actuator=commands.is_actuator,
         notes=notes,
+        robot=describe_robot(found, bounds, getattr(env.unwrapped, "fullpath", None))
+        if simulated and commands.is_actuator
+        else None,
     )
 
 

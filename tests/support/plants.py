@@ -1,5 +1,9 @@
 """Plants for the tests of the loop: a robot in memory whose clock passes only in sleep."""
 
+import os
+import time
+from pathlib import Path
+
 import numpy as np
 
 
@@ -48,3 +52,49 @@ class MemoryPlant:
 
     def close(self):
         self.calls.append("close")
+
+
+class WallClock:
+    """The clock of the machine."""
+
+    def now(self):
+        return time.monotonic()
+
+
+RECORD = "ACER_TEST_RECORD"
+
+
+class RecordedPlant(MemoryPlant):
+    """A robot on the machine's clock. It writes what it got into the file that `RECORD` names, line by line."""
+
+    def __init__(self):
+        super().__init__(WallClock())
+        self.file = Path(os.environ[RECORD]).open("w", buffering=1)  # noqa: SIM115 - open until the process ends
+
+    def describe(self):
+        return {"joints": ["hip", "knee"], "dt": 0.02, "bounds": [[-1.0, 1.0], [-2.0, 3.0]]}
+
+    def write(self, command):
+        super().write(command)
+        print(*command, file=self.file)
+
+    def close(self):
+        super().close()
+        print("close", file=self.file)
+
+
+made: list = []
+"""Plants that `make_plant` returns, in order."""
+
+
+def make_plant():
+    """The function of plant=plants:make_plant: what a test put into `made`, else a recorded plant."""
+    return made.pop(0) if made else RecordedPlant()
+
+
+def make_none():
+    """A function that forgets to return its plant."""
+
+
+def make_broken():
+    raise RuntimeError("no bus")
