@@ -15,6 +15,8 @@ from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -170,6 +172,20 @@ class WorkerTask:
         """Refuse: pictures are drawn in the process of a command."""
         raise RuntimeError("a task in worker processes draws nothing; use make_task with a render_size")
 
+    def simulation(self) -> None:
+        """Return None: the simulations are in other processes."""
+
+    def position(self) -> None:
+        """Return None: the simulations are in other processes."""
+
+    def add_velocity(self, change: npt.NDArray[np.float64]) -> None:
+        """Refuse: the simulations are in other processes."""
+        raise RuntimeError("a task in worker processes cannot be pushed; use make_task")
+
+    def numbers(self) -> dict[str, float]:
+        """Return nothing: these tasks have no numbers of their own."""
+        return {}
+
     def close(self) -> None:
         """End all processes."""
         for process in self._processes:
@@ -269,7 +285,10 @@ def _call(task: CpuTask, name: str, arguments: tuple[Any, ...]) -> Any:  # noqa:
     """Call a method of the task; arrays and bytes come back in place of tensors, which would be sent as open files."""
     if name == "step":
         result = task.step(torch.from_numpy(arguments[0]))
-        return tuple(getattr(result, field.name).numpy() for field in fields(result)), task.unstable_steps
+        parts = (
+            getattr(result, field.name) for field in fields(result) if field.name != "failed"
+        )  # it raises
+        return tuple(part.numpy() for part in parts), task.unstable_steps
     if name == "reset":
         return task.reset().numpy()
     if name == "state":
