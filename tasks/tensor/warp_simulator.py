@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import sys
@@ -89,6 +90,7 @@ class WarpSimulator:
 
         if device.type == "cpu":
             _say_slow()
+        model = _with_known_solver(model)
         warp.config.log_level = warp.LOG_WARNING
         self._warp, self._mjw = warp, mujoco_warp
         self.model, self.device = model, device
@@ -239,6 +241,22 @@ class WarpSimulator:
             with self._warp.ScopedDevice(self._where):
                 self._mjw.set_const(self._model, self._data)
         self.write(state["worlds"])
+
+
+def _with_known_solver(model: MjModel) -> MjModel:
+    """Return the model with a solver that mujoco_warp has, and say so where that is another one."""
+    import mujoco
+
+    if model.opt.solver != mujoco.mjtSolver.mjSOL_PGS:
+        return model
+    print(
+        "task.backend=warp trains with the solver Newton, as mujoco_warp has no PGS; the model's own solver scores",
+        file=sys.stderr,
+        flush=True,
+    )
+    changed = copy.copy(model)
+    changed.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    return changed
 
 
 def _put(field: Tensor, worlds: Tensor, values: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 from acer_robot.tasks.tensor import make as tensor_make
 from acer_robot.tasks.tensor.make import SPREAD_FROM, make_tensor_task
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "tensor_tasks.md"
 
 
 def run(task, given):
@@ -244,3 +248,16 @@ def test_push_reaches_the_simulation():
     assert data.qvel[0] == pytest.approx(3.0)
     assert model.body_mass[1] == task._simulator._batch.expand("body_mass")[0, 1]
     assert task.position()[0] == pytest.approx(data.xpos[1, 0])
+
+
+def test_example_of_the_docs_is_a_task():
+    code = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.S).group(1)
+    assert len(code.splitlines()) < 100
+    names = {}
+    exec(code, names)
+    task = worlds(names["cart"](), 4)
+    start = task.reset()
+    result = task.step(torch.ones(4, 1))
+    assert (result.observations[:, 0] > start[:, 0]).all()
+    assert torch.equal(result.observations[:, 1], start[:, 1])
+    assert task.numbers()["reward/effort"] == pytest.approx(-0.01)
