@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
 ROOT = Path(__file__).parent.parent
+BUILD = os.environ.get("CONTROLLER_BUILD", "controller")
+"""The folder in build/: `controller`, or `controller-sanitized` with the sanitizers."""
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 HALF_CHEETAH = ASSETS / "half_cheetah.xml"
 LIMITED = {"slew_rate": {"bthigh": 8.0, "ffoot": 20.0}, "low_pass_hz": 5.0, "bounds": {"bshin": [-0.5, 0.25]}}
@@ -38,15 +41,14 @@ def controller():
     ).stdout.strip()
     if missing:
         pytest.skip(f"the C++ controller cannot be built without {missing}")
-    subprocess.run([ROOT / "scripts" / "controller.sh"], check=True, capture_output=True)
-    return ROOT / "build" / "controller" / "controller"
+    kind = [] if BUILD == "controller" else ["sanitized"]
+    subprocess.run([ROOT / "scripts" / "controller.sh", *kind], check=True, capture_output=True)
+    return ROOT / "build" / BUILD / "controller"
 
 
 @pytest.fixture(scope="session")
 def library(controller):
     """The program of the checks that call the library themselves: `controller_test CHECK ..`."""
-    build = ["cmake", "--build", controller.parent, "--target", "controller_test"]
-    subprocess.run(["flock", ROOT / "build" / "controller.lock", *build], check=True, capture_output=True)
     return controller.parent / "controller_test"
 
 
