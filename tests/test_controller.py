@@ -361,6 +361,14 @@ def test_decisions_allocate_nothing(library, tmp_path, options):
     assert int(done.stdout.split()[2]) > 1000  # the counter counts
 
 
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_fuzzed_observations_never_leave_bounds_and_slew_limits(library, tmp_path, options):
+    done = run(library, "fuzz", export(tmp_path, **options), 50_000)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("0 outside, 0 jumps, ")
+    assert int(done.stdout.split()[4]) > 30_000
+
+
 def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
     start = start_state("HalfCheetah-v5")
     start[-1] = 1e39  # more than float32 holds
