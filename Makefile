@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check controller clean
+.PHONY: help setup train test check controller drill clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: ## linters, types on the installed wheel, doctests, wheel and sdist in a 
 
 controller: setup ## build the C++ controller (examples/controller) in build/controller
 	@scripts/controller.sh
+
+drill: setup ## run 200 incidents through the safety layer, in Python and, after make controller, in C++
+	@OMP_NUM_THREADS=1 $(PY) benchmarks/drill.py $(ARGS)
 
 clean: ## remove what builds and checks left (keeps .venv and runs)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
