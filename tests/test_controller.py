@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -25,6 +26,8 @@ from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
 ROOT = Path(__file__).parent.parent
+BUILD = os.environ.get("CONTROLLER_BUILD", "controller")
+"""The folder in build/: `controller`, or `controller-sanitized` with the sanitizers."""
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 HALF_CHEETAH = ASSETS / "half_cheetah.xml"
 LIMITED = {"slew_rate": {"bthigh": 8.0, "ffoot": 20.0}, "low_pass_hz": 5.0, "bounds": {"bshin": [-0.5, 0.25]}}
@@ -38,15 +41,14 @@ def controller():
     ).stdout.strip()
     if missing:
         pytest.skip(f"the C++ controller cannot be built without {missing}")
-    subprocess.run([ROOT / "scripts" / "controller.sh"], check=True, capture_output=True)
-    return ROOT / "build" / "controller" / "controller"
+    kind = [] if BUILD == "controller" else ["sanitized"]
+    subprocess.run([ROOT / "scripts" / "controller.sh", *kind], check=True, capture_output=True)
+    return ROOT / "build" / BUILD / "controller"
 
 
 @pytest.fixture(scope="session")
 def library(controller):
     """The program of the checks that call the library themselves: `controller_test CHECK ..`."""
-    build = ["cmake", "--build", controller.parent, "--target", "controller_test"]
-    subprocess.run(["flock", ROOT / "build" / "controller.lock", *build], check=True, capture_output=True)
     return controller.parent / "controller_test"
 
 
@@ -359,6 +361,14 @@ def test_decisions_allocate_nothing(library, tmp_path, options):
     assert int(done.stdout.split()[2]) > 1000  # the counter counts
 
 
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_fuzzed_observations_never_leave_bounds_and_slew_limits(library, tmp_path, options):
+    done = run(library, "fuzz", export(tmp_path, **options), 50_000)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("0 outside, 0 jumps, ")
+    assert int(done.stdout.split()[4]) > 30_000
+
+
 def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
     start = start_state("HalfCheetah-v5")
     start[-1] = 1e39  # more than float32 holds
@@ -463,6 +473,27 @@ def test_model_with_narrower_limits_is_refused(controller, policy, tmp_path):
     assert "[-0.9, 1]" in line
 
 
+def test_model_with_another_gear_is_refused(controller, policy, tmp_path):
+    model = half_cheetah_with(tmp_path, '<motor gear="30" joint="ffoot"', '<motor gear="31" joint="ffoot"', 1)
+    line = refused(controller, policy, model)
+    assert "made for an actuator of ffoot with gear 30, but that of" in line
+    assert line.endswith("model.xml has 31")
+
+
+def test_files_of_schema_1_load_and_of_schema_3_do_not(controller, policy, tmp_path):
+    loaded = load_exported(policy)
+    module = ExportedPolicy(
+        Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval(), loaded.spec
+    )
+    metadata = {name: value for name, value in loaded.metadata.items() if name != "robot"}
+    save_exported(module, {**metadata, "schema_version": 1}, tmp_path / "policy.pt")
+    done = run(controller, tmp_path / "policy.pt", HALF_CHEETAH, "--steps", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    save_exported(module, {**metadata, "schema_version": 3}, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "metadata of schema 3; this program reads 1 and 2" in line
+
+
 def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):
     line = refused(controller, export(tmp_path, fields={"command_is_actuator": False}), HALF_CHEETAH)
     assert "the policy's commands are the environment's, not an actuator's: this program cannot drive" in line
@@ -508,26 +539,57 @@ def test_a_state_of_another_size_is_refused(controller, policy, tmp_path, number
     assert "must hold 9 positions (qpos) and then 9 velocities (qvel)" in line
 
 
-def test_installed_library_serves_another_project(controller, policy, tmp_path):
-    build, prefix, consumer = (
-        controller.parent,
-        tmp_path / "prefix",
-        ROOT / "examples" / "controller" / "consumer",
-    )
+def built(source, prefix, folder):
+    """Build a project on the installed library."""
     for command in (
-        ["cmake", "--install", build, "--prefix", prefix],
-        ["cmake", "-S", consumer, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}"],
-        ["cmake", "--build", tmp_path / "build"],
+        ["cmake", "-S", source, "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}"],
+        ["cmake", "--build", folder],
     ):
         subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prefix(controller, tmp_path_factory):
+    """A folder where the library is installed."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    command = ["cmake", "--install", controller.parent, "--prefix", prefix]
+    subprocess.run(command, check=True, capture_output=True)
+    return prefix
+
+
+def test_installed_library_serves_another_project(prefix, policy, tmp_path):
+    robot = built(ROOT / "examples" / "controller" / "consumer", prefix, tmp_path) / "robot"
     assert [path.name for path in (prefix / "include").iterdir()] == ["acer_controller.hpp"]
     assert len((prefix / "include" / "acer_controller.hpp").read_text().splitlines()) < 150
-    done = run(tmp_path / "build" / "robot", policy)
+    done = run(robot, policy)
     assert done.returncode == 0, done.stderr
     *commands, reason = done.stdout.splitlines()
     assert reason == "stopped by: stop"
     assert commands[0].startswith("ramp_in ")
     assert commands[-1] == "stopped 0"
+
+
+def test_ros2_plugin_runs_against_the_stub(prefix, policy, tmp_path):
+    test = built(ROOT / "examples" / "ros2_control", prefix, tmp_path) / "stub_test"
+    done = run(test, policy, 20)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["command bthigh/effort", "command bshin/effort"]
+    assert {"state bthigh/position", "state rootx/velocity"} < set(lines)
+    efforts = np.array([[float(x) for x in line.split()[1:]] for line in lines if line.startswith("tick")])
+    gears = np.array([120.0, 90.0, 60.0, 120.0, 60.0, 30.0])
+    moved = np.abs(np.diff(efforts, axis=0)) / gears
+    assert np.abs(efforts[:38] / gears).max() > 0.3
+    assert (efforts[29] == efforts[28]).all()  # a NaN: it holds
+    assert moved[39:].max() <= 0.05 + 1e-6
+    assert (efforts[-1] == 0.0).all()
+    assert len(efforts) < 100  # it ended
+    done = run(test, policy, 25)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "the policy decides every 0.05 s, but control periods of the controller manager take 0.04 s\n"
+    )
 
 
 @pytest.mark.parametrize("engine", [(), ("--libtorch",)])

@@ -1,8 +1,11 @@
 // Checks of the library that tests/test_controller.py runs: controller_test CHECK ARGUMENTS.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -57,20 +60,74 @@ int widths(const char* path, const char* observation_width, const char* command_
   return 0;
 }
 
-// POLICY: prints the number of allocations in a thousand decisions after the first.
+// POLICY: prints the number of allocations in a thousand steps after the first, without and with the safety layer.
 int count_allocations(const char* path) {
   acer::Policy policy(path);
+  acer::Controller controller(path);
   Buffers buffers(policy.task());
+  const std::vector<double> measured(buffers.command.size());
   std::mt19937 random(0);
   policy.act(buffers.observation, buffers.command);
+  controller.start();
+  controller.step(0.0, buffers.observation, 0.0, measured, buffers.command);
   const long before = allocations;
-  for (int step = 0; step < 1000; ++step) {
+  for (int step = 1; step <= 1000; ++step) {
     buffers.draw(random, step);
     policy.act(buffers.observation, buffers.command);
     if (step % 100 == 0) policy.reset();
+    if (step == 900) controller.stop();
+    const double now = step * policy.task().control_dt;
+    controller.step(now, buffers.observation, now, measured, buffers.command);
   }
   std::printf("%ld allocations, %ld at loading\n", allocations - before, before);
   return 0;
+}
+
+// Returns a number with random bits: often huge, tiny, infinite or NaN.
+float any_float(std::mt19937& random) {
+  const std::uint32_t bits = random();
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// POLICY STEPS: drives with observations of random bits, random gaps and random stops. Prints commands outside of their
+// bounds, and steps beyond the slew limit.
+int fuzz(const char* path, long steps) {
+  acer::Controller controller(path);
+  const acer::Policy policy(path);
+  const acer::Limits& limits = policy.limits();
+  Buffers buffers(controller.task());
+  const std::vector<double> measured(buffers.command.size(), 0.0);
+  std::vector<float> last;
+  std::mt19937 random(0);
+  long outside = 0, jumps = 0, commands = 0;
+  double now = 0.0;
+  controller.start();
+  for (long step = 0; step < steps; ++step) {
+    buffers.draw(random, 0);
+    if (random() % 8 == 0) buffers.observation[random() % buffers.observation.size()] = any_float(random);
+    if (random() % 16 == 0) for (float& value : buffers.observation) value = any_float(random);
+    now += limits.dt * (random() % 64 == 0 ? 3.0 : 1.0);
+    if (random() % 512 == 0) controller.stop();
+    const double stamp = random() % 16 == 0 ? static_cast<double>(any_float(random)) : now;
+    const acer::Tick tick = controller.step(now, buffers.observation, stamp, measured, buffers.command);
+    if (tick.has_command) {
+      ++commands;
+      for (std::size_t j = 0; j < buffers.command.size(); ++j) {
+        const double command = buffers.command[j], step_limit = limits.slew_rate[j] * limits.dt;
+        if (!(limits.low[j] <= command && command <= limits.high[j])) ++outside;
+        if (!last.empty() && std::abs(command - last[j]) > step_limit + 1e-6) ++jumps;
+      }
+      last = buffers.command;
+    }
+    if (tick.done) {
+      controller.start();
+      last.clear();
+    }
+  }
+  std::printf("%ld outside, %ld jumps, %ld commands\n", outside, jumps, commands);
+  return outside == 0 && jumps == 0 ? 0 : 1;
 }
 
 using Json = nlohmann::json;
@@ -178,11 +235,12 @@ int main(int argc, char** argv) {
     const std::string check = argc > 1 ? argv[1] : "";
     if (check == "widths" && argc == 5) return widths(argv[2], argv[3], argv[4]);
     if (check == "allocations" && argc == 3) return count_allocations(argv[2]);
+    if (check == "fuzz" && argc == 4) return fuzz(argv[2], std::stol(argv[3]));
     if (check == "situations" && argc == 3) return situations(argv[2]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "usage: controller_test widths|allocations|situations ...\n");
+  std::fprintf(stderr, "usage: controller_test widths|allocations|fuzz|situations ...\n");
   return 2;
 }

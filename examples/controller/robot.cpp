@@ -107,8 +107,8 @@ std::string kind_of(const mjModel& model, int i) {
   const mjtNum* bias = model.actuator_biasprm + mjNBIAS * i;
   if (model.actuator_gaintype[i] != mjGAIN_FIXED || model.actuator_dyntype[i] != mjDYN_NONE) return "general";
   if (model.actuator_biastype[i] == mjBIAS_NONE) return "motor";
-  if (model.actuator_biastype[i] != mjBIAS_AFFINE || bias[0] != 0.0 || gain[0] <= 0.0) return "general";
-  if (bias[1] == -gain[0]) return "position";
+  if (model.actuator_biastype[i] != mjBIAS_AFFINE || bias[0] != 0.0) return "general";
+  if (gain[0] > 0.0 && bias[1] == -gain[0]) return "position";
   return bias[1] == 0.0 && bias[2] == -gain[0] ? "velocity" : "general";
 }
 
