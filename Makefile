@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check controller clean
+.PHONY: help setup train test faults check controller clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ train: setup ## train a policy; leaves policy file, video and report in runs/
 
 test: setup ## run the tests
 	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
+
+faults: setup ## kill, starve and damage runs, and show what was lost (some ten minutes)
+	@$(PY) benchmarks/faults.py $(ARGS)
 
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
 	@scripts/setup.sh dev

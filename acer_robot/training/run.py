@@ -462,7 +462,7 @@ def named(run: Run, error: NonFiniteError) -> NonFiniteError:
 
 
 def disk_needed(run: Run) -> str:
-    """Say how much room checkpoints may take, and how much there is."""
+    """Say how much memory the replay and how much room checkpoints may take, and how much room there is."""
     options, replay = run.config.checkpoint, run.replay
     learner = sum(value.nbytes for value in run.learner.state_dict().values()) + 2 * sum(
         flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic)
@@ -470,7 +470,11 @@ def disk_needed(run: Run) -> str:
     rows = replay.capacity * replay.row_bytes if options.replay else 0
     needed, free = (options.keep + 3) * learner + rows, shutil.disk_usage(run.config.run_dir).free
     short = "; make room, or set checkpoint.replay=false" if needed > free else ""
-    return f"checkpoints take up to {needed / 2**20:,.0f} MiB of the {free / 2**20:,.0f} MiB that are free{short}"
+    ring = replay.capacity * replay.row_bytes
+    return (
+        f"the replay takes up to {ring / 2**20:,.0f} MiB of memory; checkpoints take up to "
+        f"{needed / 2**20:,.0f} MiB of the {free / 2**20:,.0f} MiB that are free{short}"
+    )
 
 
 def learn_and_finish(run: Run, point: Point | None) -> Path:
