@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-extras check controller drill clean
+.PHONY: help setup train test test-extras faults check controller drill clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: setup ## run the tests
 test-extras: setup ## install extras and run the tests that need them and take minutes
 	@$(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[warp]"
 	@$(PY) -m pytest -m extras $(ARGS)
+
+faults: setup ## kill, starve and damage runs, and show what was lost (some ten minutes)
+	@$(PY) benchmarks/faults.py $(ARGS)
 
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
 	@scripts/setup.sh dev

@@ -26,7 +26,7 @@ def command_process() -> Iterator[None]:
             print("interrupted", file=sys.stderr)
             raise SystemExit(exit_status(error)) from None
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             where = f"{error.filename} cannot be written" if error.filename else "a file cannot be written"
             print(f"acer-robot: error: the disk is full: {where}; make room", file=sys.stderr)

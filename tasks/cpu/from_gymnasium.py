@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +136,11 @@ def _import(module: str, task_id: str) -> None:
         raise InputError(
             f"task.id={task_id!r}: {module!r} is not the name of a Python module; expected module:EnvId"
         )
+    if (
+        module not in sys.modules
+        and (found := importlib.util.find_spec(module.partition(".")[0])) is not None
+    ):
+        print(f"task.id={task_id!r} runs the code of {module}: {found.origin}", file=sys.stderr)
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
