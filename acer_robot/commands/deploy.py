@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.control_loop import Controller, LoopOptions
-from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
-from acer_robot.policies.exported.file import load_exported
-from acer_robot.schema import MISSING, check_range
-from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
+from acer_robot.run_folder.policy_path import given_policy
+from acer_robot.schema import check_range
 
+LARGEST = 3.4028234663852886e38
+"""The largest number of float32."""
 _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
 """Exit status where a signal ended the loop."""
 
@@ -26,8 +20,10 @@ _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
 class DeployConfig:
     """Options of `acer-deploy`."""
 
-    policy: str = MISSING
-    """An exported policy.pt."""
+    policy: str | None = None
+    """An exported policy.pt, a run folder or its export/."""
+    run: str | None = None
+    """A run folder, whose export/policy.pt is run."""
     episodes: int = 1
     """Episodes to run, one after the other."""
     seed: int = 0
@@ -50,8 +46,16 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     Raises:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
     """
+    import torch
+
+    from acer_robot.deployment.control_loop import Controller, LoopOptions
+    from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
+    from acer_robot.policies.exported.file import load_exported
+    from acer_robot.spec import check_same_robot
+    from acer_robot.tasks import make_task
+
     check_job(config)
-    policy = load_exported(Path(config.policy))
+    policy = load_exported(given_policy(config.policy, config.run))
     task = make_task(policy.task_config, 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)
@@ -83,9 +87,8 @@ def check_job(config: DeployConfig) -> None:
     check_range("episodes", config.episodes, 1, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
     check_range("action_delay", config.action_delay, 0, 10_000)
-    largest = float(np.finfo(np.float32).max)
-    check_range("rate", config.rate, 0.0, largest)
-    check_range("observation_noise", config.observation_noise, 0.0, largest)
+    check_range("rate", config.rate, 0.0, LARGEST)
+    check_range("observation_noise", config.observation_noise, 0.0, LARGEST)
     if config.max_steps is not None:
         check_range("max_steps", config.max_steps, 1, 1e12)
 

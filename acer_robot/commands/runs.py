@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.run_folder.listing import Listed, list_runs
 
 
 @dataclass
@@ -19,6 +18,8 @@ class RunsConfig:
 
 
 def _list(config: RunsConfig) -> None:
+    from acer_robot.run_folder.listing import Listed, list_runs
+
     names = [field.name for field in dataclasses.fields(Listed)]
     rows = [names, *(list(dataclasses.astuple(run)) for run in list_runs(Path(config.folder)))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
