@@ -17,6 +17,7 @@ from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
 from acer_robot.commands.deploy import DeployConfig
 from acer_robot.commands.error_lines import one_line
+from acer_robot.commands.export import ExportConfig
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.schema import TaskConfig, TrainConfig
@@ -349,8 +350,9 @@ def test_an_unknown_task_lists_those_that_exist(train):
 
 
 def test_a_missing_value_says_what_it_is(monkeypatch, capsys):
-    _, status, _, err = call(monkeypatch, capsys, "deploy", DeployConfig)
-    assert (status, err) == (2, "acer-robot: error: policy=... must be given: An exported policy.pt.\n")
+    _, status, _, err = call(monkeypatch, capsys, "export", ExportConfig)
+    expected = "run=... must be given: A run folder. The exported policy of its checkpoint is written."
+    assert (status, err) == (2, f"acer-robot: error: {expected}\n")
 
 
 def test_an_input_error_of_the_body_is_one_line(monkeypatch, capsys):
@@ -391,9 +393,9 @@ def test_help_shows_every_option_with_its_value_and_meaning(train, flag):
 
 
 def test_help_does_not_ask_for_missing_values(monkeypatch, capsys):
-    _, status, out, _ = call(monkeypatch, capsys, "deploy", DeployConfig, "--help")
+    _, status, out, _ = call(monkeypatch, capsys, "export", ExportConfig, "--help")
     assert status == 0
-    assert "policy=(must be given)" in out
+    assert "run=(must be given)" in out
 
 
 @pytest.mark.parametrize("schema", [item for item in vars(schemas).values() if is_dataclass(item)])
@@ -406,7 +408,7 @@ def test_every_option_has_a_docstring(schema):
 
 def test_a_docstring_belongs_to_the_field_above_it():
     docs = field_docs(DeployConfig)
-    assert docs["policy"] == "An exported policy.pt."
+    assert docs["policy"] == "An exported policy.pt, a run folder or its export/."
     assert docs["seed"] == "Seed of the first episode, and of the noise."
 
 
