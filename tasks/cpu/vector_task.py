@@ -16,6 +16,7 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
+from acer_robot.tasks.cpu.measurements import Measurements
 from acer_robot.tasks.cpu.probe import simulation_of
 from acer_robot.tasks.interface import StepResult
 from acer_robot.tasks.model.moving_body import moving_body
@@ -41,6 +42,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Environment steps of the last command."""
         self.total_steps = 0
         """Environment steps so far."""
+        self.measurements: Measurements | None = None
+        """What measures the robot after each command, if somebody asked for it."""
 
     def __str__(self) -> str:
         """Name the environment, its seed and how far it is."""
@@ -69,10 +72,15 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
                 two booleans.
         """
         total, self.env_steps = 0.0, 0
+        measurements = self.measurements
+        if measurements is not None:
+            measurements.begin()
         try:
             for _ in range(self._repeat):
                 # An environment may write to its action, or keep it: each step gets an array of its own.
-                observation, reward, terminated, truncated, _info = self.env.step(action.copy())
+                observation, reward, terminated, truncated, info = self.env.step(action.copy())
+                if measurements is not None:
+                    measurements.add(info)
                 total += float(reward)
                 self.env_steps += 1
                 self.total_steps += 1
@@ -83,6 +91,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
+        if measurements is not None:
+            measurements.end()
         if terminated or truncated:
             # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
@@ -255,6 +265,12 @@ class CpuTask:
         simulation = self.simulation()
         body = None if simulation is None else moving_body(simulation[0])
         return None if simulation is None or body is None else np.array(simulation[1].subtree_com[body])
+
+    def measure(self, count: int) -> list[Measurements]:
+        """Measure the first `count` environments from now on; `latest` of each has what the last command did."""
+        for env in self._environments[:count]:
+            env.measurements = Measurements(env)
+        return [env.measurements for env in self._environments[:count] if env.measurements is not None]
 
     def close(self) -> None:
         """Free all environments."""
