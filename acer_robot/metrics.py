@@ -219,6 +219,11 @@ ROBOT = {
         "0 to 0.05. Above: the policy acts on what it has rarely seen in training, so look at that sensor, and "
         "train for longer",
     ),
+    "ground contact": Metric(
+        "share of the commands after which a foot touches what does not move",
+        "0.02 to 0.98 of a robot that walks or runs. 0: the foot is never used. 1: it drags; look at the video "
+        "and at the terms of the reward",
+    ),
 }
 """Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
 
@@ -242,6 +247,7 @@ HEALTHY: dict[str, Range] = {
     "change per second": (0.0, 3.0),
     "fast share": (0.0, 0.3),
     "out of range": (0.0, 0.05),
+    "ground contact": (0.02, 0.98),
 }
 """Ranges outside of which a run looks sick, or a robot is at risk. They are wide: a default run never leaves them."""
 

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.control_loop import Controller, LoopOptions
-from acer_robot.deployment.drive import Drive, Driver, Timing
-from acer_robot.deployment.drive_log import DriveLog
-from acer_robot.deployment.limits import Limits, Options, limits_of_file
-from acer_robot.deployment.pacing import Pacer, percentiles, pressed_key, stop_key
-from acer_robot.deployment.plant import check_plant, load_plant
-from acer_robot.deployment.realtime import RealTimeOptions, check_realtime, real_time, sleep
-from acer_robot.deployment.stop_requests import StopRequests, counted_signals
-from acer_robot.deployment.task_plant import TaskPlant
+from acer_robot.deployment.limits import Options
+from acer_robot.deployment.realtime import RealTimeOptions, check_realtime
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import LoadedPolicy, load_exported
-from acer_robot.schema import MISSING, check_range
-from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
+from acer_robot.run_folder.policy_path import given_policy
+from acer_robot.schema import check_range
 
+LARGEST = 3.4028234663852886e38
+"""The largest number of float32."""
 _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
 """Exit status where a signal ended the loop."""
 
@@ -38,8 +23,10 @@ _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR
 class DeployConfig:
     """Options of `acer-deploy`."""
 
-    policy: str = MISSING
-    """An exported policy.pt."""
+    policy: str | None = None
+    """An exported policy.pt, a run folder or its export/."""
+    run: str | None = None
+    """A run folder, whose export/policy.pt is run."""
     episodes: int = 1
     """Episodes to run, one after the other."""
     seed: int = 0
@@ -73,12 +60,20 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     Raises:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
     """
+    import torch
+
+    from acer_robot.deployment.control_loop import Controller, LoopOptions
+    from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
+    from acer_robot.policies.exported.file import load_exported
+    from acer_robot.spec import check_same_robot
+    from acer_robot.tasks import make_task
+
     check_job(config)
-    policy = load_exported(Path(config.policy))
-    if config.plant is not None:
-        return _drive_plant(config, policy, config.plant)
-    if config.ramp:
-        return _drive_task(config, policy)
+    policy = load_exported(given_policy(config.policy, config.run))
+    if config.plant is not None or config.ramp:
+        from acer_robot.commands.driving import drive
+
+        return drive(config, policy)
     task = make_task(policy.task_config, 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)
@@ -105,117 +100,13 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     }
 
 
-def _drive_plant(config: DeployConfig, policy: LoadedPolicy, name: str) -> dict[str, Any]:
-    """Drive somebody's own robot once."""
-    limits = limits_of_file(policy.spec, policy.metadata, config.safety)
-    plant = load_plant(name)
-    check_plant(plant, policy.spec, policy.metadata.get("robot"))
-    log = DriveLog(config.log, policy.spec)
-    timing = Timing(Pacer(policy.spec.control_dt, time.monotonic, sleep))
-
-    def run(requests: StopRequests) -> list[Drive]:
-        driver = Driver(policy, plant, limits, log, requests, timing)
-        return [driver.drive(_most_ticks(config, limits))]
-
-    return _driven(config, limits, timing.pacer, run)
-
-
-def _drive_task(config: DeployConfig, policy: LoadedPolicy) -> dict[str, Any]:
-    """Drive the simulator, each episode as a drive of its own."""
-    limits = limits_of_file(policy.spec, policy.metadata, config.safety)
-    task = make_task(policy.task_config, 1, config.seed)
-    try:
-        check_same_robot(policy.spec, task.spec)
-        timing = _simulated_time(config.rate, task.spec.control_dt)
-        options = LoopOptions(
-            seed=config.seed, observation_noise=config.observation_noise, action_delay=config.action_delay
-        )
-        plant = TaskPlant(task, options, timing.now)
-        logs = [DriveLog(_log_of(config, episode), policy.spec) for episode in range(config.episodes)]
-        returns: list[float] = []
-        lengths: list[int] = []
-
-        def run(requests: StopRequests) -> list[Drive]:
-            drives = []
-            for log in logs:
-                driver = Driver(policy, plant, limits, log, requests, timing)
-                drives.append(driver.drive(_most_ticks(config, limits), lambda: plant.ended))
-                returns.append(plant.total)
-                lengths.append(plant.length)
-                if drives[-1].cause != "end":
-                    break
-            return drives
-
-        found = _driven(config, limits, timing.pacer, run)
-    finally:
-        task.close()
-    return {"returns": returns, "lengths": lengths, **found}
-
-
-def _driven(
-    config: DeployConfig, limits: Limits, pacer: Pacer, run: Callable[[StopRequests], list[Drive]]
-) -> dict[str, Any]:
-    """Run drives with signals, keys and real time; return what `acer-deploy` prints."""
-    torch.set_num_threads(1)
-    with pressed_key() as key, real_time(config.realtime) as refused:
-        for line in refused:
-            print(f"acer-deploy: {line}", file=sys.stderr)
-        requests = StopRequests(key)
-        with counted_signals(requests):
-            drives = run(requests)
-    latencies = [seconds for drive in drives for seconds in drive.latencies]
-    last = drives[-1]
-    return {
-        "stopped": None if last.cause == "end" else last.cause,
-        "cause": last.cause,
-        "reason": last.reason,
-        "signal": requests.signal,
-        "log": config.log,
-        "far_observations": sum(drive.far for drive in drives),
-        "control_dt": limits.dt,
-        "rate": config.rate,
-        "commands": sum(drive.commands for drive in drives),
-        "deadline_misses": pacer.misses if config.rate > 0.0 else None,
-        "jitter_us": percentiles(pacer.lateness),
-        "latency_us": percentiles(latencies),
-    }
-
-
-def _most_ticks(config: DeployConfig, limits: Limits) -> float:
-    return math.inf if config.max_steps is None else config.max_steps
-
-
-def _log_of(config: DeployConfig, episode: int) -> str | None:
-    """Return the log of an episode: flight.csv, and then flight-1.csv, flight-2.csv."""
-    if config.log is None or episode == 0:
-        return config.log
-    path = Path(config.log)
-    return str(path.with_name(f"{path.stem}-{episode}{path.suffix}"))
-
-
-def _simulated_time(rate: float, dt: float) -> Timing:
-    """Return the clock of the simulator: real time times the rate, or as fast as possible with a rate of 0."""
-    if rate > 0.0:
-        return Timing(Pacer(dt / rate, time.monotonic, sleep), lambda: time.monotonic() * rate)
-    passed = [0.0]
-
-    def now() -> float:
-        return passed[0]
-
-    def skip(seconds: float) -> None:
-        passed[0] += seconds
-
-    return Timing(Pacer(dt, now, skip), now)
-
-
 def check_job(config: DeployConfig) -> None:
     """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
     check_range("action_delay", config.action_delay, 0, 10_000)
-    largest = float(np.finfo(np.float32).max)
-    check_range("rate", config.rate, 0.0, largest)
-    check_range("observation_noise", config.observation_noise, 0.0, largest)
+    check_range("rate", config.rate, 0.0, LARGEST)
+    check_range("observation_noise", config.observation_noise, 0.0, LARGEST)
     if config.max_steps is not None:
         check_range("max_steps", config.max_steps, 1, 1e12)
     check_realtime(config.realtime)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.export import check_task, export_policy
-from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.schema import MISSING, check_range
 
 
@@ -36,6 +34,9 @@ class ExportConfig:
 
 
 def _export(config: ExportConfig) -> None:
+    from acer_robot.deployment.export import check_task, export_policy
+    from acer_robot.run_folder.checkpoints import load_run
+
     check_range("episodes", config.episodes, 0, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
     run_dir = Path(config.run)

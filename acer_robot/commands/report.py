@@ -7,9 +7,6 @@ from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
-from acer_robot.reporting.comparison import write_comparison
-from acer_robot.reporting.report import write_report
-from acer_robot.reporting.wandb_report import build_report, check_report, not_uploaded, save_report
 
 
 @dataclass
@@ -39,6 +36,10 @@ def _report(config: ReportConfig) -> None:
         raise InputError(
             "give run=DIR for the report of one run, or runs=[DIR,DIR] or runs=[runs/*] to compare runs"
         )
+    from acer_robot.reporting.comparison import write_comparison
+    from acer_robot.reporting.report import write_report
+    from acer_robot.reporting.wandb_report import check_report
+
     target = None if config.wandb.report is None else check_report(config.wandb.report)
     if config.run:
         print(write_report(Path(config.run), out=None if config.out is None else Path(config.out)))
@@ -51,6 +52,8 @@ def _report(config: ReportConfig) -> None:
 
 def _report_to_wandb(patterns: list[str], entity: str, project: str) -> None:
     """Save a W&B Report and print its address; say what wandb does not have yet."""
+    from acer_robot.reporting.wandb_report import build_report, not_uploaded, save_report
+
     report, runs, left_out = build_report(patterns, entity, project)
     print(*(f"not in the W&B Report: {line}" for line in left_out), sep="\n", end="\n" * bool(left_out))
     for command in not_uploaded(runs):

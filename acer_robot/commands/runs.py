@@ -9,10 +9,6 @@ from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
-from acer_robot.run_folder.freeing import disposable, free
-from acer_robot.run_folder.listing import Listed, list_runs
-from acer_robot.run_folder.owner import owned
-from acer_robot.training.incidents import repeat_incident
 
 
 @dataclass
@@ -35,6 +31,8 @@ def _command(config: RunsConfig) -> None:
     if config.yes and config.free is None:
         raise InputError("yes=true answers the question of free=RUN; give free=RUN with it")
     if config.replay is not None:
+        from acer_robot.training.incidents import repeat_incident
+
         for line in repeat_incident(Path(config.replay)):
             print(line, flush=True)
     elif config.free is not None:
@@ -45,6 +43,9 @@ def _command(config: RunsConfig) -> None:
 
 def _free(run_dir: Path, is_agreed: bool) -> None:
     """Remove what a run can do without, after a question."""
+    from acer_robot.run_folder.freeing import disposable, free
+    from acer_robot.run_folder.owner import owned
+
     files = disposable(run_dir)
     size = sum(file.stat().st_size for file in files) / 2**20
     if not files:
@@ -63,6 +64,8 @@ def _free(run_dir: Path, is_agreed: bool) -> None:
 
 
 def _list(folder: Path) -> None:
+    from acer_robot.run_folder.listing import Listed, list_runs
+
     names = [field.name for field in dataclasses.fields(Listed)]
     rows = [names, *(list(dataclasses.astuple(run)) for run in list_runs(folder))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

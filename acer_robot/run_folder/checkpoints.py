@@ -21,6 +21,7 @@ from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.provenance import UNKNOWN, Software, this_software
+from acer_robot.run_folder.layout import CHECKPOINTS
 from acer_robot.run_folder.whole_file import sync_folder, write_whole
 from acer_robot.schema import (
     CheckpointConfig,
@@ -39,8 +40,6 @@ SINCE_CHECKSUM = frozenset({"software", "sha256"})
 FOR_RESUME = frozenset({"resume"})
 """What a run needs to go on; `best` and a run that ended in the middle of a step lack it."""
 RESTORE = "restore it from a copy, or use another checkpoint (checkpoint=latest, checkpoint=best)"
-CHECKPOINTS = ("latest", "best")
-"""The end of the run, and where the average policy's evaluation was highest."""
 
 
 RETIRED: dict[str, dict[str, Any]] = {

@@ -18,6 +18,7 @@ from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
 from acer_robot.tasks.cpu.inside import INSIDE
+from acer_robot.tasks.cpu.measurements import Measurements
 from acer_robot.tasks.cpu.probe import simulation_of
 from acer_robot.tasks.cpu.stability import FEWEST, SHARE, Stability
 from acer_robot.tasks.interface import StepResult
@@ -50,6 +51,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Environment steps of the last command."""
         self.total_steps = 0
         """Environment steps so far."""
+        self.measurements: Measurements | None = None
+        """What measures the robot after each command, if somebody asked for it."""
 
     def __str__(self) -> str:
         """Name the environment, its seed and how far it is."""
@@ -82,12 +85,16 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             TaskError: if the environment raises, or returns what is not an observation of its space, a number and
                 two booleans.
         """
-        total, self.env_steps, stability = 0.0, 0, self.stability
+        total, self.env_steps, stability, measurements = 0.0, 0, self.stability, self.measurements
         INSIDE.enter(self)
+        if measurements is not None:
+            measurements.begin()
         try:
             for _ in range(self._repeat):
                 # An environment may write to its action, or keep it: each step gets an array of its own.
-                observation, reward, terminated, truncated, _info = self.env.step(action.copy())
+                observation, reward, terminated, truncated, info = self.env.step(action.copy())
+                if measurements is not None:
+                    measurements.add(info)
                 total += float(reward)
                 if stability is not None:
                     stability.check()
@@ -101,6 +108,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             raise self._named(error) from error
         INSIDE.leave()
+        if measurements is not None:
+            measurements.end()
         if terminated or truncated:
             # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
@@ -335,6 +344,12 @@ class CpuTask:
     def numbers(self) -> dict[str, float]:
         """Return nothing: these tasks have no numbers of their own."""
         return {}
+
+    def measure(self, count: int) -> list[Measurements]:
+        """Measure the first `count` environments from now on; `latest` of each has what the last command did."""
+        for env in self._environments[:count]:
+            env.measurements = Measurements(env)
+        return [env.measurements for env in self._environments[:count] if env.measurements is not None]
 
     def close(self) -> None:
         """Free all environments. One that raises then is named, and harms nobody any more."""

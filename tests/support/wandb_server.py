@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from wandb_artifacts import TIME, Artifacts
+from wandb_sweep import Sweep
 
 VIEWER = {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
 
@@ -61,6 +62,7 @@ class Server:
         self._http.handle_error = lambda *_: None  # a client that hangs up is no news
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.artifacts = Artifacts(self.url, self.uploads)
+        self.sweep = Sweep()
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def answer(self, path, body):
@@ -82,6 +84,8 @@ class Server:
         if "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables["files"]]
             return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
+        if (answer := self.sweep.answer(query, variables)) is not None:
+            return answer
         if "query GetProjects" in query:
             page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
             return {"data": {"models": {"pageInfo": page, "edges": [{"node": PROJECT_NODE}]}}}
