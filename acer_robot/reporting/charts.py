@@ -51,14 +51,14 @@ class Curve:
 
 
 def learning_curve(evaluations: Table, metrics: Table, size: tuple[float, float] = WIDE) -> str:
-    """Draw return over environment steps: average policy and spread, online policy, training episodes."""
+    """Draw return over environment steps: exported policy and spread, current policy, training episodes."""
     figure, axes = _figure(*size)
     mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
     curves = (
         (metrics, "rollout/ep_return", "training episodes", ROLLOUT, 1.2),
-        (evaluations, "eval/return_online", "online policy", ONLINE, 1.4),
-        (evaluations, "eval/return_mean", "average policy (the one exported)", AVERAGE, 2.2),
+        (evaluations, "eval/return_online", "current policy", ONLINE, 1.4),
+        (evaluations, "eval/return_mean", "exported policy", AVERAGE, 2.2),
     )
     for table, name, label, color, width in curves:
         values = table.get(name, ())
