@@ -50,6 +50,7 @@ ACER = {"torch", "math", "collections", "__future__"}
 def room(module):
     """Return the room of a module of acer_robot, given by its dotted name."""
     part = module.split(".")[1] if "." in module else ""
+    part = "commands" if part == "__main__" else part  # python -m acer_robot
     return part if part in ROOMS else "modules"
 
 
