@@ -52,6 +52,7 @@ def room(module):
     if module == "acer_robot.__main__":
         return "commands"
     part = module.split(".")[1] if "." in module else ""
+    part = "commands" if part == "__main__" else part  # python -m acer_robot
     return part if part in ROOMS else "modules"
 
 

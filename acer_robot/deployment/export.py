@@ -134,7 +134,7 @@ def describe(run: TrainedRun) -> dict[str, Any]:
             "std": normalizer.variance.sqrt().tolist(),
             "count": float(normalizer.count),
         },
-        "algorithm": "ACER for continuous actions (arXiv:1611.01224), average policy, deterministic",
+        "algorithm": "ACER for continuous actions (arXiv:1611.01224), exported policy, deterministic",
         "learner": config["learner"],
         "training": {
             "steps": run.steps,

@@ -155,8 +155,9 @@ def _scores(evaluation: Mapping[str, Any] | None) -> str:
     if evaluation is None:
         return "Not evaluated at export. `acer-eval policy=policy.pt` does it."
     low, high = confidence_interval(evaluation["returns"])
+    noun = "whole episode" if evaluation["episodes"] == 1 else "whole episodes"
     lines = [
-        f"Return of this file over {evaluation['episodes']} whole episodes (seed {evaluation['seed']}): mean "
+        f"Return of this file over {evaluation['episodes']} {noun} (seed {evaluation['seed']}): mean "
         f"**{evaluation['return_mean']:.1f}**, standard deviation {evaluation['return_std']:.1f},",
         f"95 % bootstrap interval of the mean {low:.1f} to {high:.1f}.",
         "These scores are of one training run. Other training seeds give other policies.",

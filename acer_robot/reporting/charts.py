@@ -51,14 +51,14 @@ class Curve:
 
 
 def learning_curve(evaluations: Table, metrics: Table, size: tuple[float, float] = WIDE) -> str:
-    """Draw return over environment steps: average policy and spread, online policy, training episodes."""
+    """Draw return over environment steps: exported policy and spread, current policy, training episodes."""
     figure, axes = _figure(*size)
     mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
     curves = (
         (metrics, "rollout/ep_return", "training episodes", ROLLOUT, 1.2),
-        (evaluations, "eval/return_online", "online policy", ONLINE, 1.4),
-        (evaluations, "eval/return_mean", "average policy (the one exported)", AVERAGE, 2.2),
+        (evaluations, "eval/return_online", "current policy", ONLINE, 1.4),
+        (evaluations, "eval/return_mean", "exported policy", AVERAGE, 2.2),
     )
     for table, name, label, color, width in curves:
         values = table.get(name, ())
@@ -163,7 +163,7 @@ def motion_chart(
     phase: tuple[FloatArray, FloatArray],
 ) -> str:
     """Draw position and velocity of a joint over time, and beside them its phase plot: velocity over position."""
-    figure = Figure(figsize=(5.6, 2.6), layout="constrained")
+    figure = Figure(figsize=(4.6, 2.7), layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(3, 2))
     position, velocity, plane = (figure.add_subplot(cell) for cell in (grid[0, 0], grid[1, 0], grid[:, 1]))
     for axes in (position, velocity, plane):
@@ -181,9 +181,11 @@ def motion_chart(
     return _svg(figure)
 
 
-def gait_chart(names: Sequence[str], seconds: FloatArray, contacts: FloatArray) -> str:
+def gait_chart(
+    names: Sequence[str], seconds: FloatArray, contacts: FloatArray, size: tuple[float, float] = WIDE
+) -> str:
     """Draw when each foot touches the ground: a bar in the foot's row; `contacts` [N, F] are 0 or 1."""
-    figure, axes = _figure(9.0, 0.8 + 0.3 * len(names))
+    figure, axes = _figure(size[0], 0.8 + 0.3 * len(names))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     width = float(seconds[1] - seconds[0]) if len(seconds) > 1 else 1.0
     for row in range(len(names)):
@@ -196,9 +198,11 @@ def gait_chart(names: Sequence[str], seconds: FloatArray, contacts: FloatArray) 
     return _svg(figure)
 
 
-def terms_chart(names: Sequence[str], seconds: FloatArray, values: FloatArray) -> str:
+def terms_chart(
+    names: Sequence[str], seconds: FloatArray, values: FloatArray, size: tuple[float, float] = WIDE
+) -> str:
     """Draw the terms [N, K] of the reward of each command over time."""
-    figure, axes = _figure(9.0, 3.0)
+    figure, axes = _figure(size[0], 3.0)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     for i, name in enumerate(names):
         color, dashes = COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)]

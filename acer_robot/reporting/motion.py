@@ -10,7 +10,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from acer_robot.reporting.charts import gait_chart, motion_chart, terms_chart
-from acer_robot.reporting.page import chart
+from acer_robot.reporting.page import chart, wide_and_narrow
 from acer_robot.run_folder.recording import Recording, Traces
 
 SHOWN_SECONDS, SHOWN_COMMANDS = 5.0, 250
@@ -65,8 +65,10 @@ def read_motion(recording: Recording, dt: float) -> Motion:
         feet=[] if feet is None else measure_feet(recording, feet, dt),
         gait=None
         if feet is None
-        else chart(
-            gait_chart(feet.names, seconds, feet.values[shown]), "gait", "When each foot touches the ground"
+        else wide_and_narrow(
+            lambda size: gait_chart(feet.names, seconds, feet.values[shown], size),
+            "gait",
+            "When each foot touches the ground",
         ),
         terms=[]
         if terms is None
@@ -76,8 +78,10 @@ def read_motion(recording: Recording, dt: float) -> Motion:
         ],
         term_chart=None
         if terms is None
-        else chart(
-            terms_chart(terms.names, seconds, terms.values[shown]), "terms", "Terms of the reward over time"
+        else wide_and_narrow(
+            lambda size: terms_chart(terms.names, seconds, terms.values[shown], size),
+            "terms",
+            "Terms of the reward over time",
         ),
     )
 

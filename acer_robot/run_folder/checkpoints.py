@@ -62,7 +62,7 @@ class TrainedRun:
     """What a run folder's checkpoint holds for those who use its policy."""
 
     policy: Policy
-    """The average policy, on the CPU, in evaluation mode."""
+    """The exported policy, on the CPU, in evaluation mode."""
     config: TrainConfig
     spec: TaskSpec
     steps: int
@@ -231,7 +231,7 @@ def _digest(value: Any, update: Callable[[bytes], None]) -> None:  # noqa: ANN40
 
 
 def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
-    """Return the average policy of a run folder's checkpoint with everything needed to use it.
+    """Return the exported policy of a run folder's checkpoint with everything needed to use it.
 
     Raises:
         InputError: if there is no readable checkpoint of that name, or its content does not fit together.

@@ -1,4 +1,4 @@
-"""The end of a training run: export the average policy, evaluate the exported file, film it, and report."""
+"""The end of a training run: export the exported policy, evaluate the exported file, film it, and report."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Run:
     """Numbers of the last update that was looked at."""
 
     best: float = -math.inf
-    """Highest return of the average policy in an evaluation."""
+    """Highest return of the exported policy in an evaluation."""
 
     evaluation_pending: bool = False
     """Whether an evaluation is due at the present step and not in eval.csv yet."""
@@ -385,7 +385,7 @@ def rollout(run: Run) -> dict[str, float]:
 
 
 def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[str, float]:
-    """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own.
+    """Evaluate the average and the current policy: deterministic, frozen statistics, environments of their own.
 
     `between_steps` is called before each step of the episodes; it may raise.
     """

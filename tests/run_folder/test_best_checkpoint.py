@@ -1,4 +1,4 @@
-"""checkpoints/best.pt: the learner where the average policy's evaluation was highest, and how to get at it."""
+"""checkpoints/best.pt: the learner where the exported policy's evaluation was highest, and how to get at it."""
 
 import contextlib
 import io
@@ -94,7 +94,7 @@ def test_killed_run_keeps_its_last_evaluation(tmp_path, monkeypatch, log_every):
 
 def test_report_names_the_best_evaluation(falling_run, tmp_path):
     folder = shutil.copytree(falling_run[0], tmp_path / "run")
-    sentence = "The average policy's highest, 30.0 at step 300, is kept as checkpoints/best.pt"
+    sentence = "The exported policy's highest, 30.0 at step 300, is kept as checkpoints/best.pt"
     assert sentence in (folder / "report.html").read_text()
     (folder / "checkpoints/best.pt").unlink()
     assert sentence not in write_report(folder).read_text()
