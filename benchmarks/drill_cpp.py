@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gymnasium
 from drill_incidents import STEPS, Incident
+from drill_python import obey_signals
 
 CONTROLLER = Path(__file__).parent.parent / "build" / "controller" / "controller"
 MODEL = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
@@ -27,4 +28,5 @@ def run(policy: Path, incident: Incident, log: Path) -> int:
     safety = [part for name, value in incident.safety.items() for part in ("--safety", f"{name}={value:g}")]
     options = ["--ramp", *safety, "--steps", STEPS, "--log", log, "--incident", script]
     command = [str(part) for part in (CONTROLLER, policy, MODEL, *options)]
-    return subprocess.run(command, capture_output=True, timeout=120, check=False).returncode
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False, preexec_fn=obey_signals)
+    return done.returncode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from drill_incidents import STEPS, Event, Incident
+from drill_incidents import STEPS, STOPS, Event, Incident
 
 from acer_robot.deployment.control_loop import LoopOptions
 from acer_robot.deployment.drive import Driver, Timing
@@ -82,12 +82,19 @@ def fill_disk(log: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+def obey_signals() -> None:
+    """Undo what a shell does to jobs in the background: they ignore SIGINT and SIGQUIT."""
+    for number in (*STOPS, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run(policy: LoadedPolicy, limits: Limits, incident: Incident, log: Path) -> int:
     """Run an incident in a child process, which it may kill. Return the exit status; negative: the signal."""
     child = os.fork()
     if child == 0:
         status = 70
         try:
+            obey_signals()
             status = _drive(policy, limits, incident, log)
         except BaseException:  # noqa: BLE001 - the child must never go on as the parent does
             traceback.print_exc()

@@ -639,6 +639,63 @@ EMBEDDING: tuple[Row, ...] = (
     ),
 )
 
+SAFETY: tuple[Row, ...] = (
+    (
+        "safety: running forgets the slew limit",
+        "step = np.where(np.isfinite(limits.slew_step), limits.slew_step, opening)",
+        "step = opening",
+        "deployment/test_safety.py -k slew_limit",
+    ),
+    (
+        "safety: the ramp-in starts from rest, wherever the robot is",
+        "    if measured is None:\n",
+        "    if True:\n",
+        "deployment/test_safety.py -k first_command",
+    ),
+    (
+        "safety: the ramp-in does not open slowly",
+        "if done < limits.ramp_ticks:\n",
+        "if False:\n",
+        "deployment/test_safety.py -k first_command",
+    ),
+    (
+        "safety: a repeated observation counts as new",
+        "inputs.stamp > state.newest",
+        "inputs.stamp >= state.newest",
+        "deployment/test_safety.py -k repeated",
+    ),
+    (
+        "safety: a stamp from the future is taken",
+        "and inputs.stamp <= inputs.now",
+        "and inputs.stamp <= inputs.now + 1.0",
+        "deployment/test_safety.py -k future",
+    ),
+    (
+        "safety: an old observation never stops",
+        "inputs.now - state.newest > limits.age_limit",
+        "inputs.now - state.newest > 1e9",
+        "deployment/test_safety.py -k each_cause",
+    ),
+    (
+        "safety: a second stop ramps on",
+        "if inputs.stops >= 2:",
+        "if inputs.stops >= 3:",
+        "deployment/test_safety.py -k second_stop",
+    ),
+    (
+        "safety: an emergency goes on with the ramp",
+        "    if inputs.emergency:\n        state = dataclasses.replace(state, mode=STOPPED",
+        "    if False:\n        state = dataclasses.replace(state, mode=STOPPED",
+        "deployment/test_safety.py -k emergency",
+    ),
+    (
+        "safety: the ramp ends at zero, not at rest",
+        "step = np.clip(limits.rest, state.last",
+        "step = np.clip(0.0 * limits.rest, state.last",
+        "deployment/test_safety.py -k within_the_ramp",
+    ),
+)
+
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
     "acer_robot/acer/policy_gradient.py": POLICY_GRADIENT,
@@ -658,4 +715,5 @@ MUTATIONS = {
     "acer_robot/experience/collector.py": COLLECTOR,
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
     "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,
+    "acer_robot/deployment/safety.py": SAFETY,
 }

@@ -77,10 +77,15 @@ def real_time(options: RealTimeOptions) -> Iterator[list[str]]:
         if options.lock_memory:
             _libc.munlockall()
         if options.priority:
-            os.sched_setscheduler(0, scheduler, parameters)
+            _restore(scheduler, parameters)
         os.sched_setaffinity(0, affinity)
         if collects:
             gc.enable()
+
+
+def _restore(scheduler: int, parameters: os.sched_param) -> None:
+    """Give the priority back."""
+    os.sched_setscheduler(0, scheduler, parameters)
 
 
 def sleep_until(deadline: float) -> None:

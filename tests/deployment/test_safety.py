@@ -19,7 +19,7 @@ from acer_robot.errors import InputError
 
 ROBOTS = robots()
 FREE = ROBOTS["free"]
-TEXT = (Path(__file__).parents[2] / "docs" / "driving.md").read_text(encoding="utf-8")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "driving.md"
 
 
 def modes(story):
@@ -198,11 +198,12 @@ def test_limits_that_cannot_be_used_are_refused(changes, message):
 
 
 def test_the_specification_names_every_mode_cause_and_limit():
-    table = TEXT[TEXT.index("| state | word |") : TEXT.index("### Limits")]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    table = text[text.index("| state | word |") : text.index("### Limits")]
     assert re.findall(r"^\| [a-z-]+ \| `(\w+)`", table, re.M) == list(MODES)
-    causes = TEXT[TEXT.index("### Causes") : TEXT.index("### One tick")]
+    causes = text[text.index("### Causes") : text.index("### One tick")]
     assert tuple(re.findall(r"`(\w+)`", causes)) == CAUSES
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", TEXT[TEXT.index("### Limits") :], re.M)
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", text[text.index("### Limits") :], re.M)
     names = {name for row in rows for name in re.findall(r"\w+", row)}
     assert set(FREE.to_dict()) <= names
     assert {field.name for field in dataclasses.fields(State)} <= names
