@@ -44,6 +44,7 @@ class FailingPlant(TaskPlant):
     def read(self) -> tuple[Vector, float] | None:  # type: ignore[override]
         """Return what the sensors give in this tick."""
         self.number += 1
+        self.time += 1e-4  # reading takes time
         if (event := self._in("late")) is not None:
             self.time += event.number
         clock = self._in("clock")
