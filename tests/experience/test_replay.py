@@ -115,3 +115,12 @@ def test_ring_is_no_larger_than_the_run_can_fill(asked, rows):
     assert run.replay.capacity == rows
     run.task.close()
     run.evaluation_task.close()
+
+
+def test_cut_ends_the_newest_step_of_every_environment():
+    replay = filled(6)
+    replay.cut()
+    last, before = replay.latest(0, 3).truncated[-1], filled(6).latest(0, 3).truncated
+    assert last.all()
+    assert torch.equal(replay.latest(0, 3).truncated[:-1], before[:-1])
+    Replay(30, 3, 2, 1, 4, CPU).cut()
