@@ -43,6 +43,8 @@ Incident = tuple[str, str]
 """What was injected, and what was lost: nothing, if it is empty."""
 FAULTS = ("raise", "none", "wide", "text", "word", "undefined", "infinite", "spike")
 """What an environment may do that a run in one process survives to say."""
+OF_THE_REPORT = ("evaluation.json", "POLICY_CARD.md")
+"""Files that only the report reads."""
 HAND_OVER = ["hand_over=true", "eval_episodes=1"]
 
 
@@ -131,7 +133,9 @@ def damage(suite: Suite, room: Path, chance: random.Random, short: bool) -> None
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     readers = {path: reader for path in files if (reader := reader_of(folder, path))}
     for path, reader in readers.items():
-        good, times, lost = path.read_bytes(), 3 if short else 1000 // len(readers) + 1, []
+        # A report takes a second or so, and every other reader some milliseconds.
+        many = 10 if path.name in OF_THE_REPORT else 1000 // (len(readers) - len(OF_THE_REPORT)) + 1
+        good, times, lost = path.read_bytes(), 3 if short else many, []
         if short and path.name != "latest.pt":
             continue
         for _ in range(times):
@@ -188,7 +192,7 @@ def reader_of(folder: Path, path: Path) -> Callable[[], object] | None:
         return lambda: load_recording(path, 3, 1)
     if path.parent.name == "export" and path.name in ("policy.pt", "policy.json"):
         return lambda: load_exported(folder / "export" / "policy.pt")
-    if path.name in ("evaluation.json", "POLICY_CARD.md"):
+    if path.name in OF_THE_REPORT:
         return lambda: write_report(folder)
     if path.name == "incident.pt":
         return lambda: read_incident(path.parent)

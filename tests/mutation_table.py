@@ -548,7 +548,36 @@ REPLAY: tuple[Row, ...] = (
         "needed < 0",
         "experience/test_replay.py -k larger_than_the_memory",
     ),
-    ("replay: no seed", ".manual_seed(seed)", "", "experience/test_replay.py -k same_seed"),
+    (
+        "replay: no seed",
+        "torch.Generator(device).manual_seed(seed)",
+        "torch.Generator(device)",
+        "experience/test_replay.py -k same_seed",
+    ),
+    (
+        "replay: an episode runs on where the environments were made anew",
+        "self._data[self._head - 1, :, -1] = 1.0",
+        "pass",
+        "experience/test_replay.py -k cut_ends",
+    ),
+)
+
+NORMALIZER: tuple[Row, ...] = (
+    (
+        "statistics: a spike counts in full",
+        "given.clamp(self.mean - limit, self.mean + limit).clamp(-MOST, MOST)",
+        "given",
+        "training/test_divergence.py -k one_spike",
+    ),
+)
+
+STABILITY: tuple[Row, ...] = (
+    (
+        "unstable steps not counted",
+        "if bad:",
+        "if False:",
+        "training/test_divergence.py -k unstable_simulation",
+    ),
 )
 
 COLLECTOR: tuple[Row, ...] = (
@@ -775,4 +804,6 @@ MUTATIONS = {
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
     "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,
     "acer_robot/deployment/safety.py": SAFETY,
+    "acer_robot/policies/normalizer.py": NORMALIZER,
+    "acer_robot/tasks/cpu/stability.py": STABILITY,
 }

@@ -13,6 +13,11 @@ from acer_robot.shell import typed
 from acer_robot.spec import TaskSpec
 
 MIB = 2**20
+_PRODUCTS = {
+    "float32": "",
+    "onednn": "; matrix products by oneDNN, which is faster here",
+    "bf16": "; matrix products by oneDNN in bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def start_block(sizes: Sizes) -> list[str]:
         f"run: {config.steps:,} environment steps{begin}, an evaluation of {config.eval_episodes} episodes every "
         f"{config.eval_every:,}; in {config.run_dir}",
         f"learner: {sizes.weights / 4 / 1e6:,.2f} million weights on {config.device} with threads={config.threads}"
-        f"{compiled}",
+        f"{compiled}{_PRODUCTS[options.precision]}",
         memory_needed(sizes),
         disk_needed(sizes),
         f"time: about {updates:,.0f} updates; the lines below estimate what is left once the learner updates",
