@@ -170,7 +170,8 @@ class Driver:
         """Write the tick down before the plant gets its command."""
         state = output.state
         started = inputs.now if state.started is None else state.started
-        age = None if state.newest is None else inputs.now - state.newest
+        seen, now = state.newest, state.previous  # a bad clock leaves the last good time
+        age = None if seen is None or now is None else now - seen
         arrays = (inputs.observation, inputs.policy, output.command)
         self._log.add(inputs.now - started, number, (state.mode, state.cause), state.late > 0, age, arrays)
         try:
