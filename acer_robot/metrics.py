@@ -38,6 +38,33 @@ ROLLOUT = {
 }
 """Numbers of metrics.csv that do not come from the learner."""
 
+COLLECT = {
+    "collect/staleness_updates": Metric(
+        "most updates between the weights that acted and the arrival of their segment, since the last row; NaN if none "
+        "arrived",
+        "0 to collector.max_staleness. It rises with collector.workers and collector.segment_length. Near the limit: "
+        "the learner waits for the slowest worker",
+    ),
+    "collect/staleness_mean": Metric(
+        "mean updates between the weights that acted and the arrival of their segment, since the last row",
+        "0 to collect/staleness_updates",
+    ),
+    "collect/bytes_per_transition": Metric(
+        "bytes of a segment's arrays for each of its transitions, since the last row",
+        "constant: 4 bytes for each number of an observation twice, an action three times, and three more",
+    ),
+    "collect/workers": Metric(
+        "workers that collect",
+        "collector.workers. Below: workers were lost, and the printed lines say why",
+    ),
+    "collect/lost": Metric("workers that were lost so far", "0. Above: the printed lines say why"),
+    "collect/dropped": Metric(
+        "segments that arrived and were not stored so far: of a worker that was replaced, out of order, or torn",
+        "0. Above: the printed lines say why",
+    ),
+}
+"""Numbers of metrics.csv with collector=ray."""
+
 EMBEDDING = {
     "loss/embedding": Metric(
         "mean of (g(f(x), a) - f(x'))^2 over replayed transitions; NaN with learner.embedding=0",
@@ -188,7 +215,7 @@ ROBOT = {
 }
 """Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
 
-METRICS = ROLLOUT | LEARNER | EVALUATION
+METRICS = ROLLOUT | LEARNER | EVALUATION | COLLECT
 
 Range = tuple[float, float]
 
@@ -262,7 +289,11 @@ def table() -> str:
         "other ranges. A range that names an option or a bound follows from the mathematics and holds for",
         "every task.",
     ]
-    for title, metrics in (("metrics.csv", ROLLOUT | LEARNER), ("eval.csv", EVALUATION)):
+    for title, metrics in (
+        ("metrics.csv", ROLLOUT | LEARNER),
+        ("metrics.csv with collector=ray", COLLECT),
+        ("eval.csv", EVALUATION),
+    ):
         lines += ["", f"## {title}", ""]
         lines += ["| name | formula | healthy, and what a value outside means |", "|---|---|---|"]
         for name, metric in metrics.items():

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor, nn
 
 
+def moments(observations: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Return count, mean [n] and variance [n] of observations [B, n]; count * variance is the M2 of Chan et al."""
+    return float(observations.shape[0]), observations.mean(0), observations.var(0, correction=0)
+
+
 class ObservationNormalizer(nn.Module):
     """Standardise observations with running statistics: `clip((x - mean) / sqrt(variance + eps), -limit, limit)`.
 
@@ -33,11 +38,13 @@ class ObservationNormalizer(nn.Module):
     @torch.no_grad()
     def update(self, observations: Tensor) -> None:
         """Merge a batch [B, n] into the statistics (parallel variance of Chan, Golub and LeVeque 1979)."""
+        self.merge(*moments(observations))
+
+    @torch.no_grad()
+    def merge(self, batch_count: float, batch_mean: Tensor, batch_variance: Tensor) -> None:
+        """Merge the statistics [n] of other observations, as `moments` gives them, into these."""
         if not self.enabled:
             return
-        batch_mean = observations.mean(0)
-        batch_variance = observations.var(0, correction=0)
-        batch_count = float(observations.shape[0])
         total = self.count + batch_count
         delta = batch_mean - self.mean
         weight = batch_count / total

@@ -15,6 +15,15 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Skip the tests of extras unless the command line asks for them: `-m extras`."""
+    if "extras" in (config.option.markexpr or ""):
+        return
+    for item in items:
+        if item.get_closest_marker("extras"):
+            item.add_marker(pytest.mark.skip(reason="a test of an extra: `make test-extras` runs it"))
+
+
 @pytest.fixture
 def checks_in_this_process(monkeypatch):
     """Check an exported policy.pt here, and not in a process of its own, which takes a second to start."""

@@ -29,7 +29,7 @@ from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.run_folder.recording import FILE as EPISODES_FILE
 from acer_robot.run_folder.recording import save_recording
-from acer_robot.schema import check_choice
+from acer_robot.schema import CollectorConfig, check_choice
 from acer_robot.spec import check_same_robot, fallback_command
 from acer_robot.tasks import make_task
 
@@ -148,6 +148,8 @@ def describe(run: TrainedRun) -> dict[str, Any]:
 def config_sha256(config: Mapping[str, Any]) -> str:
     """Return the sha256 of the options that decide what a run learns: all options except those in NOT_HASHED."""
     deciding = {name: value for name, value in config.items() if name not in NOT_HASHED}
+    if deciding.get("collector") == dataclasses.asdict(CollectorConfig()):
+        del deciding["collector"]  # so that a recipe keeps the hash that it had before there was this group
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -52,6 +52,13 @@ class Collector:
             self._observations = state["observations"].to(self.task.device)
             self._returns = state["returns"].to(self.task.device)
 
+    def numbers(self) -> dict[str, float]:
+        """Return numbers of metrics.csv: none, since nothing is measured here."""
+        return {}
+
+    def close(self) -> None:
+        """Do nothing: who made the task closes it."""
+
     @torch.no_grad()
     def step(self) -> list[float]:
         """Do one step in every environment and return the returns of the episodes that ended with it.

@@ -24,6 +24,7 @@ from acer_robot.provenance import UNKNOWN, Software, this_software
 from acer_robot.run_folder.whole_file import sync_folder, write_whole
 from acer_robot.schema import (
     CheckpointConfig,
+    CollectorConfig,
     LearnerConfig,
     TaskConfig,
     TrainConfig,
@@ -293,6 +294,7 @@ def config_from_dict(data: dict[str, Any]) -> TrainConfig:
     parts = {
         "task": TaskConfig,
         "learner": LearnerConfig,
+        "collector": CollectorConfig,
         "wandb": WandbConfig,
         "checkpoint": CheckpointConfig,
     }

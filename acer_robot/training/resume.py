@@ -39,6 +39,12 @@ MAY_CHANGE = {
     "hand_over": "what is left at the end",
     "video": "what is left at the end",
     **{f"wandb.{field.name}": "where and how reports go" for field in dataclasses.fields(WandbConfig)},
+    "collector.address": "where the workers run",
+    "collector.ahead": "how old the weights are that act",
+    "collector.max_staleness": "how old the weights may be that act",
+    "collector.timeout": "when a worker counts as lost",
+    "collector.retries": "how often a worker is replaced",
+    "collector.dashboard": "what Ray starts",
     "checkpoint.replay": "what is left for the next time",
     "checkpoint.every_minutes": "what is left for the next time",
     "checkpoint.keep": "what is left for the next time",
@@ -328,6 +334,14 @@ def _restore_replay(run: Run, state: dict[str, Any], run_dir: Path) -> None:
 
 def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
     """Restore the environments; where that cannot be done, start new episodes and say why."""
+    if run.config.collector.kind == "ray":
+        run.collector.restore(state["collector"])
+        print(
+            "the workers restart: their episodes and random streams are new, and segments and evaluations that were on "
+            "their way are lost, so the numbers are not those of a run that was never stopped",
+            flush=True,
+        )
+        return
     reason = state["task"].get("missing", "")
     if not reason:
         try:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -41,12 +41,17 @@ from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
 from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, absolute_files, make_task
+from acer_robot.training.collecting import begin_evaluation, make_collector, make_replay, take_evaluation
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.initial import take_networks
 from acer_robot.training.resume import Point, point_of, restore_run, run_state
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
+
+if TYPE_CHECKING:
+    from acer_robot.distributed.evaluation import Evaluations
+    from acer_robot.distributed.remote_collector import RemoteCollector
 
 
 @dataclass
@@ -59,10 +64,12 @@ class Run:
     evaluation_task: VectorTask
     learner: Learner
     replay: Replay
-    collector: Collector
+    collector: Collector | RemoteCollector
     batches: Batches
     log_due: Every
     evaluation_due: Every
+    evaluations: Evaluations | None = None
+    """Evaluations beside training; None: training waits for each."""
     software: Software = field(default_factory=this_software)
     """The code that trains, as it was when the run began."""
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -158,6 +165,14 @@ class Run:
             self.task, self.learner.policy, self.replay, self.device, seeds.exploration
         )
 
+    def close(self) -> None:
+        """End workers, and free all environments."""
+        if self.evaluations is not None:
+            self.evaluations.close()
+        self.collector.close()
+        self.task.close()
+        self.evaluation_task.close()
+
     def start_evaluations(self) -> None:
         """Replace the environments of evaluations by new ones."""
         self.evaluation_task.close()
@@ -175,7 +190,8 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     torch.set_num_threads(config.threads)
     seeds = independent_seeds(config.seed)
-    task = make_task(config.task, config.num_envs, seeds.environments)
+    here = config.num_envs if config.collector.kind == "local" else 1  # one tells what the task is like
+    task = make_task(config.task, here, seeds.environments)
     check_joints(task.spec)
     evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
     if task.spec.time_limit == 0:
@@ -189,13 +205,11 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     learner = Learner(options, *sizes, device, seeds.learner)
     if config.init_from is not None and not resuming:
         take_networks(learner, task.spec, Path(config.init_from))
-    # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
-    room = min(options.replay_size, config.steps + options.segment_length * config.num_envs)
-    replay = Replay(room, config.num_envs, *sizes, options.segment_length, device, seeds.replay)
-    collector = Collector(task, learner.policy, replay, device, seeds.exploration)
+    replay = make_replay(config, sizes, device, seeds.replay)
+    collector, evaluations = make_collector(config, task, learner, replay, device, is_new=not resuming)
     batches = Batches(replay, options, seeds.update_counter)
     due = Every(config.log_every), Every(config.eval_every)
-    run = Run(config, device, task, evaluation_task, learner, replay, collector, batches, *due)
+    run = Run(config, device, task, evaluation_task, learner, replay, collector, batches, *due, evaluations)
     run.mark_good()
     return run
 
@@ -209,9 +223,10 @@ def learn(run: Run, log: RunLogger) -> None:
         KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
     config, learner, collector = run.config, run.learner, run.collector
+    evaluate_now = evaluate_and_save if run.evaluations is None else begin_evaluation
     with deferred_interrupt() as stop_if_interrupted:
         if run.evaluation_pending:  # the run was stopped in the middle of an evaluation
-            evaluate_and_save(run, log, stop_if_interrupted)
+            evaluate_now(run, log, stop_if_interrupted)
         while collector.env_steps < config.steps:
             stop_if_interrupted()
             run.returns.extend(collector.step())
@@ -223,11 +238,15 @@ def learn(run: Run, log: RunLogger) -> None:
                     latest = run.replay.latest(0, config.num_envs)
                     log.log_histograms(collector.env_steps, distributions(learner, latest))
             if run.evaluation_due(collector.env_steps) or collector.env_steps >= config.steps:
-                evaluate_and_save(run, log, stop_if_interrupted)
+                evaluate_now(run, log, stop_if_interrupted)
             elif run.checkpoint_due:
                 run.check()
                 run.checkpoint(log.state())
+            take_evaluation(run, log)
             log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
+        while run.evaluations:
+            stop_if_interrupted()
+            take_evaluation(run, log, seconds=1.0)
 
 
 def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[], None]) -> None:
@@ -257,8 +276,7 @@ def leave(run: Run, log: RunLogger) -> None:
             path = Path(run.config.run_dir) / "checkpoints" / "latest.pt"
             print(f"checkpoint of environment step {step:,}: {path}", flush=True)
     finally:
-        run.task.close()
-        run.evaluation_task.close()
+        run.close()
 
 
 def rollout(run: Run) -> dict[str, float]:
@@ -269,6 +287,7 @@ def rollout(run: Run) -> dict[str, float]:
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,
+        **run.collector.numbers(),
     }
 
 
@@ -309,10 +328,12 @@ def train(config: TrainConfig) -> Path:
             point = point_of(config)
             config = dataclasses.replace(config, resume=None)
             run = prepare(config, resuming=True)
+            stack.callback(run.close)
             restore_run(run, point)
             write_options(run.config)
         else:
             run = prepare(config)
+            stack.callback(run.close)
             run_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(owned(run_dir))
             if not is_empty(run_dir):

@@ -14,6 +14,7 @@ from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
+from acer_robot.training.collecting import check_collector
 from acer_robot.training.feasible import check_learns, check_sizes
 
 MAX_SEED = 2**31 - 1
@@ -31,6 +32,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "log_every": (1, 1e12),
     "seed": (0, MAX_SEED),
     "task.action_repeat": (1, MAX_ACTION_REPEAT),
+    "collector.workers": (1, 10_000),
+    "collector.segment_length": (1, 100_000),
+    "collector.ahead": (1, 100),
+    "collector.max_staleness": (1, 1e12),
+    "collector.timeout": (1.0, 1e5),
+    "collector.retries": (0, 1000),
     "checkpoint.every_minutes": (0.01, 1e6),
     "checkpoint.keep": (0, 1000),
     "learner.gamma": (0.0, 1.0),
@@ -79,6 +86,7 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     _check_ranges(config)
     wandb_mode(config.wandb)
     _check_choices(config.learner)
+    check_collector(config)
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)
