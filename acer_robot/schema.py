@@ -240,6 +240,9 @@ class TrainConfig:
     """Torch device of the learner and its replay: "cpu", "cuda", "cuda:1"."""
     run_dir: str = MISSING
     """Folder that receives everything the run leaves; must be new or empty."""
+    sweep_dir: str | None = None
+    """Folder of a sweep (-m). Each job has a folder in it that is named by its overrides. The same command again skips
+    what is finished and goes on with what was cut."""
     resume: str | None = None
     """Run folder whose run goes on; `steps` is then its new total. "auto": the newest unfinished run beside `run_dir`
     with the same options, or else a new one. null: a new run."""

@@ -51,7 +51,7 @@ MAY_CHANGE = {
 }
 """Options that may change when a run goes on, with what that means. Any other would make it another run."""
 
-_OF_THIS_CALL = ("resume", "init_from", "run_dir")
+_OF_THIS_CALL = ("resume", "init_from", "run_dir", "sweep_dir")
 
 
 @dataclass(frozen=True)
