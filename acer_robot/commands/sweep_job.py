@@ -44,7 +44,8 @@ def job_folder(sweep_dir: str, overrides: Sequence[str]) -> Path:
     >>> job_folder("runs/s", ["task=walker2d", "seed=0", "sweep_dir=runs/s"]).as_posix()
     'runs/s/seed-0_task-walker2d'
     """
-    named = sorted(one for one in overrides if one.partition("=")[0].partition(".")[0] not in NOT_NAMED)
+    named = [one for one in overrides if one.partition("=")[0].partition(".")[0] not in NOT_NAMED]
+    named.sort(key=lambda one: (len(one), one))  # a long name ends where the long options begin
     plain = "_".join(re.sub(r"[^\w.+-]+", "-", one.replace("=", "-", 1)) for one in named) or "default"
     is_exact = re.fullmatch(r"[\w.+=-]*", "".join(named)) and len(plain) <= LONGEST_NAME
     if not is_exact:  # two jobs never share a folder
