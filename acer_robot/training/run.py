@@ -26,6 +26,7 @@ from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import distributions, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
+from acer_robot.learner.precision import choose_precision
 from acer_robot.provenance import Software, this_software
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
@@ -185,10 +186,11 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     check_train(config, resuming)
     device = select_device(config.device)
     updates = config.steps / config.task.action_repeat * updates_per_transition(config.learner)
-    compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
-    options = dataclasses.replace(config.learner, compile=compiling)
-    config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     torch.set_num_threads(config.threads)
+    compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
+    precision = choose_precision(config.learner.precision, device)
+    options = dataclasses.replace(config.learner, compile=compiling, precision=precision)
+    config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     seeds = independent_seeds(config.seed)
     here = config.num_envs if config.collector.kind == "local" else 1  # one tells what the task is like
     task = make_task(config.task, here, seeds.environments)
