@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from acer_robot.errors import DAMAGE, InputError, first_line
+from acer_robot.experience.collector import Collector
 from acer_robot.experience.seeds import process_streams, restore_process_streams
 from acer_robot.run_folder.checkpoints import config_from_dict, read_content
 from acer_robot.run_folder.layout import clear_unlearnt
@@ -337,7 +338,7 @@ def _restore_replay(run: Run, state: dict[str, Any], run_dir: Path) -> None:
 
 def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
     """Restore the environments; where that cannot be done, start new episodes and say why."""
-    if run.config.collector.kind == "ray":
+    if not isinstance(run.collector, Collector):
         run.collector.restore(state["collector"])
         print(
             "the workers restart: their episodes and random streams are new, and segments and evaluations that were on "
@@ -357,6 +358,7 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
             f"the episodes of training restart, since the state of an environment is not there: {reason}",
             flush=True,
         )
+    assert isinstance(run.collector, Collector)
     run.collector.restore(state["collector"], episodes=not reason)
     evaluations = state["evaluation_task"].get("state")
     if evaluations and len(evaluations["environments"]) == run.evaluation_task.num_envs:

@@ -118,14 +118,19 @@ def test_killed_workers_are_replaced_and_nothing_listens_beyond_loopback(tmp_pat
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     folder = run(
-        tmp_path / "run", "steps=30_000", "collector=ray", "collector.workers=2", "collector.segment_length=8"
+        tmp_path / "run",
+        "steps=6_000",
+        "learner.replay_ratio=0.5",
+        "collector=ray",
+        "collector.workers=2",
+        "collector.segment_length=8",
     )
     killer.join(1.0)
     out = capsys.readouterr().out
     assert out.count("is lost: ") == len(killed) == 2
     content = read_checkpoint(folder)
     collector = content["resume"]["collector"]
-    assert collector["transitions"] == content["resume"]["replay"]["added"] >= 30_000
+    assert collector["transitions"] == content["resume"]["replay"]["added"] >= 6_000
     assert content["learner"]["modules"]["normalizer.count"] == collector["transitions"]
     assert read_table(folder / "metrics.csv")["collect/lost"][-1] == 2
     loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
