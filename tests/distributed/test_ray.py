@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -31,7 +32,9 @@ TINY = [
 
 
 def ray():
-    return pytest.importorskip("ray", reason="Ray is not installed: pip install 'acer-robot[ray]'")
+    """Skip without Ray. It is not imported here: `connect` must set its variables before."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'acer-robot[ray]'")
 
 
 @pytest.fixture
@@ -140,7 +143,8 @@ def test_killed_workers_are_replaced_and_nothing_listens_beyond_loopback(tmp_pat
 
 @pytest.mark.extras
 def test_lost_node_is_survived(tmp_path, capsys, monkeypatch):
-    module = ray()
+    ray()
+    import ray as module
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_worker_niceness", "0")
