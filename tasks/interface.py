@@ -6,7 +6,7 @@ Everything is a tensor on the task's device. Observations are float32. Rewards a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from acer_robot.spec import TaskSpec
+
+if TYPE_CHECKING:
+    from mujoco import MjData, MjModel
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class StepResult:
     """[B] bool: the episode was cut off. The successor keeps its value, unless the task ended in the same step."""
     env_steps: Tensor
     """[B] int64 environment steps that the command took: the action repeat, or fewer at the end of an episode."""
+    failed: Tensor | None = None
+    """[B] bool: the simulation of this environment broke down, so that the transition must not be used. The episode
+    counts as truncated. None: the task raises instead."""
 
 
 class VectorTask(Protocol):
@@ -63,6 +69,18 @@ class VectorTask(Protocol):
 
     def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of environment 0, if the task was made with a `render_size`."""
+
+    def simulation(self) -> tuple[MjModel, MjData] | None:
+        """Return model and state of environment 0's MuJoCo simulation, for pictures; None: it has none."""
+
+    def position(self) -> npt.NDArray[np.float64] | None:
+        """Return the centre of mass [3] in metres of environment 0's robot; None: it has none that can move away."""
+
+    def add_velocity(self, change: npt.NDArray[np.float64]) -> None:
+        """Change the velocities [nv] of environment 0's MuJoCo simulation at once, as a push does."""
+
+    def numbers(self) -> dict[str, float]:
+        """Return the task's own numbers for a row of metrics.csv, since the last call; most tasks have none."""
 
     def close(self) -> None:
         """Free all environments."""

@@ -8,6 +8,8 @@ import math
 import sys
 from typing import Any
 
+import torch
+
 from acer_robot.errors import InputError
 from acer_robot.memory import check_memory, free_memory, used_memory
 from acer_robot.rate_limit import is_limited
@@ -15,7 +17,10 @@ from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import CpuTask
+from acer_robot.tasks.cpu.workers import WorkerTask
+from acer_robot.tasks.interface import VectorTask
 from acer_robot.tasks.model.cameras import TRACKING
+from acer_robot.tasks.tensor.make import make_tensor_task
 
 MAX_ACTION_REPEAT = 1000
 """Environment steps that one command may be held for."""
@@ -30,7 +35,8 @@ def make_task(
     seed: int,
     render_size: tuple[int, int] | None = None,
     camera: str = TRACKING,
-) -> CpuTask:
+    training_on: torch.device | None = None,
+) -> VectorTask:
     """Make `num_envs` environments of a task. Each has its own random stream, derived from `seed`.
 
     Args:
@@ -39,12 +45,15 @@ def make_task(
         seed: the same seed gives the same episodes for the same commands.
         render_size: (width, height) in pixels, if environment 0 is to be drawn.
         camera: what draws it: "tracking", "free", or a camera of the model.
+        training_on: the learner's device, if the task is to be trained in. task.backend=warp simulates there. Without
+            it, the task scores or shows a policy, and MuJoCo C simulates: a task of "warp" then runs on "batch".
 
     Raises:
         InputError: if the task does not exist, its actions are not continuous and bounded, its observations
             are not flat, it has no such camera, or an option does not fit it.
     """
     check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
+    check_choice("task.backend", config.backend, ("cpu", "batch", "warp"))
     check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
     if _has_nan(config.kwargs):
         raise InputError(f"task.kwargs={config.kwargs} holds a NaN; give a number")
@@ -52,6 +61,8 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
+    if config.backend != "cpu":
+        return make_tensor_task(config, num_envs, seed, render_size, camera, training_on)
     build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
     spec = _measured(config, render_size, camera)
     first = build(config, render_size, camera)
@@ -80,6 +91,29 @@ def _measured(config: TaskConfig, render_size: tuple[int, int] | None, camera: s
         _say_once(f"{spec.id}: {note}")
     limited = is_limited(spec.slew_rate, spec.low_pass_hz)
     return dataclasses.replace(spec, observes_last_command=limited)
+
+
+def make_training_task(
+    config: TaskConfig, num_envs: int, seed: int, timeout: float, training_on: torch.device | None = None
+) -> VectorTask:
+    """Make a task as `make_task` does, in `config.workers` processes if there are any.
+
+    There, a step or a reset that takes longer than `timeout` seconds counts as failed.
+
+    Raises:
+        InputError: as `make_task`, or if there are workers and the backend is not "cpu".
+        TaskError: if an environment cannot be made in a process of its own.
+    """
+    if config.workers == 0:
+        return make_task(config, num_envs, seed, training_on=training_on)
+    if config.backend != "cpu":
+        raise InputError(
+            f"task.workers={config.workers} are processes for environments of task.backend=cpu, and the backend is "
+            f"{config.backend}; set task.workers=0"
+        )
+    make_task(config, 1, seed).close()  # what is wrong with the options is said here
+    build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
+    return WorkerTask(config, _measured(config, None, TRACKING), num_envs, seed, build, timeout)
 
 
 @functools.cache

@@ -16,12 +16,13 @@ settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip the tests of extras unless the command line asks for them: `-m extras`."""
-    if "extras" in (config.option.markexpr or ""):
-        return
-    for item in items:
-        if item.get_closest_marker("extras"):
-            item.add_marker(pytest.mark.skip(reason="a test of an extra: `make test-extras` runs it"))
+    """Skip what needs an extra or takes minutes, unless it is asked for: `make test-extras`."""
+    if "extras" not in (config.getoption("-m") or ""):
+        for item in items:
+            if item.get_closest_marker("extras"):
+                item.add_marker(
+                    pytest.mark.skip(reason="needs an extra or takes minutes: make test-extras runs it")
+                )
 
 
 @pytest.fixture
@@ -50,6 +51,8 @@ def python_handles_signals():
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGUSR1: signal.SIG_DFL,
+        signal.SIGUSR2: signal.SIG_DFL,
     }
     before = {number: signal.signal(number, handler) for number, handler in default.items()}
     yield

@@ -68,6 +68,8 @@ class Evaluation:
     """Seconds of learning until then."""
     state: dict[str, Any]
     """`Learner.checkpoint_state()` of that step, to be kept if it is the best."""
+    order: tuple[Any, ...]
+    """Arguments of `evaluate`."""
     ticket: object
     row: dict[str, float] = dataclasses.field(default_factory=dict)
     """Numbers of eval.csv, once they are there."""
@@ -88,12 +90,18 @@ class Evaluations:
 
     def begin(self, step: int, seconds: float, seed: int, learner: Learner, state: dict[str, Any]) -> None:
         """Send the present policies out to be evaluated."""
-        average, online = weights_of(learner.exported_policy), weights_of(learner.policy)
-        ticket = self._task.remote(self._config, seed, average, online)
-        self._open.append(Evaluation(step, seconds, state, ticket))
+        order = (self._config, seed, weights_of(learner.exported_policy), weights_of(learner.policy))
+        self._open.append(Evaluation(step, seconds, state, order, self._task.remote(*order)))
+
+    def repeat(self) -> None:
+        """Send the oldest evaluation out again, since it failed."""
+        first = self._open[0]
+        first.ticket = self._task.remote(*first.order)
 
     def finished(self, seconds: float = 0.0) -> Evaluation | None:
         """Return the oldest evaluation if its result is there within `seconds`; it is then no longer on its way.
+
+        One that failed stays: `repeat` sends it out again.
 
         Raises:
             TaskError: if an environment failed, or the process was lost RETRIES times.
@@ -104,11 +112,11 @@ class Evaluations:
         first = self._open[0]
         if not self._ray.wait([first.ticket], timeout=seconds)[0]:
             return None
-        self._open.popleft()
         try:
             numbers = answer_of(lambda: self._ray.get(first.ticket))
         except WorkerLost as error:
             raise TaskError(f"the evaluation of step {first.step:,} was lost: {error}") from error
+        self._open.popleft()
         first.row = {"seconds": first.seconds, **numbers}
         return first
 

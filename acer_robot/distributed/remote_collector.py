@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
+from acer_robot.distributed.counted import Counted
 from acer_robot.distributed.segment import Segment, Weights, weights_of
 from acer_robot.distributed.worker import segment_steps, versions
-from acer_robot.errors import InputError, TaskError
+from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.update_counter import updates_per_transition
 from acer_robot.learner.learner import Learner
@@ -125,6 +127,11 @@ class RemoteCollector:
         steps = segment_steps(self._options.synchronous, self._options.segment_length)
         self._shape = (steps, config.num_envs // self._options.workers, replay.row_width)
         self._updates = self._shape[0] * self._shape[1] * updates_per_transition(config.learner)
+        self.outliers = torch.zeros(spec.input_size, dtype=torch.int64, device=learner.normalizer.mean.device)
+        """Values of each entry of the observation that were too far away for the statistics."""
+        self.commands: deque[Tensor] = deque()
+        """None: what a worker's environments were told stays there."""
+        self._counted = Counted()
         self._slots = [_Slot(number) for number in range(self._options.workers)]
         self._published: tuple[int, float, object] | None = None
         self._staleness: list[int] = []
@@ -161,12 +168,16 @@ class RemoteCollector:
             "lost": self.lost,
             "dropped": self.dropped,
             "incarnations": [slot.incarnation for slot in self._slots],
+            "outliers": self.outliers.cpu().clone(),
+            "counted": self._counted.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was called, with new workers. Call it instead of `start`."""
         self.env_steps, self.transitions = state["env_steps"], state["transitions"]
         self.lost, self.dropped = state["lost"], state["dropped"]
+        self.outliers.copy_(state["outliers"])
+        self._counted.restore(state["counted"])
         for slot, incarnation in zip(self._slots, state["incarnations"], strict=True):
             slot.incarnation = incarnation + 1
         self.start()
@@ -178,6 +189,7 @@ class RemoteCollector:
         transitions = len(staleness) * self._shape[0] * self._shape[1]
         nan = float("nan")
         return {
+            **self._counted.numbers(),
             "collect/staleness_updates": max(staleness) if staleness else nan,
             "collect/staleness_mean": sum(staleness) / len(staleness) if staleness else nan,
             "collect/bytes_per_transition": sent / transitions if transitions else nan,
@@ -185,6 +197,10 @@ class RemoteCollector:
             "collect/lost": self.lost,
             "collect/dropped": self.dropped,
         }
+
+    def finished(self) -> list[float]:
+        """Return none: `step` returns the returns of all episodes that ended."""
+        return []
 
     def step(self) -> list[float]:
         """Store one segment and return the returns of the episodes that ended in it; none if no segment came in time.
@@ -212,6 +228,9 @@ class RemoteCollector:
         except (WorkerLost, InputError) as error:
             self._lose(slot, str(error))
             return []
+        except (TaskError, NonFiniteError):
+            self._end(slot)
+            raise
         return self._take(slot, Segment(**answer))
 
     def _take(self, slot: _Slot, segment: Segment) -> list[float]:
@@ -231,16 +250,18 @@ class RemoteCollector:
         slot.expected += 1
         slot.failures = 0
         self._store(segment)
+        self._counted.take(slot.number, slot.incarnation, segment.numbers)
         if not self._options.synchronous:
             self._ask()
         finished: list[float] = segment.returns.tolist()
         return finished
 
     def _store(self, segment: Segment) -> None:
-        device = self._learner.normalizer.mean.device
-        self._replay.extend(torch.tensor(segment.rows, device=device))
-        mean, variance = (torch.tensor(part, device=device) for part in (segment.mean, segment.variance))
-        self._learner.normalizer.merge(segment.count, mean, variance)
+        rows = torch.tensor(segment.rows, device=self.outliers.device)
+        self._replay.extend(rows)
+        # Here, and not by the worker: the newest statistics say best what is an outlier.
+        observations = rows[..., : self._spec.input_size].flatten(0, 1)
+        self.outliers += self._learner.normalizer.update(observations).sum(0)
         self.env_steps += segment.env_steps
         self.transitions += segment.rows.shape[0] * segment.rows.shape[1]
         self._staleness.append(self._learner.updates - segment.version)
@@ -331,11 +352,8 @@ class RemoteCollector:
         Raises:
             TaskError: if it cannot be replaced, and no other worker is left.
         """
-        self._workers.stop(slot.number)
-        slot.asked.clear()
-        slot.is_ready = False
+        self._end(slot)
         slot.failures += 1
-        slot.incarnation += 1
         self.lost += 1
         what = f"worker {slot.number} is lost: {reason}"
         if self._options.synchronous:
@@ -351,6 +369,20 @@ class RemoteCollector:
         pause = min(LONGEST_PAUSE, 2.0 ** (slot.failures - 1))
         slot.restart_at = self._clock() + pause
         self._say(f"{what}; replacement {slot.failures} of {self._options.retries} starts in {pause:g} s")
+
+    def _end(self, slot: _Slot) -> None:
+        """End the worker of a slot, and drop all that it owes."""
+        self._workers.stop(slot.number)
+        slot.asked.clear()
+        slot.is_ready = False
+        slot.incarnation += 1
+
+    def rebuild(self) -> None:
+        """Replace at once the workers whose environments failed, and those that were given up."""
+        for slot in self._slots:
+            if not slot.is_ready and not slot.asked and slot.restart_at is None:
+                slot.failures, slot.is_given_up = 0, False
+                self._begin(slot)
 
     def _restart(self) -> None:
         """Start the replacements that are due."""

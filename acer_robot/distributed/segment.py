@@ -34,12 +34,8 @@ class Segment:
     """Environment steps, action repeat counted."""
     returns: npt.NDArray[np.float64]
     """Returns of the episodes that ended."""
-    count: float
-    """Observations that were acted on."""
-    mean: Floats
-    """[n] their mean."""
-    variance: Floats
-    """[n] their variance; count * variance is M2."""
+    numbers: dict[str, float]
+    """Numbers of metrics.csv that the task gives (`Collector.numbers`): means since the last segment, and counts."""
 
     def content(self) -> dict[str, Any]:
         """Return the fields by name. No class of ours is pickled on the way."""
@@ -48,7 +44,7 @@ class Segment:
     @property
     def data_bytes(self) -> int:
         """Size of the arrays."""
-        return sum(array.nbytes for array in (self.rows, self.returns, self.mean, self.variance))
+        return sum(array.nbytes for array in (self.rows, self.returns))
 
 
 def weights_of(policy: Policy) -> Weights:

@@ -15,7 +15,7 @@ from acer_robot.experience.collector import Collector
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.policies.build import build_actor
-from acer_robot.policies.normalizer import ObservationNormalizer, moments
+from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.run_folder.checkpoints import config_from_dict
 from acer_robot.tasks import make_task
@@ -85,8 +85,6 @@ class Worker:
         for _ in range(self._steps):
             returns += self._collector.step()
         rows = torch.cat([part.clone() for part in self._room.rows(self._room.oldest, self._steps)])
-        observations = rows[..., : self._task.spec.input_size].flatten(0, 1)
-        count, mean, variance = moments(observations)
         return Segment(
             self._incarnation,
             sequence,
@@ -94,9 +92,7 @@ class Worker:
             rows.numpy(),
             self._collector.env_steps - before,
             np.array(returns, np.float64),
-            count,
-            mean.numpy(),
-            variance.numpy(),
+            self._collector.numbers(),
         ).content()
 
 

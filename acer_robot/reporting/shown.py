@@ -12,15 +12,14 @@ from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import TrainedRun, load_run
 from acer_robot.run_folder.policy_path import checkpoint_of, policy_file
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
-from acer_robot.tasks.cpu.vector_task import CpuTask
+from acer_robot.tasks import VectorTask, make_task
 
 LABEL = 40
 """Characters of a path that name a policy in a picture; the end tells most."""
 
 
 class ActingPolicy(Protocol):
-    """What turns observations into commands: an exported file, or the average policy of a checkpoint."""
+    """What turns observations into commands: an exported file, or the exported policy of a checkpoint."""
 
     def reset(self) -> None:
         """Start a new episode."""
@@ -30,9 +29,9 @@ class ActingPolicy(Protocol):
 
 
 class CheckpointPolicy:
-    """The average policy of a checkpoint; the task limits how fast its commands change."""
+    """The exported policy of a checkpoint; the task limits how fast its commands change."""
 
-    def __init__(self, run: TrainedRun, task: CpuTask) -> None:
+    def __init__(self, run: TrainedRun, task: VectorTask) -> None:
         self._act = deterministic(run.policy, task)
 
     def reset(self) -> None:
@@ -45,7 +44,7 @@ class CheckpointPolicy:
 
 def open_policy(
     path: Path, seed: int, size: tuple[int, int] | None = None, camera: str = "tracking"
-) -> tuple[ActingPolicy, CpuTask]:
+) -> tuple[ActingPolicy, VectorTask]:
     """Load a policy and make its task with one environment, which draws if it gets a `size` (width, height).
 
     Args:

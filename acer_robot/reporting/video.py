@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from acer_robot.schema import check_range
 
 if TYPE_CHECKING:
     from acer_robot.reporting.shown import ActingPolicy
-    from acer_robot.tasks.cpu.vector_task import CpuTask
+    from acer_robot.tasks import VectorTask
 
 
 Picture = npt.NDArray[np.uint8]
@@ -160,7 +161,7 @@ class Rollout:
     rate. At `fps` the video plays in real time.
     """
 
-    def __init__(self, policy: ActingPolicy, task: CpuTask, options: VideoOptions, name: str = "") -> None:
+    def __init__(self, policy: ActingPolicy, task: VectorTask, options: VideoOptions, name: str = "") -> None:
         self._policy, self._task, self._episodes = policy, task, options.episodes
         self._overlay, self._name = options.overlay, name
         self._stride = max(1, round(1.0 / (options.fps * task.spec.control_dt)))
@@ -213,9 +214,18 @@ def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
 
     An mp4 has H.264 in yuv420p, which every browser plays. The file appears at `out` only when it is complete. We drop
     an odd last row or column, because the format needs even sizes.
+
+    Raises:
+        InputError: if `out` cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"out={out} cannot be written: {error.strerror}; give another file") from error
     first = next(pictures)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     encoder = imageio_ffmpeg.write_frames(

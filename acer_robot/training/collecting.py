@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, TaskError
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds, seed_at
@@ -22,7 +22,7 @@ from acer_robot.tasks import VectorTask
 if TYPE_CHECKING:
     from acer_robot.distributed.evaluation import Evaluations
     from acer_robot.distributed.remote_collector import RemoteCollector
-    from acer_robot.training.run import Run
+    from acer_robot.training.parts import Run
 
 MOST_EVALUATIONS = 4
 """Evaluations on their way at a time; each keeps a copy of the learner. The learner waits where there would be more."""
@@ -39,6 +39,16 @@ def check_collector(config: TrainConfig) -> None:
                     f"collector.{field.name}={value} has no effect with collector=local; add collector=ray"
                 )
         return
+    if config.task.backend == "warp":
+        raise InputError(
+            "task.backend=warp simulates on the learner's device, and workers of collector=ray have none; use "
+            "task.backend=batch, or collector=local"
+        )
+    if config.task.workers:
+        raise InputError(
+            f"task.workers={config.task.workers} are processes of this machine's collector, and collector=ray has "
+            "collector.workers; set task.workers=0"
+        )
     if config.num_envs % options.workers:
         raise InputError(
             f"num_envs={config.num_envs} cannot be divided among collector.workers={options.workers}; set num_envs="
@@ -144,9 +154,17 @@ def take_evaluation(run: Run, log: RunLogger, seconds: float = 0.0) -> None:
     """If the oldest evaluation on its way is done, write its row, and the checkpoint `best` if it is the best so far.
 
     Raises:
-        TaskError: if the evaluation failed.
+        TaskError: if the evaluation failed, and environments are not to be made anew.
     """
-    if run.evaluations is None or (done := run.evaluations.finished(seconds)) is None:
+    if run.evaluations is None:
+        return
+    try:
+        done = run.evaluations.finished(seconds)
+    except TaskError as error:
+        log.say(run.count_rebuild(error))
+        run.evaluations.repeat()
+        return
+    if done is None:
         return
     log.log_evaluation(done.step, done.row)
     run.evaluation_pending = len(run.evaluations) > 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acer_robot.errors import InputError
-from acer_robot.tasks.cpu.vector_task import CpuTask
+from acer_robot.tasks.interface import VectorTask
 from acer_robot.tasks.model.floor import EndlessFloor
 from acer_robot.tasks.model.moving_body import moving_body
 from acer_robot.tasks.model.simulator import load_simulator
@@ -52,7 +52,7 @@ def check_display() -> None:
 class LiveView:
     """A window that shows environment 0 and collects the keys that were pressed in it."""
 
-    def __init__(self, task: CpuTask) -> None:
+    def __init__(self, task: VectorTask) -> None:
         """Open the window; `check_display` says before whether it can be had.
 
         Raises:
@@ -113,7 +113,7 @@ class LiveView:
                 self._handle.cam.trackbodyid = body
 
 
-def required_simulation(task: CpuTask) -> tuple[MjModel, MjData]:
+def required_simulation(task: VectorTask) -> tuple[MjModel, MjData]:
     """Return model and state of environment 0.
 
     Raises:
@@ -125,7 +125,7 @@ def required_simulation(task: CpuTask) -> tuple[MjModel, MjData]:
     return simulation
 
 
-def push(task: CpuTask, random: np.random.Generator) -> None:
+def push(task: VectorTask, random: np.random.Generator) -> None:
     """Give the robot of environment 0 a horizontal impulse in a random direction, at once.
 
     A robot that can move gets an impulse of its mass times PUSH at its trunk. A fixed one gets it at a random link.
@@ -144,4 +144,4 @@ def push(task: CpuTask, random: np.random.Generator) -> None:
     joints, change = np.zeros(model.nv), np.zeros((1, model.nv))
     mujoco.mj_applyFT(model, data, impulse, np.zeros(3), data.xipos[body], body, joints)
     mujoco.mj_solveM(model, data, change, joints[None])
-    data.qvel[:] += change[0]
+    task.add_velocity(change[0])

@@ -72,7 +72,8 @@ class InProcessEvaluations:
 
     def begin(self, step, seconds, seed, learner, state):
         sent = weights_of(learner.exported_policy), weights_of(learner.policy)
-        self._open.append([self.delay, (seed, *sent), Evaluation(step, seconds, state, None)])
+        order = (self._config, seed, *sent)
+        self._open.append([self.delay, order, Evaluation(step, seconds, state, order, None)])
 
     def finished(self, seconds=0.0):
         if not self._open:
@@ -80,9 +81,13 @@ class InProcessEvaluations:
         self._open[0][0] -= 1
         if self._open[0][0] > 0:
             return None
-        _, arguments, done = self._open.popleft()
-        done.row = {"seconds": done.seconds, **evaluate(self._config, *arguments)}
+        _, order, done = self._open[0]
+        done.row = {"seconds": done.seconds, **evaluate(*order)}
+        self._open.popleft()
         return done
+
+    def repeat(self):
+        self._open[0][0] = self.delay
 
     def close(self):
         self._open.clear()
