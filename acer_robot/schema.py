@@ -205,11 +205,41 @@ class CheckpointConfig:
 
 
 @dataclass
+class CollectorConfig:
+    """Who steps the environments: this process, or workers of a Ray cluster."""
+
+    kind: str = "local"
+    """"local": this process. "ray": workers, each a process with environments of its own (docs/scale.md)."""
+    workers: int = 2
+    """Number of Ray workers. Each steps num_envs / workers environments."""
+    address: str | None = None
+    """Ray cluster: "auto", or HOST:PORT of its head. null: Ray is started on this machine, on the loopback alone."""
+    synchronous: bool = False
+    """Whether the one worker takes each step with the newest weights, as the local collector does; it gives the same
+    numbers. It needs collector.workers=1."""
+    segment_length: int = 32
+    """Steps of each environment that a worker sends at a time."""
+    ahead: int = 1
+    """Segments that each worker may collect before the learner takes them up. More hide a slow network."""
+    max_staleness: int = 100_000
+    """Updates that may pass between the weights that acted and the arrival of their segment. The learner waits for the
+    slowest worker where more would pass."""
+    timeout: float = 120.0
+    """Seconds without an answer after which a worker counts as lost."""
+    retries: int = 5
+    """How often in a row a lost worker is replaced before it is given up. The first replacement starts after 1 s, and
+    each further one after twice the time of the one before, up to 60 s."""
+    dashboard: bool = False
+    """Whether Ray's dashboard is started too, if Ray is started here."""
+
+
+@dataclass
 class TrainConfig:
     """Options of `acer-train`."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    collector: CollectorConfig = field(default_factory=CollectorConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     steps: int = 60_000
@@ -220,6 +250,9 @@ class TrainConfig:
     """Torch device of the learner and its replay: "cpu", "cuda", "cuda:1"."""
     run_dir: str = MISSING
     """Folder that receives everything the run leaves; must be new or empty."""
+    sweep_dir: str | None = None
+    """Folder of a sweep (-m). Each job has a folder in it that is named by its overrides. The same command again skips
+    what is finished and goes on with what was cut."""
     resume: str | None = None
     """Run folder whose run goes on; `steps` is then its new total. "auto": the newest unfinished run beside `run_dir`
     with the same options, or else a new one. null: a new run."""

@@ -22,6 +22,7 @@ ROOMS = [
     "run_folder",
     "deployment",
     "reporting",
+    "distributed",
     "training",
     "commands",
 ]
@@ -40,6 +41,7 @@ ONLY = {
     "gymnasium": {"tasks"},
     "dm_control": {"tasks"},
     "mujoco": {"tasks"},
+    "ray": {"distributed"},
 }
 """Package -> the rooms that may import it."""
 WITHOUT_TORCH = {"modules", "configs"}

@@ -29,15 +29,16 @@ from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.run_folder.recording import FILE as EPISODES_FILE
 from acer_robot.run_folder.recording import save_recording
-from acer_robot.schema import check_choice
+from acer_robot.schema import CollectorConfig, check_choice
 from acer_robot.spec import check_same_robot, fallback_command, rest_command
 from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
-NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video", "tensorboard")
-"""Options that `config_sha256` leaves out. `run_dir` and `wandb` say where results go. `log_every` says how often they
-are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and changes only how
-sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy is the best."""
+NOT_HASHED = ("run_dir", "sweep_dir", "wandb", "threads", "log_every", "hand_over", "video", "tensorboard")
+"""Options that `config_sha256` leaves out. `run_dir`, `sweep_dir` and `wandb` say where results go. `log_every` says
+how often they are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and
+changes only how sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy
+is the best."""
 
 
 def export_policy(
@@ -153,6 +154,8 @@ def describe(run: TrainedRun) -> dict[str, Any]:
 def config_sha256(config: Mapping[str, Any]) -> str:
     """Return the sha256 of the options that decide what a run learns: all options except those in NOT_HASHED."""
     deciding = {name: value for name, value in config.items() if name not in NOT_HASHED}
+    if deciding.get("collector") == dataclasses.asdict(CollectorConfig()):
+        del deciding["collector"]  # so that a recipe keeps the hash that it had before there was this group
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from acer_robot.commands.deploy import DeployConfig, deploy
 from acer_robot.errors import InputError
 from acer_robot.experience.update_counter import UpdateSchedule
 from acer_robot.reporting.video import VideoOptions, check_video
-from acer_robot.schema import CheckpointConfig, LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.schema import CheckpointConfig, CollectorConfig, LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.spec import ActionBounds
 from acer_robot.tasks import make, make_task
 from acer_robot.training.feasible import check_joints, first_update
@@ -104,6 +104,7 @@ def test_no_number_is_left_without_a_range():
         "learner.": LearnerConfig,
         "task.": TaskConfig,
         "checkpoint.": CheckpointConfig,
+        "collector.": CollectorConfig,
     }
     assert set().union(*(numbers(schema, prefix) for prefix, schema in groups.items())) == ranged
 
