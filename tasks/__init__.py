@@ -3,5 +3,6 @@
 from acer_robot.tasks.files import absolute_files
 from acer_robot.tasks.interface import StepResult, VectorTask, command_limits
 from acer_robot.tasks.make import make_task
+from acer_robot.tasks.robot.known import with_velocity
 
-__all__ = ["StepResult", "VectorTask", "absolute_files", "command_limits", "make_task"]
+__all__ = ["StepResult", "VectorTask", "absolute_files", "command_limits", "make_task", "with_velocity"]

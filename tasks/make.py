@@ -19,6 +19,8 @@ from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import CpuTask
 from acer_robot.tasks.interface import VectorTask
 from acer_robot.tasks.model.cameras import TRACKING
+from acer_robot.tasks.robot.known import robot_task
+from acer_robot.tasks.tensor.known import tensor_task
 from acer_robot.tasks.tensor.make import make_tensor_task
 
 MAX_ACTION_REPEAT = 1000
@@ -51,7 +53,7 @@ def make_task(
         InputError: if the task does not exist, its actions are not continuous and bounded, its observations
             are not flat, it has no such camera, or an option does not fit it.
     """
-    check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
+    check_choice("task.suite", config.suite, ("gymnasium", "dm_control", "robot"))
     check_choice("task.backend", config.backend, ("cpu", "batch", "warp"))
     check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
     if _has_nan(config.kwargs):
@@ -60,8 +62,9 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
-    if config.backend != "cpu":
-        return make_tensor_task(config, num_envs, seed, render_size, camera, training_on)
+    if config.backend != "cpu" or config.suite == "robot":
+        task = robot_task(config) if config.suite == "robot" else tensor_task(config)
+        return make_tensor_task(task, config, num_envs, seed, render_size, camera, training_on)
     build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
     spec = _measured(config, render_size, camera)
     first = build(config, render_size, camera)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from acer_robot.commands.compose import run_command
 from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
 from acer_robot.policies.exported.file import load_exported
-from acer_robot.schema import MISSING, check_range
+from acer_robot.schema import MISSING, ShownTask, check_range
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
+from acer_robot.tasks import make_task, with_velocity
 
 _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
 """Exit status where a signal ended the loop."""
@@ -38,6 +38,8 @@ class DeployConfig:
     """Commands after which an episode stops; null: it runs to its end."""
     observation_noise: float = 0.0
     """Standard deviation of Gaussian noise on every entry of the observation, in the unit of that entry."""
+    task: ShownTask = field(default_factory=ShownTask)
+    """What is changed of the policy's task."""
     action_delay: int = 0
     """Delay of every command, in control steps. Until the first one arrives, the simulator gets the command at rest."""
 
@@ -52,7 +54,7 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     """
     check_job(config)
     policy = load_exported(Path(config.policy))
-    task = make_task(policy.task_config, 1, config.seed)
+    task = make_task(with_velocity(policy.task_config, config.task.velocity), 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)
         torch.set_num_threads(1)

@@ -16,7 +16,15 @@ from acer_robot.run_folder.owner import LOCK
 from acer_robot.run_folder.whole_file import write_whole
 from acer_robot.schema import TrainConfig
 
-BEFORE_LEARNING = ("config.yaml", "environment.txt", "error.txt", "eval.csv", "metrics.csv", "status.json")
+BEFORE_LEARNING = (
+    "config.yaml",
+    "environment.txt",
+    "error.txt",
+    "eval.csv",
+    "home.png",
+    "metrics.csv",
+    "status.json",
+)
 """Files of a run that has no checkpoint yet."""
 ROOM = 128
 """Bytes that the path of a folder leaves to the names of the files in it."""

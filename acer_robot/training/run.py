@@ -27,6 +27,8 @@ from acer_robot.learner.diagnostics import distributions, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 from acer_robot.provenance import Software, this_software
+from acer_robot.reporting.home_picture import FILE as HOME_PICTURE
+from acer_robot.reporting.home_picture import draw_home
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.checkpoints import save_checkpoint
 from acer_robot.run_folder.layout import (
@@ -320,7 +322,20 @@ def train(config: TrainConfig) -> Path:
                 raise InputError(f"run_dir={run_dir} was taken by another run meanwhile; give another one")
             create_run_dir(run.config)
             write_environment(run_dir, run.software)
+            show_home(run.config)
         return learn_and_finish(run, point)
+
+
+def show_home(config: TrainConfig) -> None:
+    """Draw a robot in its home pose into the run folder, if the task is a robot's and pictures are asked for."""
+    if config.task.suite != "robot" or not config.video:
+        return
+    run_dir = Path(config.run_dir)
+    reason = draw_home(config.task, run_dir)
+    print(
+        f"no picture of the home pose: {reason}" if reason else f"home pose: {run_dir / HOME_PICTURE}",
+        flush=True,
+    )
 
 
 def disk_needed(run: Run) -> str:

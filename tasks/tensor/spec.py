@@ -17,7 +17,8 @@ def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
         InputError: if task.bounds, task.slew_rate or task.low_pass_hz cannot be used.
     """
     check_low_pass(config.low_pass_hz)
-    bounds = narrow_bounds(task.bounds.names, task.bounds.low, task.bounds.high, config.bounds)
+    whole = task.bounds
+    bounds = narrow_bounds(whole.names, whole.low, whole.high, config.bounds, whole.rest)
     rates = slew_rates(bounds.names, config.slew_rate)
     packages = ("gymnasium", "mujoco") if task.id.startswith("gymnasium/") else ("mujoco",)
     return TaskSpec(
