@@ -23,7 +23,7 @@ class TaskConfig:
     """Where the task comes from: "gymnasium", "dm_control", or "robot": a robot of your own from an MJCF file."""
     id: str = MISSING
     """A registered Gymnasium id ("HalfCheetah-v5"), "domain-task" of the dm_control suite ("walker-walk"), or for
-    robots "NAME-velocity"."""
+    robots "NAME-velocity" or "NAME-reach"."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments for `gymnasium.make` or for the dm_control task; numbers of a robot's task (docs/robots.md)."""
     action_repeat: int = 1

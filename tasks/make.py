@@ -26,6 +26,7 @@ from acer_robot.tasks.tensor.make import make_tensor_task
 MAX_ACTION_REPEAT = 1000
 """Environment steps that one command may be held for."""
 MAX_ENVIRONMENTS = 1_000_000
+ROBOT_OPTIONS = ("model", "actuators", "home", "reward", "velocity")
 TRIED = 8
 """Environments that are built first, to measure the memory of one."""
 
@@ -62,6 +63,7 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
+    _check_robot_options(config)
     if config.backend != "cpu" or config.suite == "robot":
         task = robot_task(config) if config.suite == "robot" else tensor_task(config)
         return make_tensor_task(task, config, num_envs, seed, render_size, camera, training_on)
@@ -79,6 +81,16 @@ def make_task(
             )
             check_memory(what, each * (num_envs - TRIED), free_memory(), remedy)
     return CpuTask(spec, environments, seed)
+
+
+def _check_robot_options(config: TaskConfig) -> None:
+    """Raise InputError for options of robots in another task, which would not read them."""
+    for name in ROBOT_OPTIONS if config.suite != "robot" else ():
+        if getattr(config, name):
+            raise InputError(
+                f"task.{name}={getattr(config, name)} is an option of task=robot, which {config.id} does not read; "
+                "leave it out"
+            )
 
 
 def _measured(config: TaskConfig, render_size: tuple[int, int] | None, camera: str) -> TaskSpec:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
@@ -42,6 +44,14 @@ class Robot:
     def velocities(self) -> list[int]:
         """Address in qvel of the joint of each command."""
         return [int(self.model.joint(name).dofadr[0]) for name in self.actuators.joints]
+
+    @property
+    def efforts(self) -> Tensor:
+        """Force [d] that counts as full effort: the actuator's limit, else the robot's weight times 0.1 m."""
+        weight = 0.1 * float(self.model.body_mass.sum()) * 9.81
+        limited = torch.tensor(self.model.actuator_forcelimited, dtype=torch.bool)
+        limits = torch.tensor(self.model.actuator_forcerange[:, 1])
+        return torch.where(limited, limits, torch.full_like(limits, weight))
 
 
 def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool = False) -> Robot:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
+from acer_robot.tasks.robot.reach import reach_task
 from acer_robot.tasks.robot.velocity import read_velocity, velocity_task
 from acer_robot.tasks.tensor.task import TensorTask
 
-ROBOT_TASKS: dict[str, Callable[[TaskConfig], TensorTask]] = {"velocity": velocity_task}
+ROBOT_TASKS: dict[str, Callable[[TaskConfig], TensorTask]] = {"velocity": velocity_task, "reach": reach_task}
 """What the last part of task.id says -> the function that makes the task: "pup-velocity" is a velocity task."""
 
 

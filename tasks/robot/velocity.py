@@ -7,9 +7,9 @@ its last command, and the velocity to follow. It does not observe the velocity o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,8 +19,9 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.home import free_joint
-from acer_robot.tasks.robot.joints import number, pair
+from acer_robot.tasks.robot.joints import number
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
+from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
 from acer_robot.tasks.robot.rotation import gravity_direction, turned_back, yaw_alone
 from acer_robot.tasks.tensor.draws import normal, on_device, uniform
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
@@ -32,6 +33,9 @@ AXIS_NAMES = ("vx", "vy", "yaw_rate")
 @dataclass(frozen=True)
 class Settings:
     """Numbers of the task; `task.kwargs` sets them."""
+
+    MAY_BE_ZERO: ClassVar = ("standing", "start_angle", "start_speed", "lowest")
+    SHARES: ClassVar = ("standing",)
 
     control_dt: float = 0.04
     """Seconds between two commands."""
@@ -86,7 +90,7 @@ def velocity_task(config: TaskConfig) -> TensorTask:
     Raises:
         InputError: if the robot or an option cannot be used.
     """
-    settings, weights = read_settings(config.kwargs), read_weights(config.reward)
+    settings, weights = read_settings(config.kwargs, Settings), read_weights(config.reward, WEIGHTS)
     fixed = read_velocity(config.velocity)
     robot = build_robot(config, settings.timestep, legged=True)
     model = robot.model
@@ -95,7 +99,7 @@ def velocity_task(config: TaskConfig) -> TensorTask:
     at, dof = int(model.jnt_qposadr[base]), int(model.jnt_dofadr[base])
     joints, rates, feet = robot.positions, robot.velocities, list(robot.feet)
     home_height, dt = robot.home[at + 2], settings.control_dt
-    efforts = effort_scales(robot)
+    efforts = robot.efforts
     bounds = robot.bounds
     low, high = (torch.tensor(limit, dtype=torch.float64) for limit in (bounds.low, bounds.high))
     body = str(model.body(model.jnt_bodyid[base]).name or "base")
@@ -206,65 +210,6 @@ def draw_velocities(count: int, settings: Settings, generator: torch.Generator) 
     shares = torch.rand(count, 4, generator=generator, device=generator.device, dtype=torch.float64)
     drawn = low + shares[:, :3] * (high - low)
     return drawn * (shares[:, 3:] >= settings.standing)
-
-
-def effort_scales(robot: Robot) -> Tensor:
-    """Return the force [d] that counts as full effort: the actuator's limit, else the robot's weight times 0.1 m."""
-    model = robot.model
-    weight = 0.1 * float(model.body_mass.sum()) * 9.81
-    limited = torch.tensor(model.actuator_forcelimited, dtype=torch.bool)
-    limits = torch.tensor(model.actuator_forcerange[:, 1])
-    return torch.where(limited, limits, torch.full_like(limits, weight))
-
-
-def physics_steps(control_dt: float, timestep: float) -> int:
-    """Return the physics steps of one command.
-
-    Raises:
-        InputError: if they are not a whole number.
-    """
-    steps = control_dt / timestep
-    if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
-        raise InputError(
-            f"task.kwargs has control_dt={control_dt:g}, which is no multiple of the physics step of {timestep:g} s; "
-            f"give one that is, or another step: task.kwargs={{timestep: {control_dt / max(1, round(steps)):g}}}"
-        )
-    return round(steps)
-
-
-def read_settings(kwargs: Mapping[str, Any]) -> Settings:
-    """Return the numbers of `task.kwargs`.
-
-    Raises:
-        InputError: if a name is not known, or a value cannot be used.
-    """
-    known = Settings.__dataclass_fields__
-    values: dict[str, Any] = {}
-    for name, value in kwargs.items():
-        what = f"task.kwargs has {name}, which"
-        if name not in known:
-            raise InputError(f"task.kwargs names {name!r}, which is not known; it takes {', '.join(known)}")
-        if name in AXIS_NAMES:
-            values[name] = pair(what, value, -100.0, 100.0)
-        elif value is None and name == "timestep":
-            values[name] = None
-        else:
-            lowest = 0.0 if name in ("standing", "start_angle", "start_speed", "lowest") else 1e-5
-            values[name] = number(what, value, lowest, 1.0 if name == "standing" else 1e5)
-    return Settings(**values)
-
-
-def read_weights(given: Mapping[str, Any]) -> dict[str, float]:
-    """Return the weight of each term.
-
-    Raises:
-        InputError: if a term is not known, or a weight is no number from 0.
-    """
-    for name, value in given.items():
-        if name not in WEIGHTS:
-            raise InputError(f"task.reward names {name!r}, which is no term; it takes {', '.join(WEIGHTS)}")
-        number(f"task.reward of {name}", value, 0.0)
-    return WEIGHTS | {str(name): float(value) for name, value in given.items()}
 
 
 def read_velocity(given: Sequence[float] | None) -> list[float] | None:

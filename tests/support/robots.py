@@ -47,3 +47,23 @@ def pup_config(**options):
     for name, value in options.items():
         setattr(config, name, value)
     return config
+
+
+ARM = """<mujoco><compiler angle="radian"/><worldbody>
+<body name="base"><joint name="turn" axis="0 0 1" range="-2 2"/><geom name="base" type="cylinder" size=".05 .05"
+ pos="0 0 .06" mass="1"/>
+<body name="upper" pos="0 0 .12"><joint name="lift" axis="0 1 0" range="-1 1"/>
+<geom type="capsule" fromto="0 0 .04 0 0 .28" size=".02" mass=".5"/>
+<body name="lower" pos="0 0 .3"><joint name="bend" axis="0 1 0" range="-2 2"/>
+<geom type="capsule" fromto="0 0 .04 0 0 .2" size=".02" mass=".3"/><site name="tip" pos="0 0 .24"/>
+</body></body></body></worldbody></mujoco>"""
+
+
+def arm_config(tmp_path, **options):
+    """Write an arm's file and return the options of a task that reaches with it."""
+    path = tmp_path / "arm.xml"
+    path.write_text(ARM)
+    actuators = {".*": {"kp": 40, "kd": 2, "effort": 20, "scale": 1}}
+    defaults = {"suite": "robot", "id": "own-reach", "backend": "batch", "model": str(path)}
+    defaults |= {"actuators": actuators, "kwargs": {"site": "tip"}}
+    return TaskConfig(**(defaults | options))

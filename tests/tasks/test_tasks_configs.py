@@ -20,7 +20,7 @@ from acer_robot.tasks.model.simulator import load_simulator
 
 FOLDER = Path(acer_robot.configs.__path__[0]) / "task"
 NAMES = sorted(group_choices("task"))
-FROM_FILES = ("robot", "robot/go1")
+FROM_FILES = ("robot", "robot/go1", "robot/reach")
 """Robots whose model is a file that this package does not contain."""
 TASKS = [name for name in NAMES if name not in ("gym", *FROM_FILES)]
 
