@@ -8,10 +8,10 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check controller clean
+.PHONY: help setup train test test-extras check controller clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Options follow in ARGS, for example: make train ARGS="task=walker2d steps=200000"'
 
 setup: ## make .venv with everything that training needs (instant when nothing has changed)
@@ -22,6 +22,10 @@ train: setup ## train a policy; leaves policy file, video and report in runs/
 
 test: setup ## run the tests
 	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
+
+test-extras: setup ## install extras and run the tests that need them and take minutes
+	@$(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[warp]"
+	@$(PY) -m pytest -m extras $(ARGS)
 
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
 	@scripts/setup.sh dev

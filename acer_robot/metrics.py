@@ -38,6 +38,25 @@ ROLLOUT = {
 }
 """Numbers of metrics.csv that do not come from the learner."""
 
+TASK = {
+    "reward/TERM": Metric(
+        "mean of this term of the reward over worlds and steps since the row before; for task.backend=batch and warp",
+        "the terms sum up to the mean reward of a step. A penalty much larger than what it is set against: lower its "
+        "weight",
+    ),
+    "task/failed_worlds": Metric(
+        "worlds that became unstable so far; for task.backend=batch and warp. Each starts anew, and the step that "
+        "failed is not stored",
+        "0, or a few in a long run. It rises in every row: give the model a smaller timestep, or narrower task.bounds",
+    ),
+    "task/overflows": Metric(
+        "worlds that had no room for a contact or a constraint so far, counted once an episode; for task.backend=warp, "
+        "0 for batch",
+        "0. Above: contacts were left out, so raise max_contacts and max_constraints of the task",
+    ),
+}
+"""Numbers of metrics.csv that tensor tasks have besides. TERM is the name that the task gives to a term."""
+
 EMBEDDING = {
     "loss/embedding": Metric(
         "mean of (g(f(x), a) - f(x'))^2 over replayed transitions; NaN with learner.embedding=0",
@@ -188,7 +207,7 @@ ROBOT = {
 }
 """Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
 
-METRICS = ROLLOUT | LEARNER | EVALUATION
+METRICS = ROLLOUT | TASK | LEARNER | EVALUATION
 
 Range = tuple[float, float]
 
@@ -262,7 +281,7 @@ def table() -> str:
         "other ranges. A range that names an option or a bound follows from the mathematics and holds for",
         "every task.",
     ]
-    for title, metrics in (("metrics.csv", ROLLOUT | LEARNER), ("eval.csv", EVALUATION)):
+    for title, metrics in (("metrics.csv", ROLLOUT | TASK | LEARNER), ("eval.csv", EVALUATION)):
         lines += ["", f"## {title}", ""]
         lines += ["| name | formula | healthy, and what a value outside means |", "|---|---|---|"]
         for name, metric in metrics.items():

@@ -15,6 +15,14 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Skip what takes minutes, unless it is asked for: `make test-extras`."""
+    if "extras" not in config.getoption("-m"):
+        for item in items:
+            if item.get_closest_marker("extras"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: make test-extras runs it"))
+
+
 @pytest.fixture
 def checks_in_this_process(monkeypatch):
     """Check an exported policy.pt here, and not in a process of its own, which takes a second to start."""

@@ -639,6 +639,63 @@ EMBEDDING: tuple[Row, ...] = (
     ),
 )
 
+FAILED: tuple[Row, ...] = (
+    (
+        "a step of a world that broke down is stored",
+        "torch.where(failed.unsqueeze(1), before, row, out=row)",
+        "pass",
+        "experience/test_replay.py -k failed_step",
+    ),
+    (
+        "the episode of a world that broke down seems to go on",
+        "before[:, -1].masked_fill_(failed, 1.0)",
+        "pass",
+        "experience/test_replay.py -k failed_step",
+    ),
+)
+
+WORLDS: tuple[Row, ...] = (
+    (
+        "tensor tasks: the successor is the first observation of the next episode",
+        "successors, rewards, terminated,",
+        "self._observations.clone(), rewards, terminated,",
+        "tasks/test_tensor_worlds.py -k successor",
+    ),
+    (
+        "tensor tasks: the memory of an episode runs on into the next",
+        "_chosen(worlds, values, memory[name]) if name in memory",
+        "memory[name] if name in memory",
+        "tasks/test_tensor_worlds.py -k memory",
+    ),
+    (
+        "tensor tasks: the time limit does not cut episodes off",
+        "truncated |= self._elapsed >= task.time_limit",
+        "pass",
+        "tasks/test_tensor_worlds.py -k memory",
+    ),
+    (
+        "tensor tasks: a world that broke down ends as if its task had",
+        "terminated &= ~failed",
+        "terminated |= failed",
+        "tasks/test_tensor_worlds.py -k failed_world",
+    ),
+)
+
+BATCH_SIMULATOR: tuple[Row, ...] = (
+    (
+        "tensor tasks: forces of contacts are those of the step before",
+        "self._mujoco.mj_rnePostConstraint(self.model, self._one)",
+        "pass",
+        "tasks/test_tensor_gymnasium.py -k whole_steps",
+    ),
+    (
+        "tensor tasks: the constants of a randomised model are not computed again",
+        "if model_fields:",
+        "if False:",
+        "tasks/test_tensor_worlds.py -k models",
+    ),
+)
+
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
     "acer_robot/acer/policy_gradient.py": POLICY_GRADIENT,
@@ -654,7 +711,9 @@ MUTATIONS = {
     "acer_robot/learner/baselines.py": BASELINES,
     "acer_robot/policies/critic.py": CRITIC,
     "acer_robot/policies/embedding.py": EMBEDDING,
-    "acer_robot/experience/replay.py": REPLAY,
+    "acer_robot/tasks/tensor/vector_task.py": WORLDS,
+    "acer_robot/tasks/tensor/batch_simulator.py": BATCH_SIMULATOR,
+    "acer_robot/experience/replay.py": REPLAY + FAILED,
     "acer_robot/experience/collector.py": COLLECTOR,
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
     "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from acer_robot.experience.replay import Replay
 from acer_robot.learner.batch import Trajectory
@@ -33,6 +34,9 @@ class Collector:
         self._limits = command_limits(task)
         self._observations = task.reset()
         self._returns = torch.zeros(task.num_envs, dtype=torch.float64, device=task.device)
+        self._reads = task.device.type == "cpu"
+        self._unread: list[Tensor] = []
+        """Of each step on a GPU since `finished` was called: the returns that ended with it [B], NaN for the others."""
 
     def state(self) -> dict[str, Any]:
         """Return counters, generator, what is acted on next and the returns so far; the task gives its own state."""
@@ -56,6 +60,8 @@ class Collector:
     def step(self) -> list[float]:
         """Do one step in every environment and return the returns of the episodes that ended with it.
 
+        On a GPU it returns none, because each read would stop the simulation: `finished` returns them.
+
         Raises:
             NonFiniteError, TaskError: if the task's step fails; nothing of that step is stored.
         """
@@ -76,13 +82,28 @@ class Collector:
                 result.truncated.to(self.device),
                 mean,
                 log_std,
-            )
+            ),
+            None if result.failed is None else result.failed.to(self.device),
         )
         self._observations = result.observations
-        self.env_steps += int(result.env_steps.sum())
         self.transitions += self.task.num_envs
         self._returns += result.rewards
         ended = result.terminated | result.truncated
+        if not self._reads:
+            self.env_steps += self.task.num_envs  # tensor tasks have no action repeat
+            self._unread.append(torch.where(ended, self._returns, torch.nan))
+            self._returns.masked_fill_(ended, 0.0)
+            return []
+        self.env_steps += int(result.env_steps.sum())
         finished: list[float] = self._returns[ended].tolist()
         self._returns[ended] = 0.0
         return finished
+
+    def finished(self) -> list[float]:
+        """Return the returns of the episodes that ended on a GPU since the last call, in the order of their ends."""
+        if not self._unread:
+            return []
+        returns = torch.stack(self._unread).flatten()
+        self._unread = []
+        ended: list[float] = returns[~returns.isnan()].tolist()
+        return ended

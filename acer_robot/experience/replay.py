@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acer_robot import memory
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.learner.batch import Trajectory
 
 _FIELDS = ("observations", "next_observations", "actions", "behaviour_mean", "behaviour_log_std")
@@ -62,11 +62,27 @@ class Replay:
         """Transitions stored, over all environments."""
         return self.size * self.num_envs
 
-    def add(self, step: Trajectory) -> None:
-        """Store one step of every environment; the fields of `step` are [num_envs, ..], without the time axis."""
+    def add(self, step: Trajectory, failed: Tensor | None = None) -> None:
+        """Store one step of every environment; the fields of `step` are [num_envs, ..], without the time axis.
+
+        Where `failed` [num_envs] holds, the step must not be learnt from. The environment's row before it is then the
+        end of a truncated episode, and is stored a second time instead.
+
+        Raises:
+            NonFiniteError: if an environment failed in the very first step.
+        """
         columns = [getattr(step, name) for name in _FIELDS]
         columns += [getattr(step, name).to(self._data.dtype).unsqueeze(-1) for name in _SCALARS]
-        torch.cat(columns, dim=-1, out=self._data[self._head])
+        row = self._data[self._head]
+        torch.cat(columns, dim=-1, out=row)
+        if failed is not None:
+            if self.added == 0 and bool(failed.any()):
+                raise NonFiniteError(
+                    f"{int(failed.sum())} of {self.num_envs} environments broke down in the first step"
+                )
+            before = self._data[self._head - 1]
+            before[:, -1].masked_fill_(failed, 1.0)  # truncated
+            torch.where(failed.unsqueeze(1), before, row, out=row)
         self._advance(1)
 
     def _advance(self, steps: int) -> None:

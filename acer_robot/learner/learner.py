@@ -25,6 +25,7 @@ from acer_robot.learner.gradients import (
     acer_ascent,
     update_gradients,
 )
+from acer_robot.learner.precision import products
 from acer_robot.policies.build import build_actor, build_critic, build_embedding
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
@@ -124,7 +125,8 @@ class Learner(nn.Module):
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
         noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, self.action_size)
-        gradients, seen = self._gradients_of(batch, noise)
+        with products(self.config.precision):
+            gradients, seen = self._gradients_of(batch, noise)
         self.advantage_moment.copy_(seen.ascent.moment)
         self._step(gradients)
         self._count(self.updates + 1)

@@ -45,6 +45,9 @@ MAY_CHANGE = {
 }
 """Options that may change when a run goes on, with what that means. Any other would make it another run."""
 
+_LEFT_TO_THE_RUN = {"learner.compile": None, "learner.precision": "auto"}
+"""Options with the value by which a run decides for itself at its start. It records what it took, and keeps it."""
+
 _OF_THIS_CALL = ("resume", "init_from", "run_dir")
 
 
@@ -111,7 +114,8 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
             raise InputError(
                 f"run_dir={new} does not go with resume={old}, whose folder the run keeps; leave it out"
             )
-        if name in MAY_CHANGE or name in _OF_THIS_CALL or new == old:
+        left_open = name in _LEFT_TO_THE_RUN and new == _LEFT_TO_THE_RUN[name]
+        if name in MAY_CHANGE or name in _OF_THIS_CALL or left_open or new == old:
             continue
         raise InputError(
             f"{name}={new!r} cannot be had: the run that goes on has {name}={old!r}, and all that it learnt rests on "
@@ -163,14 +167,13 @@ def recorded_config(run_dir: Path) -> TrainConfig:
 
 
 def _kept_options(config: TrainConfig, wanted: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the options that must not change; learner.compile as in `wanted` where that leaves it open."""
+    """Return the options that must not change; where `wanted` leaves one to the run, as in `wanted`."""
     config = dataclasses.replace(config, task=absolute_files(config.task))
     options = {
         name: value for name, value in _leaves(config) if name not in MAY_CHANGE and name not in _OF_THIS_CALL
     }
-    if wanted is not None and wanted["learner.compile"] is None:
-        options["learner.compile"] = None
-    return options
+    left_open = _LEFT_TO_THE_RUN if wanted is not None else {}
+    return options | {name: value for name, value in left_open.items() if wanted and wanted[name] == value}
 
 
 def point_of(config: TrainConfig) -> Point:

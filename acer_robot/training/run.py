@@ -26,6 +26,7 @@ from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import distributions, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
+from acer_robot.learner.precision import choose_precision
 from acer_robot.provenance import Software, this_software
 from acer_robot.reporting.home_picture import FILE as HOME_PICTURE
 from acer_robot.reporting.home_picture import draw_home
@@ -130,6 +131,7 @@ class Run:
         if not self.learner.updates:
             return
         options, run_dir = self.config.checkpoint, Path(self.config.run_dir)
+        self.returns.extend(self.collector.finished())
         with self.watch.paused():
             if is_best := average_return >= self.best and math.isfinite(average_return):
                 self.best = average_return
@@ -173,10 +175,11 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     check_train(config, resuming)
     device = select_device(config.device)
     updates = config.steps / config.task.action_repeat * updates_per_transition(config.learner)
-    compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
-    options = dataclasses.replace(config.learner, compile=compiling)
-    config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     torch.set_num_threads(config.threads)
+    compiling = choose_compiling(config.learner.compile, updates, device, config.threads)
+    precision = choose_precision(config.learner.precision, device)
+    options = dataclasses.replace(config.learner, compile=compiling, precision=precision)
+    config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     seeds = independent_seeds(config.seed)
     task = make_task(config.task, config.num_envs, seeds.environments, training_on=device)
     check_joints(task.spec)
@@ -265,13 +268,15 @@ def leave(run: Run, log: RunLogger) -> None:
 
 
 def rollout(run: Run) -> dict[str, float]:
-    """Return what is known without the learner: returns while exploring, speed, number of updates."""
+    """Return what is known without the learner: returns while exploring, speed, updates, the task's own numbers."""
+    run.returns.extend(run.collector.finished())
     mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
     return {
         "rollout/ep_return": mean,
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,
+        **run.task.numbers(),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from acer_robot.errors import InputError
+from acer_robot.learner.precision import PRECISIONS
 from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
@@ -120,6 +121,7 @@ def _check_choices(options: LearnerConfig) -> None:
     check_choice("learner.correction", options.correction, ("score", "pathwise", "none"))
     if options.correction != "none" and math.isinf(options.c):
         raise InputError("learner.c=inf leaves nothing to correct; set learner.correction=none with it")
+    check_choice("learner.precision", options.precision, PRECISIONS)
     check_choice("learner.squash", options.squash, ("tanh", "clip"))
     if options.learned_std and not options.std_min < options.std_init < options.std_max:
         raise InputError(

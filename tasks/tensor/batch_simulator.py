@@ -46,7 +46,6 @@ class BatchSimulator:
         self._unstable = [
             int(kind) for kind in (kinds.mjWARN_BADQPOS, kinds.mjWARN_BADQVEL, kinds.mjWARN_BADQACC)
         ]
-        self._seen = self._warnings()
 
     def _field(self, name: str) -> Tensor:
         if name in self._computed:
@@ -55,11 +54,6 @@ class BatchSimulator:
             return torch.from_numpy(_writeable(self._batch.bind(name)))
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"the task reads the field {name!r}, which cannot be had: {error}") from error
-
-    def _warnings(self) -> npt.NDArray[np.int64]:
-        """Return how often MuJoCo found each world unstable, [B]."""
-        counts: npt.NDArray[np.int64] = self._batch.warning[:, self._unstable, 1].sum(axis=1)
-        return counts
 
     def step(self, written: Mapping[str, Tensor], physics_steps: int) -> None:
         """Write fields of the state [B, ..] and advance all worlds.
@@ -84,31 +78,42 @@ class BatchSimulator:
             self._written[name].copy_(values)
 
     def unstable(self) -> Tensor:
-        """Return which worlds MuJoCo found unstable in the last step [B]; it has reset their state already."""
-        now = self._warnings()
-        found, self._seen = now > self._seen, now.copy()
-        return torch.from_numpy(found)
+        """Return which worlds MuJoCo found unstable since they were reset [B]; it has replaced their state already."""
+        return torch.from_numpy(self._batch.warning[:, self._unstable, 1].any(axis=1))
+
+    def overflowed(self) -> Tensor:
+        """Return which worlds had no room for a contact [B]: MuJoCo C makes room."""
+        return torch.zeros(self._batch.nsim, dtype=torch.bool)
 
     def reset(self, worlds: Tensor, qpos: Tensor, qvel: Tensor, model_fields: Mapping[str, Tensor]) -> None:
-        """Start the worlds of the numbers `worlds` [n] anew at qpos [n, nq] and qvel [n, nv].
+        """Start the worlds where `worlds` [B] holds anew at their rows of qpos [B, nq] and qvel [B, nv].
 
-        `model_fields` are fields of MjModel [n, ..] for these worlds; the others keep theirs.
+        `model_fields` are fields of MjModel [B, ..]; worlds that go on keep theirs.
 
         Raises:
+            InputError: if a field of the model cannot differ by world.
             TaskError: if MuJoCo itself fails.
         """
-        ids = worlds.numpy().astype(np.int32)
+        ids = np.flatnonzero(worlds.numpy()).astype(np.int32)
         for name, values in model_fields.items():
-            self._batch.expand(name)[ids] = values.numpy()
+            self._model_field(name)[ids] = values.numpy()[ids]
         if model_fields:
             self._call(lambda: self._batch.set_const(ids))
         self._call(lambda: self._batch.reset(ids, stage=int(self._mujoco.mjtStage.mjSTAGE_NONE)))
-        self._batch.bind("qpos")[ids] = qpos.numpy()
-        self._batch.bind("qvel")[ids] = qvel.numpy()
+        self._batch.bind("qpos")[ids] = qpos.numpy()[ids]
+        self._batch.bind("qvel")[ids] = qvel.numpy()[ids]
         self._call(lambda: self._batch.forward(ids))
         for name in self._computed:
-            self.fields[name][worlds] = 0.0  # as in Gymnasium after mj_resetData
-        self._seen = self._warnings().copy()
+            self.fields[name][ids] = 0.0  # as in Gymnasium after mj_resetData
+
+    def _model_field(self, name: str) -> npt.NDArray[Any]:
+        try:
+            field: npt.NDArray[Any] = self._batch.expand(name)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"the task changes the model's field {name!r}, which cannot be had: {error}"
+            ) from error
+        return field
 
     def _call(self, call: Any) -> None:  # noqa: ANN401
         import mujoco.batch
@@ -150,7 +155,6 @@ class BatchSimulator:
         if state["model"]:
             self._call(self._batch.set_const)
         self._batch.state[:] = state["worlds"].numpy()
-        self._seen = self._warnings().copy()
 
 
 def _writeable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ from acer_robot.tasks.tensor.pictures import Pictures
 from acer_robot.tasks.tensor.spec import describe
 from acer_robot.tasks.tensor.task import TensorTask
 from acer_robot.tasks.tensor.vector_task import TensorVectorTask
+from acer_robot.tasks.tensor.warp_simulator import WarpSimulator, check_warp
 
 SPREAD_FROM = 256
 """Number of worlds in training from which their first episodes begin at random times before the time limit. Else all of
@@ -42,11 +43,25 @@ def make_tensor_task(
         )
     spec = describe(task, config)
     pictures = Pictures(task.model, render_size, camera, spec.id) if render_size is not None else None
-    threads = torch.get_num_threads()
     check_stable(task, spec)
-    simulator = BatchSimulator(task.model, num_envs, min(threads, num_envs), task.fields)
+    simulator = _simulator(task, spec, num_envs, training_on if config.backend == "warp" else None)
     spread = training_on is not None and num_envs >= SPREAD_FROM
     return TensorVectorTask(task, spec, simulator, num_envs, seed, spread, pictures)
+
+
+def _simulator(
+    task: TensorTask, spec: TaskSpec, num_envs: int, device: torch.device | None
+) -> BatchSimulator | WarpSimulator:
+    """Return worlds of mujoco_warp on `device`, or of mujoco.batch where there is no device."""
+    if device is None:
+        return BatchSimulator(task.model, num_envs, min(torch.get_num_threads(), num_envs), task.fields)
+    check_warp()
+    if spec.observes_last_command and device.type != "cpu":
+        raise InputError(
+            "task.slew_rate and task.low_pass_hz cannot be had with task.backend=warp; use task.backend=batch"
+        )
+    room = (task.max_contacts, task.max_constraints)
+    return WarpSimulator(task.model, num_envs, device, task.fields, *room)
 
 
 def check_stable(task: TensorTask, spec: TaskSpec) -> None:

@@ -77,8 +77,8 @@ def nothing(count: int, generator: torch.Generator) -> Memory:
 class TensorTask:
     """A task on any simulator. The functions after `terminated` have defaults that fit a task without memory.
 
-    Every draw must come from the given generator, on `generator.device`. A draw is for `count` episodes that start
-    now; their order is the order of their worlds. Tensors may have any floating type: the simulator casts them.
+    Every draw must come from the given generator, on `generator.device`. A draw is for all B worlds (count = B), and
+    is used in those whose episode starts. Tensors may have any floating type: the simulator casts them.
     """
 
     id: str
@@ -110,6 +110,11 @@ class TensorTask:
     """(fields after the step and memory before it, command, generator) -> the memory after the step, all its names."""
     apply: Callable[[State, Tensor], dict[str, Tensor]] = actuators_alone
     """(before, command [B, d]) -> {field: [B, ..]} that are written before the step: ctrl, xfrc_applied for a push."""
+    max_contacts: int | None = None
+    """Room for contacts in one world of `warp`; None: mujoco_warp's estimate. MuJoCo C makes room as it needs it."""
+    max_constraints: int | None = None
+    """Room for constraints in one world of `warp`; likewise."""
+
     randomize: Callable[[int, torch.Generator], dict[str, Tensor]] = nothing
     """(count, generator) -> {field of MjModel: [count, ..]} of new episodes: always the same fields. The simulator
     computes what follows from them, as mj_setConst does."""

@@ -19,6 +19,7 @@ from acer_robot.tasks.model.moving_body import moving_body
 from acer_robot.tasks.tensor.batch_simulator import BatchSimulator
 from acer_robot.tasks.tensor.pictures import Pictures
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
+from acer_robot.tasks.tensor.warp_simulator import WarpSimulator
 
 if TYPE_CHECKING:
     from mujoco import MjData, MjModel
@@ -37,7 +38,7 @@ class TensorVectorTask:
         self,
         task: TensorTask,
         spec: TaskSpec,
-        simulator: BatchSimulator,
+        simulator: BatchSimulator | WarpSimulator,
         num_envs: int,
         seed: int,
         spread: bool,
@@ -58,6 +59,8 @@ class TensorVectorTask:
         """
         self.spec, self.num_envs, self.device = spec, num_envs, simulator.device
         self._task, self._simulator, self._pictures = task, simulator, pictures
+        self._on_cpu = self.device.type == "cpu"
+        """Whether reading a number from a tensor costs nothing. On a GPU it would stop the simulation."""
         self._spread, self._quiet = spread and task.time_limit > 0, quiet
         self._generator = torch.Generator(self.device)
         self._seed: int | None = _mixed(seed)
@@ -71,6 +74,8 @@ class TensorVectorTask:
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._failed = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._overflows = self._failed.clone()
+        self._had_no_room = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self._shown: tuple[MjModel, MjData] | None = None
 
     def reseed(self, seed: int) -> None:
@@ -96,38 +101,38 @@ class TensorVectorTask:
         self._memory = {}
         if self._filter is not None:
             self._filter.reset()
-        worlds = torch.arange(self.num_envs, device=self.device)
-        self._observations = self._start(worlds)
+        self._observations = self._start(torch.ones(self.num_envs, dtype=torch.bool, device=self.device))
         if not bool(self._observations.isfinite().all()):
             world, entry = torch.argwhere(~self._observations.isfinite())[0].tolist()
             raise NonFiniteError(
                 f"world {world} of {self.spec.id}: observation {entry} at the start is not finite"
             )
         self._remember_fields()
+        self._show()
         return self._observations.clone()
 
     def _start(self, worlds: Tensor) -> Tensor:
-        """Start new episodes in `worlds` [n] and return their observations [n, ..]."""
-        count, task = len(worlds), self._task
-        model_fields = task.randomize(count, self._generator)
-        qpos, qvel = task.reset(count, self._generator)
-        drawn = task.begin(count, self._generator)
+        """Start new episodes where `worlds` [B] holds; return what all worlds observe then [B, n].
+
+        Draws are for all worlds, so that no shape depends on how many episodes ended.
+        """
+        task, memory = self._task, self._memory
+        model_fields = task.randomize(self.num_envs, self._generator)
+        qpos, qvel = task.reset(self.num_envs, self._generator)
+        drawn = task.begin(self.num_envs, self._generator)
         self._simulator.reset(worlds, qpos, qvel, model_fields)
-        if not self._memory:
-            self._memory = {name: values.clone() for name, values in drawn.items()}
-        else:
-            for name, values in drawn.items():
-                self._memory[name][worlds] = values.to(self._memory[name].dtype)
-        fields = {name: values[worlds] for name, values in self._simulator.fields.items()}
-        memory = {name: values[worlds] for name, values in self._memory.items()}
-        return self._with_last_command(task.observe(State(fields, memory)), worlds)
+        self._memory = {
+            name: _chosen(worlds, values, memory[name]) if name in memory else values.clone()
+            for name, values in drawn.items()
+        }
+        return self._with_last_command(task.observe(State(self._simulator.fields, self._memory)))
 
     def step(self, commands: Tensor) -> StepResult:
         """Apply commands [B, d] in the units of `spec.bounds` for one environment step.
 
         Raises:
             ValueError: if the shape is not [B, d].
-            NonFiniteError: if a command is NaN.
+            NonFiniteError: if a command is NaN. On a GPU the world fails instead.
             TaskError: if MuJoCo fails.
         """
         task, before = self._task, self._before
@@ -159,19 +164,17 @@ class TensorVectorTask:
         )
 
     def _next_episodes(self, ended: Tensor, successors: Tensor) -> Tensor:
-        """Start new episodes where `ended` [B]; return what all worlds observe then."""
-        observations = successors.clone()
-        worlds = ended.nonzero().squeeze(1)
-        if len(worlds):
-            if self._filter is not None:
-                self._filter.reset(ended.numpy())
-            self._elapsed[worlds] = 0
-            observations[worlds] = self._start(worlds)
-        return observations
+        """Start new episodes where `ended` [B] holds; return what all worlds observe then."""
+        if self._on_cpu and not bool(ended.any()):
+            return successors.clone()
+        if self._filter is not None:
+            self._filter.reset(ended.numpy())
+        self._elapsed.masked_fill_(ended, 0)
+        return _chosen(ended, self._start(ended), successors)
 
     def _count(self, terms: Mapping[str, Tensor], failed: Tensor) -> None:
         """Add to the numbers of the log row, and name the first world that fails."""
-        if not self._quiet and bool(failed.any()) and not bool(self._failed):
+        if self._on_cpu and not self._quiet and bool(failed.any()) and not bool(self._failed):
             world = int(failed.nonzero()[0])
             print(
                 f"world {world} of {self.spec.id} became unstable at step {int(self._elapsed[world])} of its episode: "
@@ -180,29 +183,31 @@ class TensorVectorTask:
                 flush=True,
             )
         self._failed += failed.sum()
+        self._overflows += (self._simulator.overflowed() & ~self._had_no_room).sum()
+        self._had_no_room = self._simulator.overflowed().clone()
         for name, values in terms.items():
             mean = values.masked_fill(failed, 0.0).to(torch.float64).mean()
             self._sums[name] = self._sums[name] + mean if name in self._sums else mean
         self._steps += 1
 
     def numbers(self) -> dict[str, float]:
-        """Return the mean of each reward term since the last call, and the number of worlds that failed so far."""
+        """Return the mean of each reward term since the last call, and how many worlds broke down or had no room."""
         terms = {f"reward/{name}": float(total) / max(self._steps, 1) for name, total in self._sums.items()}
         self._sums, self._steps = {}, 0
-        return {**terms, "task/failed_worlds": float(self._failed)}
+        counts = {"task/failed_worlds": float(self._failed), "task/overflows": float(self._overflows)}
+        return {**terms, **counts}
 
     def _remember_fields(self) -> None:
         """Copy the simulator's fields, which the next step overwrites."""
         fields = {name: values.clone() for name, values in self._simulator.fields.items()}
         self._before = State(fields, {name: values.clone() for name, values in self._memory.items()})
 
-    def _with_last_command(self, observed: Tensor, worlds: Tensor | None = None) -> Tensor:
+    def _with_last_command(self, observed: Tensor) -> Tensor:
         """Return observations as float32, with the last command at their end where the policy observes it."""
         observed = observed.to(torch.float32, copy=True)
         if self._filter is None:
             return observed
-        last = torch.from_numpy(self._filter.last).to(torch.float32)
-        return torch.cat([observed, last if worlds is None else last[worlds]], dim=1)
+        return torch.cat([observed, torch.from_numpy(self._filter.last).to(torch.float32)], dim=1)
 
     def _admissible(self, commands: Tensor) -> Tensor:
         """Clip commands [B, d] to the bounds and filter them."""
@@ -212,7 +217,7 @@ class TensorVectorTask:
                 f"commands have shape {tuple(commands.shape)}; expected {expected}: environments, joints"
             )
         clipped = commands.to(self.device, torch.float64).clamp(self._low, self._high)
-        if bool(clipped.isnan().any()):
+        if self._on_cpu and bool(clipped.isnan().any()):
             world, joint = torch.argwhere(clipped.isnan())[0].tolist()
             name = self.spec.bounds.names[joint]
             raise NonFiniteError(f"world {world} of {self.spec.id}: the command of joint {name!r} is NaN")
@@ -234,6 +239,7 @@ class TensorVectorTask:
             "sums": dict(self._sums),
             "steps": self._steps,
             "failed": self._failed.clone(),
+            "overflows": self._overflows.clone(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -258,6 +264,7 @@ class TensorVectorTask:
         self._seed, self._steps = state["seed"], state["steps"]
         self._sums = {name: values.to(self.device) for name, values in state["sums"].items()}
         self._failed = state["failed"].clone().to(self.device)
+        self._overflows = state["overflows"].clone().to(self.device)
 
     def simulation(self) -> tuple[MjModel, MjData]:
         """Return model and state of world 0 for pictures. They are copies, which each step and reset renews."""
@@ -299,6 +306,11 @@ class TensorVectorTask:
 def _mixed(seed: int) -> int:
     """Return a seed whose neighbours have no stream in common with it."""
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _chosen(worlds: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Return the rows of `yes` [B, ..] where `worlds` [B] holds, and those of `no` elsewhere."""
+    return torch.where(worlds.view(-1, *[1] * (no.dim() - 1)), yes.to(no.dtype), no)
 
 
 def _finite(values: Tensor) -> Tensor:

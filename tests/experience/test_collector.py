@@ -46,6 +46,7 @@ class CountingTask:
             terminated=torch.tensor([ends, False]),
             truncated=torch.tensor([False, ends]),
             env_steps=torch.tensor([2, 2]),
+            failed=None,
         )
 
 
@@ -67,6 +68,15 @@ def test_true_successors_ends_and_returns_are_kept_apart():
     assert finished == 2 * [[], [], [3.0, 30.0]]
     assert collector.env_steps == 24
     assert collector.transitions == 12
+
+
+def test_returns_are_read_from_a_gpu_only_when_asked_for():
+    collector, _, _ = collector_for(CountingTask())
+    collector._reads = False  # as where the task is on a GPU
+    assert [collector.step() for _ in range(6)] == 6 * [[]]
+    assert collector.finished() == 2 * [3.0, 30.0]
+    assert collector.finished() == []
+    assert collector.env_steps == 12
 
 
 @pytest.mark.parametrize("squash", ["tanh", "clip"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from composed import composed_train
 
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.experience.replay import Replay
 from acer_robot.learner.batch import Trajectory
 from acer_robot.training.run import prepare
@@ -115,3 +115,35 @@ def test_ring_is_no_larger_than_the_run_can_fill(asked, rows):
     assert run.replay.capacity == rows
     run.task.close()
     run.evaluation_task.close()
+
+
+@pytest.mark.parametrize("steps", [5, 10, 23])
+def test_failed_step_is_not_stored(steps):
+    """Environment 1 fails: its step before becomes the end of an episode, and stands there twice."""
+    replay = filled(steps)
+    replay.add(numbered_step(steps), torch.tensor([False, True, False]))
+    last = replay.latest(0, 3)
+    assert last.observations[-1, :, 0].tolist() == [steps, steps - 0.75, steps + 0.5]
+    for name in (
+        "next_observations",
+        "actions",
+        "rewards",
+        "behaviour_mean",
+        "behaviour_log_std",
+        "terminated",
+    ):
+        values = getattr(last, name)
+        assert torch.equal(values[-1, 1], values[-2, 1]), name
+    assert last.truncated[-2:, 1].all()
+    kept = filled(steps).latest(0, 3)
+    for name in ("observations", "truncated", "rewards"):
+        assert torch.equal(getattr(last, name)[:-1, [0, 2]], getattr(kept, name)[1:, [0, 2]]), name
+    assert not last.episode_continues[-2, 1]
+
+
+def test_failure_in_the_first_step_is_refused():
+    replay = filled(0)
+    with pytest.raises(NonFiniteError, match="1 of 3 environments broke down in the first step"):
+        replay.add(numbered_step(0), torch.tensor([False, True, False]))
+    replay.add(numbered_step(0), torch.zeros(3, dtype=torch.bool))
+    assert replay.added == 1

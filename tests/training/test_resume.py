@@ -54,6 +54,7 @@ TASKS = {
         "+task.kwargs.max_episode_steps=30",
         "task.action_repeat=2",
     ],
+    "tensor task": ["task=hopper", "task.backend=batch", "+task.kwargs.max_episode_steps=30"],
     "small replay": [*PENDULUM, "learner.replay_size=120"],
     "few updates": [
         *PENDULUM,
@@ -293,7 +294,7 @@ def test_resume_auto_takes_the_newest_unfinished_run_of_the_same_options(half_ru
     assert chosen().resume is None, "both are finished"
     assert "a new one starts" in capsys.readouterr().out
     write_status(a, "interrupted")
-    config = chosen("steps=500", "log_every=20", "learner.compile=null")
+    config = chosen("steps=500", "log_every=20", "learner.compile=null", "learner.precision=auto")
     assert (config.resume, config.run_dir) == (str(a), str(a))
     assert (config.steps, config.log_every, config.learner.compile) == (500, 20, False)
     write_status(b, "running")  # and killed

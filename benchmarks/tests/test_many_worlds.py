@@ -1,0 +1,20 @@
+"""The benchmark of many worlds: its contenders step, and its table has their rates."""
+
+import pytest
+import torch
+from many_worlds import bare, rate, simulated, table
+
+
+@pytest.mark.parametrize("backend", ["cpu", "batch"])
+def test_contender_counts_its_steps(backend):
+    step = simulated("HalfCheetah-v5", backend, 3, torch.device("cpu"))
+    assert step() == 3
+    assert rate(step, 0.01) > 10.0
+
+
+def test_bare_physics_counts_its_steps():
+    assert bare("HalfCheetah-v5", 1)() == 50
+
+
+def test_table_has_median_and_range():
+    assert table({"batch": [1000.0, 3000.0, 2000.0]}).splitlines()[-1] == "| batch | 2,000 | 1,000 to 3,000 |"
