@@ -52,6 +52,17 @@ class TaskConfig:
     """Weights of the terms of a robot's reward, by name: {effort: 0.1}. docs/robots.md has the terms."""
     velocity: list[float] | None = None
     """The velocity [vx, vy, yaw_rate] that a robot must follow, in m/s and rad/s; null: it is drawn."""
+    randomize: dict[str, Any] = field(default_factory=dict)
+    """What differs by episode in the model, of tensor tasks: {geom_friction: [0.5, 1.25], body_mass: {trunk: [0.9,
+    1.2]}}. docs/sim_to_real.md lists the fields."""
+    noise: dict[str, Any] = field(default_factory=dict)
+    """Standard deviation of noise on observations, of tensor tasks, by their kind and in their unit: {position: 0.02,
+    velocity: 0.5}."""
+    command_delay: Any = 0
+    """Control steps by which commands arrive later, of tensor tasks: 2, or [0, 2], drawn by episode."""
+    push: dict[str, Any] = field(default_factory=dict)
+    """Pushes of a robot with a free base: {seconds: 5, speed: 0.5} changes its horizontal velocity by up to 0.5 m/s,
+    every 5 s on average."""
 
 
 @dataclass

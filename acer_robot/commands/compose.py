@@ -33,7 +33,17 @@ Config = TypeVar("Config")
 HELP_FLAGS = ("-h", "--help")
 BY_JOINT = ("task.bounds", "task.slew_rate", "task.actuators", "task.home", "fallback")
 """Options whose keys are names of joints."""
-OPEN_DICTIONARIES = ("kwargs", "bounds", "slew_rate", "actuators", "home", "reward")
+OPEN_DICTIONARIES = (
+    "kwargs",
+    "bounds",
+    "slew_rate",
+    "actuators",
+    "home",
+    "reward",
+    "randomize",
+    "noise",
+    "push",
+)
 """Dictionaries of a task's options whose keys are of the user's choice."""
 PROGRAMS = {"evaluate": "acer-eval"}
 """Commands that are not named `acer-` and the name of their config."""

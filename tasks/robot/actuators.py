@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acer_robot.errors import InputError
-from acer_robot.tasks.robot.joints import by_joint, movable_joints, number
+from acer_robot.tasks.model.numbers import by_name, number
+from acer_robot.tasks.robot.joints import movable_joints
 
 if TYPE_CHECKING:
     from mujoco import MjModel, MjSpec
@@ -42,7 +43,7 @@ def add_actuators(spec: MjSpec, wanted: Mapping[str, Any]) -> dict[str, float]:
         InputError: if an entry cannot be used, or the model then has no actuator.
     """
     joints = {joint.name: joint for joint in movable_joints(spec)}
-    chosen = by_joint("task.actuators", wanted, list(joints))
+    chosen = by_name("task.actuators", wanted, list(joints))
     driven = {actuator.target for actuator in spec.actuators if _on_joint(actuator)}
     scales = {}
     for name, options in chosen.items():

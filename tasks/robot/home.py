@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
-from acer_robot.tasks.robot.joints import by_joint, number
+from acer_robot.tasks.model.numbers import by_name, number
 
 if TYPE_CHECKING:
     from mujoco import MjModel
@@ -48,7 +48,7 @@ def home_pose(
     """
     joints = movable(model)
     qpos = np.array(model.qpos0 if start is None else start)
-    for name, value in by_joint("task.home", wanted, list(joints)).items():
+    for name, value in by_name("task.home", wanted, list(joints)).items():
         qpos[model.jnt_qposadr[joints[name]]] = number(f"task.home of joint {name!r}", value)
     for name, joint in joints.items():
         low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.inf, np.inf)

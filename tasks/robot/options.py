@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from acer_robot.errors import InputError
-from acer_robot.tasks.robot.joints import number, pair
+from acer_robot.tasks.model.numbers import number, pair
 
 Settings = TypeVar("Settings")
 

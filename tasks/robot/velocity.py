@@ -17,9 +17,9 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
+from acer_robot.tasks.model.numbers import number
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.home import free_joint
-from acer_robot.tasks.robot.joints import number
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
 from acer_robot.tasks.robot.rotation import gravity_direction, turned_back, yaw_alone
