@@ -37,7 +37,9 @@ def with_command_delay(task: TensorTask, delay: Any) -> TensorTask:  # noqa: ANN
     rest = torch.from_numpy(fallback_command(task.bounds))
 
     def begin(count: int, generator: torch.Generator) -> Memory:
-        steps = torch.randint(low, high + 1, (count,), generator=generator, device=generator.device)
+        steps = torch.full((count,), low, device=generator.device)
+        if low < high:
+            steps = torch.randint(low, high + 1, (count,), generator=generator, device=generator.device)
         queue = rest.to(generator.device).repeat(count, high, 1)
         return {**task.begin(count, generator), QUEUE: queue, DELAY: steps}
 
