@@ -8,7 +8,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-extras check controller clean
+.PHONY: help setup train test test-extras faults check controller drill clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,12 +27,18 @@ test-extras: setup ## install extras and run the tests that need them and take m
 	@$(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[warp]"
 	@$(PY) -m pytest -m extras $(ARGS)
 
+faults: setup ## kill, starve and damage runs, and show what was lost (some ten minutes)
+	@$(PY) benchmarks/faults.py $(ARGS)
+
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
 	@scripts/setup.sh dev
 	@scripts/check.sh
 
 controller: setup ## build the C++ controller (examples/controller) in build/controller
 	@scripts/controller.sh
+
+drill: setup ## run 200 incidents through the safety layer, in Python and, after make controller, in C++
+	@OMP_NUM_THREADS=1 $(PY) benchmarks/drill.py $(ARGS)
 
 clean: ## remove what builds and checks left (keeps .venv and runs)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,9 +17,15 @@ class InputError(ValueError):
 class NonFiniteError(RuntimeError):
     """A tensor or array that must be finite holds NaN or infinity; the message names it and the step."""
 
+    environment: int | None = None
+    """Number of the environment that it came from, if it came from one."""
+
 
 class TaskError(RuntimeError):
     """An environment raised, or returned what cannot be used; the message names environment, step and seed."""
+
+    environment: int | None = None
+    """Number of the environment."""
 
 
 DAMAGE = (

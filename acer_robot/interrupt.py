@@ -1,4 +1,4 @@
-"""Signals that ask a process to end (Ctrl-C, SIGTERM, SIGHUP): obeyed between two steps, or at once."""
+"""Signals that ask a process to end (Ctrl-C, SIGTERM, ..): obeyed between two steps, or at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from types import FrameType
 
 _NOTICE = b"\ninterrupted: stopping after this step; Ctrl-C again stops at once\n"
 
-_TERMINATE = (signal.SIGTERM, signal.SIGHUP)
+_UNFINISHED = b"the step does not end: the process ends without it; the last checkpoint counts\n"
+
+_TERMINATE = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals by which a system asks a process to end; SLURM and submitit send the last two before they kill it."""
+
+GRACE_SECONDS = 8.0
+"""How long a step may go on after a signal. Then the process ends without finishing it, as while it compiles."""
 
 
 class Signalled(KeyboardInterrupt):
@@ -39,7 +45,7 @@ def exit_status(error: BaseException | None) -> int:
 
 @contextmanager
 def end_on_signals() -> Iterator[None]:
-    """Raise Signalled in the block when SIGTERM or SIGHUP arrives, so that it can tidy up as after Ctrl-C.
+    """Raise Signalled in the block when one of _TERMINATE arrives, so that it can tidy up as after Ctrl-C.
 
     Later ones are ignored, since a terminal that closes sends several. Signals that somebody else handles or ignores,
     and other threads than the main one, are left alone.
@@ -56,18 +62,22 @@ def end_on_signals() -> Iterator[None]:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Give a function that raises Interrupted if Ctrl-C was pressed, or SIGTERM or SIGHUP arrived.
+    """Give a function that raises Interrupted if Ctrl-C was pressed, or SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 arrived.
 
-    After one of them, Ctrl-C raises KeyboardInterrupt at once; further SIGTERM and SIGHUP change nothing.
+    After one of them, Ctrl-C raises KeyboardInterrupt at once; further ones of the others change nothing.
 
     Raised at any moment, it would now and then come to nothing, since torch.compile's guards discard what is raised
     inside them, and it could leave an update half done. Where a signal is ignored, as Ctrl-C in a shell's background
     jobs and SIGHUP under nohup, or somebody else handles it, or in another thread than the main one, nothing changes.
 
+    A step that goes on for GRACE_SECONDS after the signal is not waited for: the process then ends with the signal's
+    status, and the last checkpoint counts.
+
     Raises:
         Interrupted: at the end of the block, if a signal arrived and the function was not called since.
     """
     noted: list[int] = []
+    timers: list[threading.Timer] = []
     pending: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_TERMINATE) if _is_main()}
     before = {number: handler for number, handler in before.items() if _is_ours(number, handler)}
@@ -80,11 +90,15 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         if signal.SIGINT in before:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         _leave_closed_terminal()
+        timers.append(threading.Timer(GRACE_SECONDS, _end_process, (number,)))
+        timers[-1].daemon = True
+        timers[-1].start()
         with suppress(OSError):  # stderr may be closed
             os.write(2, _NOTICE)  # print is not safe in a signal handler
 
     def check() -> None:
         if pending:
+            timers[-1].cancel()
             raise Interrupted(pending.pop())
 
     for number in before:
@@ -93,9 +107,18 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         yield check
         check()
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             ending = noted and handler is _end_now  # the process ends already: let it save in peace
             signal.signal(number, signal.SIG_IGN if ending else handler)
+
+
+def _end_process(number: int) -> None:
+    """End the process at once, from another thread than the main one, which does not come to its next step."""
+    with suppress(OSError):
+        os.write(2, _UNFINISHED)
+    os._exit(128 + number)
 
 
 def _is_main() -> bool:

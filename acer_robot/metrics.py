@@ -21,6 +21,21 @@ ROLLOUT = {
         "rises over the run. It is mostly below eval/return_mean, because the actions are noisy. NaN until "
         "the first episode ends. Flat from the start: look at acer/std and acer/advantage_scale",
     ),
+    "rollout/outliers": Metric(
+        "values of observations in training so far that were more than 1,000 standard deviations from their mean, and "
+        "at least 100 away",
+        "0. Above: a sensor spikes, and the run's output names it. The running statistics take such a value as the "
+        "nearest one that is none",
+    ),
+    "rollout/unstable_steps": Metric(
+        "environment steps of training so far after which MuJoCo warned of bad positions, velocities or accelerations",
+        "0. Above: MuJoCo reset the state in the middle of an episode. Lower the model's timestep, or the gear and "
+        "gains of its actuators. Above 1 % of the steps the run stops",
+    ),
+    "rollout/rebuilds": Metric(
+        "how often so far the environments were made anew because one failed; see on_environment_error",
+        "0. Above: the run's output names the environment, and error.txt has its traceback",
+    ),
     "time/seconds": Metric(
         "seconds of training so far, evaluations not counted",
         "rises steadily",
@@ -204,8 +219,16 @@ ROBOT = {
         "0 to 0.05. Above: the policy acts on what it has rarely seen in training, so look at that sensor, and "
         "train for longer",
     ),
+    "ground contact": Metric(
+        "share of the commands after which a foot touches what does not move",
+        "0.02 to 0.98 of a robot that walks or runs. 0: the foot is never used. 1: it drags; look at the video "
+        "and at the terms of the reward",
+    ),
 }
 """Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
+
+ADDED = frozenset({"rollout/outliers", "rollout/unstable_steps", "rollout/rebuilds"})
+"""Numbers that tables of former versions lack; a run that goes on there leaves them out."""
 
 METRICS = ROLLOUT | TASK | LEARNER | EVALUATION
 
@@ -224,6 +247,7 @@ HEALTHY: dict[str, Range] = {
     "change per second": (0.0, 3.0),
     "fast share": (0.0, 0.3),
     "out of range": (0.0, 0.05),
+    "ground contact": (0.02, 0.98),
 }
 """Ranges outside of which a run looks sick, or a robot is at risk. They are wide: a default run never leaves them."""
 
@@ -242,6 +266,8 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
     elif name == "loss/v" and learner.get("estimator", "acer") == "acer":
         high = 1.01 * levels.get("loss/q", math.inf)
     elif name == "acer/std" and learner.get("learned_std", True):
+        low = 1.01 * min(_number(learner.get(key), math.inf) for key in ("std_min", "std_min_final"))
+        low = low if math.isfinite(low) else -math.inf
         high = 0.99 * _number(learner.get("std_max"), math.inf)
     elif name == "acer/entropy":
         targets = [_number(learner.get(key), math.inf) for key in ("entropy_target", "entropy_target_final")]
@@ -250,6 +276,11 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
         high = _largest_value(learner, levels)
         low = -high
     return low, high
+
+
+def is_never_zero(name: str, learner: Mapping[str, Any]) -> bool:
+    """Whether a number that is 0 for a whole run shows that a part of the algorithm has no effect."""
+    return name == "acer/trust_region_active" and bool(learner.get("trust_region", True))
 
 
 def _largest_value(learner: Mapping[str, Any], levels: Mapping[str, float]) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 PACKAGES = (
     "acer-robot", "torch", "numpy", "mujoco", "dm-control", "gymnasium", "hydra-core", "omegaconf", "pyyaml", "wandb",
-    "matplotlib", "jinja2", "imageio", "imageio-ffmpeg", "tqdm",
+    "matplotlib", "jinja2", "imageio", "imageio-ffmpeg", "pillow", "tqdm",
 )  # fmt: skip
 """Distributions whose versions decide what a run computes or leaves behind."""
 

@@ -33,6 +33,8 @@ class TaskConfig:
     those of the actuator, or the environment's own where the commands are named action_0, action_1, .."""
     slew_rate: Any = field(default_factory=dict)
     """Largest change of a command, in its units per second: 4 for all joints, {bthigh: 10} for single ones."""
+    workers: int = 0
+    """Processes that step the environments of training, for slow or crashing simulators; 0: this process."""
     low_pass_hz: float | None = None
     """Cut-off frequency in Hz of a first-order low-pass filter on the commands of all joints; null: no filter."""
     backend: str = "cpu"
@@ -256,6 +258,20 @@ class TrainConfig:
     with the same options, or else a new one. null: a new run."""
     init_from: str | None = None
     """Run folder whose networks and observation statistics a new run starts with; null: it starts untrained."""
+    on_divergence: str = "stop"
+    """What happens when a number is NaN or infinite, or a simulation unstable. "stop": the run ends, and what is needed
+    to repeat the moment is in `incidents/` of the run folder. "rollback": it goes on from the last good checkpoint,
+    with other random streams."""
+    max_rollbacks: int = 3
+    """How many times a run goes back with on_divergence=rollback before it stops."""
+    on_environment_error: str = "stop"
+    """What happens when an environment of training raises, returns what cannot be used, hangs or dies. "stop": the run
+    ends with a checkpoint. "rebuild": all environments are made anew and their present episodes are dropped."""
+    max_rebuilds: int = 10
+    """How many times environments are made anew with on_environment_error=rebuild before the run stops."""
+    step_timeout: float = 60.0
+    """Seconds that a step of the environments may take. Then a line names the environment that hangs; with
+    task.workers it counts as failed."""
     num_envs: int = 16
     """Number of environments, which are stepped together."""
     threads: int = 1
@@ -266,6 +282,8 @@ class TrainConfig:
     """Episodes of an evaluation."""
     log_every: int = 1_000
     """Environment steps between rows of metrics.csv."""
+    tensorboard: bool = False
+    """Whether the rows of metrics.csv and eval.csv also go to RUN/tensorboard. It needs the extra tensorboard."""
     hand_over: bool = True
     """Whether the run ends with an exported policy, a video and a report. If false, it leaves only tables and
     checkpoints."""

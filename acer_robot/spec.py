@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
+from acer_robot.robot_description import RobotDescription, check_robot
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Numbers = TypeVar("Numbers", bound=Any)
@@ -150,7 +151,7 @@ def representable_limits(
 
 
 def fallback_command(
-    bounds: ActionBounds, overrides: Mapping[str, float] | None = None
+    bounds: ActionBounds, overrides: Mapping[str, float] | None = None, option: str = "fallback"
 ) -> npt.NDArray[np.float64]:
     """Return the fallback command [d], for unusable observations and for rest, as numbers that float32 holds exactly.
 
@@ -159,6 +160,7 @@ def fallback_command(
     Args:
         bounds: the joints.
         overrides: `{joint name: command}` in actuator units, instead of these values.
+        option: name of the option that gives the overrides, for messages.
 
     Raises:
         InputError: for an override of an unknown joint, or one that is not a number within the joint's bounds.
@@ -170,15 +172,33 @@ def fallback_command(
         command = np.clip(np.asarray(bounds.rest).astype(np.float32).astype(np.float64), low, high)
     for name, value in (overrides or {}).items():
         if name not in bounds.names:
-            raise InputError(f"fallback names joint {name!r}; this policy has {', '.join(bounds.names)}")
+            raise InputError(f"{option} names joint {name!r}; this policy has {', '.join(bounds.names)}")
         i = bounds.names.index(name)
         if not bounds.low[i] <= value <= bounds.high[i]:
             raise InputError(
-                f"fallback of joint {name!r} is {value!r}, outside its bounds "
+                f"{option} of joint {name!r} is {value!r}, outside its bounds "
                 f"[{bounds.low[i]:g}, {bounds.high[i]:g}]"
             )
         command[i] = np.clip(np.float64(np.float32(value)), low[i], high[i])
     return command
+
+
+def rest_command(spec: TaskSpec, overrides: Mapping[str, float] | None = None) -> npt.NDArray[np.float64]:
+    """Return the commands [d] where a safe stop ends, as numbers that float32 holds exactly.
+
+    They hold the home pose where all actuators take positions. Otherwise they are the fallback command: for torques
+    zero, which is limp.
+
+    Args:
+        spec: the task.
+        overrides: `{joint name: command}` in actuator units, instead of these values.
+
+    Raises:
+        InputError: for an override of an unknown joint, or one that is not a number within the joint's bounds.
+    """
+    home = spec.robot.home if spec.robot is not None else None
+    values = {} if home is None else dict(zip(spec.bounds.names, home, strict=True))
+    return fallback_command(spec.bounds, {**values, **(overrides or {})}, "rest")
 
 
 def narrow_bounds(
@@ -273,6 +293,8 @@ class TaskSpec:
     """Whether a command reaches MuJoCo's ctrl unchanged. False: only the environment defines what it means."""
     notes: tuple[str, ...] = ()
     """Facts about the task that the user of the policy must know, one sentence each."""
+    robot: RobotDescription | None = None
+    """Its actuators and model. None: the commands are the environment's own, or the file is from before 0.2.0."""
 
     @property
     def units(self) -> str:
@@ -322,6 +344,7 @@ class TaskSpec:
             observes_last_command=data.get("observes_last_command", False),
             command_is_actuator=data.get("command_is_actuator", True),
             notes=tuple(data.get("notes", ())),
+            robot=None if data.get("robot") is None else RobotDescription.from_dict(data["robot"]),
         )
         _check_spec(spec)
         return spec
@@ -354,3 +377,5 @@ def check_same_robot(policy: TaskSpec, task: TaskSpec) -> None:
                 f"the task here differs from the one in the file in its {name}: {ours}, not {theirs}; "
                 f"install the simulator versions that the file records, or export the policy again"
             )
+    if policy.robot is not None and task.robot is not None:
+        check_robot(policy.robot.to_dict(), task.robot.to_dict(), "the task here")

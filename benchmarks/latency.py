@@ -110,9 +110,9 @@ def other_formats(run: TrainedRun, folder: Path, calls: int) -> dict[str, Round 
     return rounds
 
 
-def in_cpp(file: Path) -> Percentiles:
+def in_cpp(file: Path, *options: str) -> Percentiles:
     """Run `controller --bench`."""
-    done = subprocess.run([CONTROLLER, "--bench", file], capture_output=True, text=True, check=True)
+    done = subprocess.run([CONTROLLER, "--bench", file, *options], capture_output=True, text=True, check=True)
     found = LINE.search(done.stdout)
     assert found is not None, done.stdout
     p50, p99, longest = (float(value) for value in found.groups())
@@ -146,9 +146,15 @@ def main() -> None:
         file = export(run, Path(folder))
         contenders: dict[str, Round | str] = {**in_python(run, file, options.calls)}
         contenders |= other_formats(run, Path(folder), options.calls)
-        contenders["TorchScript, C++ controller"] = (
-            (lambda: in_cpp(file)) if CONTROLLER.exists() else "not built; make controller"
-        )
+        for name, engine in {
+            "TorchScript, C++ controller": ["--libtorch"],
+            "packed network, C++ controller": [],
+        }.items():
+            contenders[name] = (
+                (lambda engine=engine: in_cpp(file, *engine))
+                if CONTROLLER.exists()
+                else "not built; make controller"
+            )
         results: dict[str, list[Percentiles] | str] = {
             name: contender if isinstance(contender, str) else [] for name, contender in contenders.items()
         }

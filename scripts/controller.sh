@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Build examples/controller in build/controller with the libtorch and libmujoco of .venv.
-# usage: scripts/controller.sh [missing]      missing: only print the Debian packages that it lacks
+# usage: scripts/controller.sh [missing | sanitized]
+#   missing: only print the Debian packages that it lacks
+#   sanitized: build it and its tests in build/controller-sanitized, with the sanitizers for addresses and undefined behaviour
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,13 +24,17 @@ if ((${#packages[@]})); then
     exit 1
 fi
 
-log=build/controller.log
+build=build/controller options=()
+if [[ ${1:-} == sanitized ]]; then
+    build=build/controller-sanitized options=(-DACER_SANITIZE=ON)
+fi
+log=$build.log
 mkdir -p build
-exec 9> build/controller.lock
+exec 9> "$build.lock"
 flock 9  # tests may run in several processes
-if ! { cmake -S examples/controller -B build/controller -DPYTHON="$PWD/.venv/bin/python" \
-    && cmake --build build/controller --parallel; } > "$log" 2>&1; then
+if ! { cmake -S examples/controller -B "$build" -DPYTHON="$PWD/.venv/bin/python" "${options[@]}" \
+    && cmake --build "$build" --parallel --target controller --target controller_test; } > "$log" 2>&1; then
     cat "$log" >&2
     exit 1
 fi
-echo "controller: built build/controller/controller"
+echo "controller: built $build/controller"

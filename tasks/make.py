@@ -17,6 +17,7 @@ from acer_robot.schema import TaskConfig, check_choice, check_range
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu import from_dm_control, from_gymnasium
 from acer_robot.tasks.cpu.vector_task import CpuTask
+from acer_robot.tasks.cpu.workers import WorkerTask
 from acer_robot.tasks.interface import VectorTask
 from acer_robot.tasks.model.cameras import TRACKING
 from acer_robot.tasks.robot.known import robot_task
@@ -128,6 +129,29 @@ def _measured(config: TaskConfig, render_size: tuple[int, int] | None, camera: s
         _say_once(f"{spec.id}: {note}")
     limited = is_limited(spec.slew_rate, spec.low_pass_hz)
     return dataclasses.replace(spec, observes_last_command=limited)
+
+
+def make_training_task(
+    config: TaskConfig, num_envs: int, seed: int, timeout: float, training_on: torch.device | None = None
+) -> VectorTask:
+    """Make a task as `make_task` does, in `config.workers` processes if there are any.
+
+    There, a step or a reset that takes longer than `timeout` seconds counts as failed.
+
+    Raises:
+        InputError: as `make_task`, or if there are workers and the backend is not "cpu".
+        TaskError: if an environment cannot be made in a process of its own.
+    """
+    if config.workers == 0:
+        return make_task(config, num_envs, seed, training_on=training_on)
+    if config.backend != "cpu":
+        raise InputError(
+            f"task.workers={config.workers} are processes for environments of task.backend=cpu, and the backend is "
+            f"{config.backend}; set task.workers=0"
+        )
+    make_task(config, 1, seed).close()  # what is wrong with the options is said here
+    build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
+    return WorkerTask(config, _measured(config, None, TRACKING), num_envs, seed, build, timeout)
 
 
 @functools.cache

@@ -49,6 +49,8 @@ def python_handles_signals():
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGUSR1: signal.SIG_DFL,
+        signal.SIGUSR2: signal.SIG_DFL,
     }
     before = {number: signal.signal(number, handler) for number, handler in default.items()}
     yield

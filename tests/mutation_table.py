@@ -548,7 +548,36 @@ REPLAY: tuple[Row, ...] = (
         "needed < 0",
         "experience/test_replay.py -k larger_than_the_memory",
     ),
-    ("replay: no seed", ".manual_seed(seed)", "", "experience/test_replay.py -k same_seed"),
+    (
+        "replay: no seed",
+        "torch.Generator(device).manual_seed(seed)",
+        "torch.Generator(device)",
+        "experience/test_replay.py -k same_seed",
+    ),
+    (
+        "replay: an episode runs on where the environments were made anew",
+        "self._data[self._head - 1, :, -1] = 1.0",
+        "pass",
+        "experience/test_replay.py -k cut_ends",
+    ),
+)
+
+NORMALIZER: tuple[Row, ...] = (
+    (
+        "statistics: a spike counts in full",
+        "given.clamp(self.mean - limit, self.mean + limit).clamp(-MOST, MOST)",
+        "given",
+        "training/test_divergence.py -k one_spike",
+    ),
+)
+
+STABILITY: tuple[Row, ...] = (
+    (
+        "unstable steps not counted",
+        "if bad:",
+        "if False:",
+        "training/test_divergence.py -k unstable_simulation",
+    ),
 )
 
 COLLECTOR: tuple[Row, ...] = (
@@ -696,6 +725,63 @@ BATCH_SIMULATOR: tuple[Row, ...] = (
     ),
 )
 
+SAFETY: tuple[Row, ...] = (
+    (
+        "safety: running forgets the slew limit",
+        "step = np.where(np.isfinite(limits.slew_step), limits.slew_step, opening)",
+        "step = opening",
+        "deployment/test_safety.py -k slew_limit",
+    ),
+    (
+        "safety: the ramp-in starts from rest, wherever the robot is",
+        "    if measured is None:\n",
+        "    if True:\n",
+        "deployment/test_safety.py -k first_command",
+    ),
+    (
+        "safety: the ramp-in does not open slowly",
+        "if done < limits.ramp_ticks:\n",
+        "if False:\n",
+        "deployment/test_safety.py -k first_command",
+    ),
+    (
+        "safety: a repeated observation counts as new",
+        "inputs.stamp > state.newest",
+        "inputs.stamp >= state.newest",
+        "deployment/test_safety.py -k repeated",
+    ),
+    (
+        "safety: a stamp from the future is taken",
+        "and inputs.stamp <= inputs.now",
+        "and inputs.stamp <= inputs.now + 1.0",
+        "deployment/test_safety.py -k future",
+    ),
+    (
+        "safety: an old observation never stops",
+        "inputs.now - state.newest > limits.age_limit",
+        "inputs.now - state.newest > 1e9",
+        "deployment/test_safety.py -k each_cause",
+    ),
+    (
+        "safety: a second stop ramps on",
+        "if inputs.stops >= 2:",
+        "if inputs.stops >= 3:",
+        "deployment/test_safety.py -k second_stop",
+    ),
+    (
+        "safety: an emergency goes on with the ramp",
+        "    if inputs.emergency:\n        state = dataclasses.replace(state, mode=STOPPED",
+        "    if False:\n        state = dataclasses.replace(state, mode=STOPPED",
+        "deployment/test_safety.py -k emergency",
+    ),
+    (
+        "safety: the ramp ends at zero, not at rest",
+        "step = np.clip(limits.rest, state.last",
+        "step = np.clip(0.0 * limits.rest, state.last",
+        "deployment/test_safety.py -k within_the_ramp",
+    ),
+)
+
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
     "acer_robot/acer/policy_gradient.py": POLICY_GRADIENT,
@@ -717,4 +803,7 @@ MUTATIONS = {
     "acer_robot/experience/collector.py": COLLECTOR,
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
     "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,
+    "acer_robot/deployment/safety.py": SAFETY,
+    "acer_robot/policies/normalizer.py": NORMALIZER,
+    "acer_robot/tasks/cpu/stability.py": STABILITY,
 }

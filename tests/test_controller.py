@@ -1,6 +1,10 @@
 """The C++ controller: the same commands as Python's, and one line for everything that it refuses."""
 
+import json
 import math
+import os
+import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +16,7 @@ import torch
 from exported import make_policy
 
 from acer_robot.deployment.export import describe
+from acer_robot.deployment.situations import situations, to_dict
 from acer_robot.policies.exported.file import load_exported, save_exported
 from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
@@ -21,6 +26,8 @@ from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
 ROOT = Path(__file__).parent.parent
+BUILD = os.environ.get("CONTROLLER_BUILD", "controller")
+"""The folder in build/: `controller`, or `controller-sanitized` with the sanitizers."""
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 HALF_CHEETAH = ASSETS / "half_cheetah.xml"
 LIMITED = {"slew_rate": {"bthigh": 8.0, "ffoot": 20.0}, "low_pass_hz": 5.0, "bounds": {"bshin": [-0.5, 0.25]}}
@@ -34,16 +41,15 @@ def controller():
     ).stdout.strip()
     if missing:
         pytest.skip(f"the C++ controller cannot be built without {missing}")
-    subprocess.run([ROOT / "scripts" / "controller.sh"], check=True, capture_output=True)
-    return ROOT / "build" / "controller" / "controller"
+    kind = [] if BUILD == "controller" else ["sanitized"]
+    subprocess.run([ROOT / "scripts" / "controller.sh", *kind], check=True, capture_output=True)
+    return ROOT / "build" / BUILD / "controller"
 
 
 @pytest.fixture(scope="session")
-def width_test(controller):
-    """The program that calls Policy::act with vectors of any width."""
-    build = ["cmake", "--build", controller.parent, "--target", "policy_width_test"]
-    subprocess.run(["flock", ROOT / "build" / "controller.lock", *build], check=True, capture_output=True)
-    return controller.parent / "policy_width_test"
+def library(controller):
+    """The program of the checks that call the library themselves: `controller_test CHECK ..`."""
+    return controller.parent / "controller_test"
 
 
 @pytest.fixture(autouse=True)
@@ -114,11 +120,11 @@ def start_state(model, seed=3):
     return state
 
 
-def flight(controller, file, model, start, steps, tmp_path):
+def flight(controller, file, model, start, steps, tmp_path, *more):
     """Run the controller from `start`; return what it printed, its observations and its commands."""
     np.savetxt(tmp_path / "start.txt", start)
     log = tmp_path / "log.csv"
-    options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log]
+    options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log, *more]
     done = run(controller, file, model, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2)[:, 2:].astype(np.float32)
@@ -130,7 +136,9 @@ def flight(controller, file, model, start, steps, tmp_path):
 def test_thousand_steps_return_what_python_returns(controller, tmp_path, options):
     file = export(tmp_path, **options)
     start = start_state("HalfCheetah-v5")
-    printed, observations, commands = flight(controller, file, HALF_CHEETAH, start, 1000, tmp_path)
+    printed, observations, commands = flight(
+        controller, file, HALF_CHEETAH, start, 1000, tmp_path, "--libtorch"
+    )
     expected_observations, expected_commands, expected = closed_loop(file, "HalfCheetah-v5", 1000, start)
     # The same libtorch and libmujoco, one thread and one observation at a time: every bit is equal.
     np.testing.assert_array_equal(observations, expected_observations)
@@ -138,6 +146,19 @@ def test_thousand_steps_return_what_python_returns(controller, tmp_path, options
     got = float(printed.split("return ")[1].split()[0])
     assert got == pytest.approx(expected, rel=1e-6)
     assert commands.std(axis=0).max() > 0.3  # the policy does something
+
+
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_packed_network_acts_as_the_file(controller, tmp_path, options):
+    file = export(tmp_path, **options)
+    start = start_state("HalfCheetah-v5")
+    _, observations, commands = flight(controller, file, HALF_CHEETAH, start, 1000, tmp_path)
+    loaded = load_exported(file)
+    loaded.reset()
+    expected = np.stack([loaded.act(torch.from_numpy(row)).numpy() for row in observations])
+    # Its sums have another order than libtorch's, so they round differently.
+    np.testing.assert_allclose(commands, expected, rtol=0, atol=2e-5)
+    assert commands.std(axis=0).max() > 0.3
 
 
 @pytest.mark.parametrize(
@@ -177,6 +198,85 @@ def test_an_episode_knows_nothing_of_the_one_before(controller, tmp_path):
     first, second = run(controller, file, HALF_CHEETAH, *options, cwd=tmp_path).stdout.splitlines()[:2]
     assert first.startswith("episode 0: return")
     assert first.split("return")[1] == second.split("return")[1]
+
+
+def test_shared_situations_agree_with_python(library, tmp_path):
+    (tmp_path / "situations.json").write_text(json.dumps(to_dict(situations())))
+    done = run(library, "situations", tmp_path / "situations.json")
+    assert done.returncode == 0, done.stdout
+    agreed, all_of_them = re.match(r"(\d+) of (\d+) situations agree", done.stdout).groups()
+    assert int(agreed) == int(all_of_them) > 100
+
+
+def driven(controller, policy, folder, script="", *options):
+    """Drive with `--ramp` and a scripted incident; return the exit status, the log's first line and its columns."""
+    (folder / "incident.txt").write_text(script)
+    log, names = folder / "log.csv", ["--incident", folder / "incident.txt"]
+    done = run(controller, policy, HALF_CHEETAH, "--ramp", *names, "--log", log, *options, cwd=folder)
+    first, header, *rows = log.read_text().splitlines()
+    assert len(first) == 120
+    columns = dict(zip(header.split(","), zip(*(row.split(",") for row in rows), strict=True), strict=True))
+    return done.returncode, first.removeprefix("# stopped by: ").strip(), columns
+
+
+def commands_of(columns):
+    """Return the commands [ticks, joints]; NaN: none was written."""
+    joints = [values for name, values in columns.items() if name.startswith("command:")]
+    return np.array([[float(value or "nan") for value in row] for row in zip(*joints, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "reason", "states"),
+    [
+        ("", 0, "end", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("signal 40 40 15\n", 143, "stop: Terminated", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("signal 40 41 2\n", 130, "second_stop: Interrupt", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("lost 30 33 0\n", 0, "end", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
+        ("lost 30 99 0\n", 1, "age", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
+        ("nan 10 99 0\n", 1, "nan", {"ramp_in", "holding", "ramp_out", "stopped"}),
+        ("late 30 99 0.02\n", 1, "late", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("disk 30 30 0\n", 1, "error", {"ramp_in", "running"}),
+        ("broken 30 30 0\n", 1, "error", {"ramp_in", "running", "ramp_out", "stopped"}),
+    ],
+)
+def test_incident_ends_in_a_ramp_to_rest(controller, policy, tmp_path, script, status, reason, states):
+    options = ["--steps", 60, "--safety", "hold=0.2", "--seed", 3]
+    got_status, got_reason, columns = driven(controller, policy, tmp_path, script, *options)
+    assert (got_status, got_reason) == (status, reason)
+    assert set(columns["state"]) == states
+    commands = commands_of(columns)
+    assert (np.abs(commands) <= 1.0).all()
+    ramp = 0.5 * 2.0 * 0.05  # half of the range a second
+    first = np.abs(commands[0]).max()
+    assert 0.0 < first <= ramp + 1e-6
+    moved = np.abs(np.diff(commands, axis=0)).max(axis=1)
+    slow = np.isin(columns["state"][1:], ["ramp_out", "stopped", "holding"])
+    assert (moved[slow] <= ramp + 1e-6).all()
+    if "stopped" in states and not reason.startswith("second"):
+        assert (commands[-1] == 0.0).all()
+        assert 4 <= columns["state"].count("stopped") <= 6  # 0.2 s of hold, in ticks of 0.05 or 0.07 s
+
+
+def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
+    status, reason, columns = driven(controller, policy, tmp_path, "signal 30 30 3\n")
+    assert (status, reason) == (131, "emergency: Quit")
+    assert len(columns["state"]) == 30
+
+
+def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
+    log = tmp_path / "log.csv"
+    command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
+        give_up = time.monotonic() + 60
+        while not (log.exists() and log.stat().st_size > 2000) and time.monotonic() < give_up:
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        printed, _ = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert printed.splitlines()[-1].startswith("stopped by: ")
+    rows = np.loadtxt(log, delimiter=",", skiprows=1)[:, -6:]
+    assert (rows[-1] == 0.0).all()
+    assert np.abs(np.diff(rows[-3:], axis=0)).max() <= 0.05 + 1e-6
 
 
 def test_same_seed_starts_in_the_same_states(controller, policy, tmp_path):
@@ -237,21 +337,36 @@ def test_error_of_mujoco_leaves_the_log(controller, policy, tmp_path):
     assert 10 <= whole_rows(log) <= 100
 
 
-@pytest.mark.parametrize("name", ["nowhere/log.csv", "", "/dev/full"])
-def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name):
-    line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name)
+@pytest.mark.parametrize(
+    ("name", "ramp"), [("nowhere/log.csv", ["--ramp"]), ("", []), ("/dev/full", ["--ramp"])]
+)
+def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name, ramp):
+    line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name, *ramp)
     assert f"--log={tmp_path / name} cannot be written: " in line
 
 
-def test_wrong_width_is_an_error_that_names_both(width_test, policy):
-    assert run(width_test, policy, 17, 6).returncode == 0
-    for observation, command, message in [
-        (16, 6, "the policy takes an observation of 17 numbers, not of 16"),
-        (1000, 6, "the policy takes an observation of 17 numbers, not of 1000"),
-        (17, 5, "the policy writes a command of 6 numbers, not of 5"),
-    ]:
-        done = run(width_test, policy, observation, command)
-        assert (done.returncode, done.stderr) == (1, message + "\n")
+@pytest.mark.parametrize(
+    ("observation", "command", "says"),
+    [(17, 6, "usable"), (16, 6, "wrong width 7"), (1000, 6, "wrong width 7"), (17, 5, "wrong width 7")],
+)
+def test_wrong_width_writes_nothing(library, policy, observation, command, says):
+    done = run(library, "widths", policy, observation, command)
+    assert done.stdout.startswith(says), done.stderr  # the command was 7 before
+
+
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_decisions_allocate_nothing(library, tmp_path, options):
+    done = run(library, "allocations", export(tmp_path, **options))
+    assert done.stdout.startswith("0 allocations, "), done.stderr
+    assert int(done.stdout.split()[2]) > 1000  # the counter counts
+
+
+@pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
+def test_fuzzed_observations_never_leave_bounds_and_slew_limits(library, tmp_path, options):
+    done = run(library, "fuzz", export(tmp_path, **options), 50_000)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("0 outside, 0 jumps, ")
+    assert int(done.stdout.split()[4]) > 30_000
 
 
 def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
@@ -308,6 +423,28 @@ def test_other_files_of_torch_are_refused(controller, tmp_path):
     assert "holds no policy.json" in refused(controller, tmp_path / "linear.pt", HALF_CHEETAH)
 
 
+class Halving(ExportedPolicy):
+    """A module with the parts of an exported policy that computes something else."""
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        return 0.5 * self._command(self._offset(observation))
+
+
+def test_packed_network_that_differs_is_refused(controller, policy, tmp_path):
+    loaded = load_exported(policy)
+    untrained = Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval()
+    save_exported(Halving(untrained, loaded.spec), loaded.metadata, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "does not act as its packed network" in line
+    assert "run it with libtorch (--libtorch)" in line
+    untrained.actor.trunk[2] = torch.nn.ELU()
+    save_exported(ExportedPolicy(untrained, loaded.spec), loaded.metadata, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "the packed engine does not know: a layer of type ELU" in line
+    done = run(controller, tmp_path / "policy.pt", HALF_CHEETAH, "--libtorch", "--steps", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_no_model_is_refused(controller, policy, tmp_path):
     (tmp_path / "model.xml").write_text("<mujoco><worldbody><geom/></worldbody>")
     assert "as a MuJoCo model" in refused(controller, policy, tmp_path / "model.xml")
@@ -336,6 +473,27 @@ def test_model_with_narrower_limits_is_refused(controller, policy, tmp_path):
     assert "[-0.9, 1]" in line
 
 
+def test_model_with_another_gear_is_refused(controller, policy, tmp_path):
+    model = half_cheetah_with(tmp_path, '<motor gear="30" joint="ffoot"', '<motor gear="31" joint="ffoot"', 1)
+    line = refused(controller, policy, model)
+    assert "made for an actuator of ffoot with gear 30, but that of" in line
+    assert line.endswith("model.xml has 31")
+
+
+def test_files_of_schema_1_load_and_of_schema_3_do_not(controller, policy, tmp_path):
+    loaded = load_exported(policy)
+    module = ExportedPolicy(
+        Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval(), loaded.spec
+    )
+    metadata = {name: value for name, value in loaded.metadata.items() if name != "robot"}
+    save_exported(module, {**metadata, "schema_version": 1}, tmp_path / "policy.pt")
+    done = run(controller, tmp_path / "policy.pt", HALF_CHEETAH, "--steps", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    save_exported(module, {**metadata, "schema_version": 3}, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert "metadata of schema 3; this program reads 1 and 2" in line
+
+
 def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):
     line = refused(controller, export(tmp_path, fields={"command_is_actuator": False}), HALF_CHEETAH)
     assert "the policy's commands are the environment's, not an actuator's: this program cannot drive" in line
@@ -359,6 +517,12 @@ def test_observations_that_are_no_joints_are_refused_by_name(controller, tmp_pat
         (["--steps", "0"], "--steps=0 is not a whole number from 1 on"),
         (["--episodes", "2x"], "--episodes=2x is not"),
         (["--seed", "-1"], "--seed=-1 is not"),
+        (["--safety", "hold=1"], "--safety and --incident need --ramp"),
+        (["--ramp", "--episodes", "2"], "--ramp drives one episode"),
+        (["--ramp", "--safety", "hold=x"], "--safety hold=x is not NAME=NUMBER"),
+        (["--ramp", "--safety", "ramp_rate=0"], "ramp_rate must be a positive number"),
+        (["--ramp", "--safety", "age_limit=0.01"], "age_limit must be at least dt"),
+        (["--ramp", "--incident", "nowhere.txt"], "--incident=nowhere.txt cannot be read"),
         (["--loops", "3"], "cannot use --loops"),
         (["--initial-state", "nowhere.txt"], "--initial-state=nowhere.txt cannot be read"),
     ],
@@ -375,8 +539,62 @@ def test_a_state_of_another_size_is_refused(controller, policy, tmp_path, number
     assert "must hold 9 positions (qpos) and then 9 velocities (qvel)" in line
 
 
-def test_bench_prints_one_line(controller, policy):
-    done = run(controller, "--bench", policy)
+def built(source, prefix, folder):
+    """Build a project on the installed library."""
+    for command in (
+        ["cmake", "-S", source, "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}"],
+        ["cmake", "--build", folder],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prefix(controller, tmp_path_factory):
+    """A folder where the library is installed."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    command = ["cmake", "--install", controller.parent, "--prefix", prefix]
+    subprocess.run(command, check=True, capture_output=True)
+    return prefix
+
+
+def test_installed_library_serves_another_project(prefix, policy, tmp_path):
+    robot = built(ROOT / "examples" / "controller" / "consumer", prefix, tmp_path) / "robot"
+    assert [path.name for path in (prefix / "include").iterdir()] == ["acer_controller.hpp"]
+    assert len((prefix / "include" / "acer_controller.hpp").read_text().splitlines()) < 150
+    done = run(robot, policy)
+    assert done.returncode == 0, done.stderr
+    *commands, reason = done.stdout.splitlines()
+    assert reason == "stopped by: stop"
+    assert commands[0].startswith("ramp_in ")
+    assert commands[-1] == "stopped 0"
+
+
+def test_ros2_plugin_runs_against_the_stub(prefix, policy, tmp_path):
+    test = built(ROOT / "examples" / "ros2_control", prefix, tmp_path) / "stub_test"
+    done = run(test, policy, 20)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["command bthigh/effort", "command bshin/effort"]
+    assert {"state bthigh/position", "state rootx/velocity"} < set(lines)
+    efforts = np.array([[float(x) for x in line.split()[1:]] for line in lines if line.startswith("tick")])
+    gears = np.array([120.0, 90.0, 60.0, 120.0, 60.0, 30.0])
+    moved = np.abs(np.diff(efforts, axis=0)) / gears
+    assert np.abs(efforts[:38] / gears).max() > 0.3
+    assert (efforts[29] == efforts[28]).all()  # a NaN: it holds
+    assert moved[39:].max() <= 0.05 + 1e-6
+    assert (efforts[-1] == 0.0).all()
+    assert len(efforts) < 100  # it ended
+    done = run(test, policy, 25)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "the policy decides every 0.05 s, but control periods of the controller manager take 0.04 s\n"
+    )
+
+
+@pytest.mark.parametrize("engine", [(), ("--libtorch",)])
+def test_bench_prints_one_line(controller, policy, engine):
+    done = run(controller, "--bench", policy, *engine)
     assert done.returncode == 0
     assert done.stdout.startswith("latency of a decision: p50 ")
     assert done.stdout.count("\n") == 1

@@ -48,8 +48,11 @@ ACER = {"torch", "math", "collections", "__future__"}
 
 
 def room(module):
-    """Return the room of a module of acer_robot, given by its dotted name."""
+    """Return the room of a module of acer_robot, given by its dotted name; __main__ is a command."""
+    if module == "acer_robot.__main__":
+        return "commands"
     part = module.split(".")[1] if "." in module else ""
+    part = "commands" if part == "__main__" else part  # python -m acer_robot
     return part if part in ROOMS else "modules"
 
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
+from acer_robot.commands.completion import task_completions
 from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
 from acer_robot.commands.error_lines import check_names, one_line
 from acer_robot.commands.help import help_text, version_text
@@ -31,7 +32,7 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
-BY_JOINT = ("task.bounds", "task.slew_rate", "task.actuators", "task.home", "fallback")
+BY_JOINT = ("task.bounds", "task.slew_rate", "task.actuators", "task.home", "fallback", "rest")
 """Options whose keys are names of joints."""
 OPEN_DICTIONARIES = (
     "kwargs",
@@ -60,11 +61,14 @@ def run_command(name: str, schema: type[Config], body: Callable[[Config], float 
             was not finite, an environment failed, jobs of a sweep failed, or the disk is full; 130: Ctrl-C.
     """
     program = PROGRAMS.get(name, f"acer-{name}")
-    if "--version" in sys.argv[1:]:
-        print(version_text(program))
-        return
     try:
         with command_process():
+            if "--version" in sys.argv[1:]:
+                print(version_text(program))
+                return
+            if (tasks := task_completions(sys.argv[1:])) is not None and has_tasks(schema):
+                print(*tasks, sep="\n")
+                return
             for config in compose(name, schema, body):
                 check_names(config, schema)
                 if wants_help():
@@ -88,6 +92,7 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
         SystemExit: if a sweep is refused, or a job of it failed.
     """
     check_dashes(sys.argv[1:], schema)
+    check_config_name(sys.argv[1:])
     ConfigStore.instance().store(name=f"{name}_schema", node=open_dictionaries(schema))
     store_dm_control_tasks()
     composed: list[DictConfig] = []
@@ -168,6 +173,11 @@ def without_sweep(arguments: list[str]) -> list[str]:
     return kept
 
 
+def has_tasks(schema: type[Any]) -> bool:
+    """Whether `schema` has an option `task`, whose names can be completed."""
+    return "task" in get_type_hints(schema)
+
+
 def wants_help() -> bool:
     """Whether the command line asks for help."""
     return any(argument in HELP_FLAGS for argument in sys.argv[1:])
@@ -183,8 +193,9 @@ def open_dictionaries(schema: type[Any]) -> DictConfig:
         for name in OPEN_DICTIONARIES:
             if name in node.task:
                 OmegaConf.set_struct(node.task[name], False)
-    if "fallback" in node:
-        OmegaConf.set_struct(node.fallback, False)
+    for name in ("fallback", "rest"):
+        if name in node:
+            OmegaConf.set_struct(node[name], False)
     return node
 
 
@@ -195,6 +206,17 @@ def check_dashes(arguments: list[str], schema: type[Any]) -> None:
         name, _, value = argument.lstrip("-").partition("=")
         if argument.startswith("--") and (known := name.replace("-", "_")) in names:
             raise InputError(f"{argument}: options are written without dashes: {known}={value or 'VALUE'}")
+
+
+def check_config_name(arguments: list[str]) -> None:
+    """Raise InputError for a flag that gives Hydra another main config, which has no types and no sweep of ours."""
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        if flag in ("--config-name", "-cn", "--config-path", "-cp"):
+            raise InputError(
+                f"{flag} cannot be used: options of your own go into a file DIR/experiment/NAME.yaml, for --config-dir "
+                "DIR experiment=NAME; acer-train resume=RUN goes on with the options of a run"
+            )
 
 
 def _summary(body: Callable[..., float | None]) -> str:

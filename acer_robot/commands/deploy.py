@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.control_loop import Controller, LoopOptions
-from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
-from acer_robot.policies.exported.file import load_exported
-from acer_robot.schema import MISSING, ShownTask, check_range
-from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task, with_velocity
+from acer_robot.deployment.limits import Options
+from acer_robot.deployment.realtime import RealTimeOptions, check_realtime
+from acer_robot.errors import InputError
+from acer_robot.run_folder.policy_path import given_policy
+from acer_robot.schema import ShownTask, check_range
 
-_STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
+LARGEST = 3.4028234663852886e38
+"""The largest number of float32."""
+_STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
 """Exit status where a signal ended the loop."""
 
 
@@ -26,8 +23,10 @@ _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129}
 class DeployConfig:
     """Options of `acer-deploy`."""
 
-    policy: str = MISSING
-    """An exported policy.pt."""
+    policy: str | None = None
+    """An exported policy.pt, a run folder or its export/."""
+    run: str | None = None
+    """A run folder, whose export/policy.pt is run."""
     episodes: int = 1
     """Episodes to run, one after the other."""
     seed: int = 0
@@ -40,8 +39,19 @@ class DeployConfig:
     """Standard deviation of Gaussian noise on every entry of the observation, in the unit of that entry."""
     task: ShownTask = field(default_factory=ShownTask)
     """What is changed of the policy's task."""
-    action_delay: int = 0
+    command_delay: int = 0
     """Delay of every command, in control steps. Until the first one arrives, the simulator gets the command at rest."""
+    plant: str | None = None
+    """A robot of your own: module:function, whose result has connect, read, write and close (docs/driving.md). The
+    safety layer is always on for it. null: the simulator."""
+    ramp: bool = False
+    """Whether the safety layer is on in the simulator as well: ramp-in, watchdogs and safe stop."""
+    log: str | None = None
+    """CSV file for observation, command, state and cause of every tick; null: none. The safety layer writes it."""
+    safety: Options = field(default_factory=Options)
+    """Limits of the safety layer."""
+    realtime: RealTimeOptions = field(default_factory=RealTimeOptions)
+    """What the operating system is asked for, with the safety layer."""
 
 
 def deploy(config: DeployConfig) -> dict[str, Any]:
@@ -52,15 +62,27 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     Raises:
         InputError: if an option or the file cannot be used, or the task is not the one the file was made for.
     """
+    import torch
+
+    from acer_robot.deployment.control_loop import Controller, LoopOptions
+    from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
+    from acer_robot.policies.exported.file import load_exported
+    from acer_robot.spec import check_same_robot
+    from acer_robot.tasks import make_task, with_velocity
+
     check_job(config)
-    policy = load_exported(Path(config.policy))
+    policy = load_exported(given_policy(config.policy, config.run))
+    if config.plant is not None or config.ramp:
+        from acer_robot.commands.driving import drive
+
+        return drive(config, policy)
     task = make_task(with_velocity(policy.task_config, config.task.velocity), 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)
         torch.set_num_threads(1)
         pacer = Pacer(task.spec.control_dt / config.rate if config.rate > 0.0 else 0.0)
         options = LoopOptions(
-            config.episodes, config.seed, config.max_steps, config.observation_noise, config.action_delay
+            config.episodes, config.seed, config.max_steps, config.observation_noise, config.command_delay
         )
         controller = Controller(policy, task, options)
         with stop_key() as stop:
@@ -84,28 +106,56 @@ def check_job(config: DeployConfig) -> None:
     """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
-    check_range("action_delay", config.action_delay, 0, 10_000)
-    largest = float(np.finfo(np.float32).max)
-    check_range("rate", config.rate, 0.0, largest)
-    check_range("observation_noise", config.observation_noise, 0.0, largest)
+    check_range("command_delay", config.command_delay, 0, 10_000)
+    check_range("rate", config.rate, 0.0, LARGEST)
+    check_range("observation_noise", config.observation_noise, 0.0, LARGEST)
     if config.max_steps is not None:
         check_range("max_steps", config.max_steps, 1, 1e12)
+    check_realtime(config.realtime)
+    if config.log is not None and config.plant is None and not config.ramp:
+        raise InputError("log=... needs the safety layer, which writes it; add ramp=true, or give a plant")
+    if config.plant is not None:
+        _check_plant_options(config)
+
+
+def _check_plant_options(config: DeployConfig) -> None:
+    """Raise InputError for an option that only the simulator has."""
+    defaults = DeployConfig()
+    for name in ("episodes", "rate", "observation_noise", "command_delay"):
+        if getattr(config, name) != getattr(defaults, name):
+            raise InputError(
+                f"{name}={getattr(config, name)} is for the simulator; a plant has none: remove it"
+            )
 
 
 def _deploy(config: DeployConfig) -> None:
     summary = deploy(config)
-    for index, (value, length) in enumerate(zip(summary["returns"], summary["lengths"], strict=True)):
+    for index, (value, length) in enumerate(
+        zip(summary.get("returns", ()), summary.get("lengths", ()), strict=True)
+    ):
         print(f"episode {index}: return {value:.1f}, {length} commands")
     if summary["stopped"]:
-        print(f"stopped by {summary['stopped']}")
+        reason = f": {summary['reason']}" if summary.get("reason") else ""
+        print(f"stopped by {summary['stopped']}{reason}")
+    if summary.get("far_observations"):
+        print(f"{summary['far_observations']} observations were beyond the range that training saw")
     if summary["deadline_misses"] is not None:
         print(f"missed {summary['deadline_misses']} of {summary['commands']} deadlines")
     for name in ("jitter_us", "latency_us"):
         if summary[name]:
             print(name, ", ".join(f"{key} {value}" for key, value in summary[name].items()))
     print(json.dumps(summary))
-    if summary["stopped"] in _STATUS:
-        raise SystemExit(_STATUS[summary["stopped"]])
+    if status := exit_status(summary):
+        raise SystemExit(status)
+
+
+def exit_status(summary: dict[str, Any]) -> int:
+    """Return the exit status: 0 at the end or by key, 128 + signal, and 1 for every other cause of the layer."""
+    if "cause" not in summary:
+        return _STATUS.get(summary["stopped"], 0)
+    if summary["cause"] in ("stop", "second_stop", "emergency"):
+        return 0 if summary["signal"] is None else 128 + int(summary["signal"])
+    return 0 if summary["cause"] == "end" else 1
 
 
 def main() -> None:

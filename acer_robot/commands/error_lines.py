@@ -98,9 +98,35 @@ def unknown_choice(group: str, name: str, known: Sequence[str] = ()) -> str:
 def _as_text(override: str | None) -> str:
     """Say how to write an override with plain text, for example a path, as its value."""
     name, _, value = (override or "").partition("=")
-    if not value or not re.fullmatch(r"[\w.]+", name) or value[0] in "[{'\"":
+    if not value or not re.fullmatch(r"[\w.]+", name) or value[0] in "{'\"":
         return ""
+    if value[0] == "[":
+        return (
+            f"; put a path with special characters in double quotes inside the brackets: '{name}=[\"a, b\"]'"
+        )
     return f"; for a path or other text: {typed(name, os.path.expanduser(value))}"
+
+
+KINDS = {"Integer": "a whole number", "Float": "a number"}
+
+
+def _wrong_type(name: str, reason: str) -> str | None:
+    """Say what an option takes, where OmegaConf names Python's types; None for another reason."""
+    if found := re.match(r"Value '(.*)' of type '.*' could not be converted to (Integer|Float)$", reason):
+        value, kind = found.groups()
+        whole = kind == "Integer" and re.fullmatch(r"-?[\d.]+(e\+?\d+)?", value) and float(value).is_integer()
+        remedy = f"write {name}={int(float(value))}" if whole else f"give {KINDS[kind]}"
+        return f"{name}={value} is not {KINDS[kind]}; {remedy}"
+    if found := re.match(r"Value '(.*)' is not a valid bool", reason):
+        return f"{name}={found[1]} is neither true nor false; give one of them"
+    if found := re.match(r"Invalid type assigned: \w+ is not a subclass of (\w+)\. value: (.*)$", reason):
+        first = "mode" if name == "wandb" else "NAME"
+        return f"{name} is a group of options; set one of them, as in {name}.{first}={found[2]}"
+    if re.match(r"Invalid value assigned: .* is not a ListConfig, list or tuple", reason):
+        return f"{name} takes a list: write it in brackets, as in '{name}=[..]'"
+    if re.match(r"Cannot assign \w+ to Dict\[", reason):
+        return f"{name} takes names with values: write them in braces, as in '{name}={{name: value}}'"
+    return None
 
 
 def _about_option(error: OmegaConfBaseException) -> str:
@@ -122,4 +148,6 @@ def _about_option(error: OmegaConfBaseException) -> str:
         return f"{first}; put the name in double quotes, as in 'task.bounds={{\"1\": [-1, 1]}}'"
     if first.endswith("is not Optional"):
         first = "null is not allowed here"
+    if isinstance(error, ValidationError) and (reason := _wrong_type(name, first)):
+        return reason
     return f"{name}: {first}" if isinstance(error, ValidationError) else first

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.score import evaluate_file, evaluate_run
 from acer_robot.errors import InputError
 from acer_robot.reporting.wandb_download import ARTIFACT_PREFIX, check_reference, download_policy
+from acer_robot.run_folder.policy_path import given_policy
 from acer_robot.schema import ShownTask, check_range
 
 
@@ -21,7 +21,8 @@ class EvaluateConfig:
     """Options of `acer-eval`."""
 
     policy: str | None = None
-    """An exported policy.pt, or wandb:ENTITY/PROJECT/policy:VERSION, an artifact that acer-train logged."""
+    """An exported policy.pt, a run folder or its export/, or wandb:ENTITY/PROJECT/policy:VERSION, an artifact that
+    acer-train logged."""
     run: str | None = None
     """A run folder. The exported policy of its checkpoint is evaluated."""
     checkpoint: str = "latest"
@@ -47,6 +48,8 @@ def check_job(config: EvaluateConfig) -> None:
 
 
 def _evaluate(config: EvaluateConfig) -> float:
+    from acer_robot.deployment.score import evaluate_file, evaluate_run
+
     check_job(config)
     if config.policy is not None:
         with _local(config.policy) as file:
@@ -65,7 +68,7 @@ def _evaluate(config: EvaluateConfig) -> float:
 def _local(policy: str) -> Iterator[Path]:
     """Give the policy.pt; one that is an artifact of wandb lies in a folder that is removed at the end."""
     if not policy.startswith(ARTIFACT_PREFIX):
-        yield Path(policy)
+        yield given_policy(policy, None)
         return
     with tempfile.TemporaryDirectory(prefix="acer-policy-") as folder:
         yield download_policy(policy, Path(folder))

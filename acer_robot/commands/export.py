@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.export import check_task, export_policy
-from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.schema import MISSING, check_range
 
 
@@ -28,6 +26,9 @@ class ExportConfig:
     fallback: dict[str, float] = field(default_factory=dict)
     """Commands for an observation with a NaN or an infinity, by joint name: {bthigh: 0.1}. Other joints get zero, or
     the middle of their range where it excludes zero."""
+    rest: dict[str, float] = field(default_factory=dict)
+    """Commands where a safe stop ends, by joint name: {bthigh: 0.1}. Other joints get their home pose where all
+    actuators take positions, else zero, or the middle of their range where it excludes zero."""
     formats: list[str] = field(default_factory=lambda: ["torchscript"])
     """Files to write and check: torchscript (policy.pt, always), onnx (policy.onnx), pt2 (policy.pt2)."""
     robustness: bool = False
@@ -36,6 +37,9 @@ class ExportConfig:
 
 
 def _export(config: ExportConfig) -> None:
+    from acer_robot.deployment.export import check_task, export_policy
+    from acer_robot.run_folder.checkpoints import load_run
+
     check_range("episodes", config.episodes, 0, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
     run_dir = Path(config.run)
@@ -48,6 +52,7 @@ def _export(config: ExportConfig) -> None:
         config.episodes,
         config.seed,
         config.fallback,
+        config.rest,
         config.formats,
         robustness=config.robustness,
     )

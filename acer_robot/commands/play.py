@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.pacing import Pacer
 from acer_robot.errors import InputError
-from acer_robot.reporting.live import RestPolicy, run_live
-from acer_robot.reporting.shown import open_policy
 from acer_robot.schema import TaskConfig, check_range
-from acer_robot.tasks import make_task
-from acer_robot.tasks.cpu.viewer import LiveView, check_display, push
 
 
 @dataclass
@@ -44,6 +37,14 @@ def check_job(config: PlayConfig) -> None:
 
 
 def _play(config: PlayConfig) -> None:
+    import numpy as np
+
+    from acer_robot.deployment.pacing import Pacer
+    from acer_robot.reporting.live import RestPolicy, run_live
+    from acer_robot.reporting.shown import open_policy
+    from acer_robot.tasks import make_task
+    from acer_robot.tasks.cpu.viewer import LiveView, check_display, push
+
     check_job(config)
     path = config.policy or config.run
     if path is not None and not Path(path).exists():

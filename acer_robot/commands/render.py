@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
-from acer_robot.reporting.gl import probe_gl
-from acer_robot.reporting.video import VideoOptions, check_video, render_policies
-from acer_robot.run_folder.policy_path import policy_file
+from acer_robot.run_folder.policy_path import given_policy
 from acer_robot.schema import ShownTask
+
+if TYPE_CHECKING:
+    from acer_robot.reporting.video import VideoOptions
 
 
 @dataclass
@@ -57,6 +58,8 @@ def check_job(config: RenderConfig) -> None:
         )
     if len(config.policies) == 1:
         raise InputError("policies names one policy; give two or more, or policy=FILE")
+    from acer_robot.reporting.video import check_video
+
     check_video(Path(config.out), video_options(config), len(config.policies) or 1)
 
 
@@ -67,20 +70,14 @@ def chosen_policies(config: RenderConfig) -> list[Path]:
         InputError: if one does not exist, or a run has no exported policy.
     """
     if config.run is not None:
-        if not Path(config.run).is_dir():
-            raise InputError(f"run={config.run!r} is no folder; give the folder of a training run")
-        return [policy_file(Path(config.run))]
-    paths = [Path(name) for name in config.policies or [str(config.policy)]]
-    for path in paths:
-        if not path.exists():
-            raise InputError(
-                f"{path} does not exist; give a policy.pt that acer-export wrote, or a run folder"
-            )
-    return [policy_file(path) for path in paths]
+        return [given_policy(None, config.run)]
+    return [given_policy(name, None) for name in config.policies or [str(config.policy)]]
 
 
 def video_options(config: RenderConfig) -> VideoOptions:
     """Return what the film shows, and how."""
+    from acer_robot.reporting.video import VideoOptions
+
     rows_columns = tuple(config.grid)
     return VideoOptions(
         episodes=config.episodes,
@@ -97,6 +94,9 @@ def video_options(config: RenderConfig) -> VideoOptions:
 
 
 def _render(config: RenderConfig) -> None:
+    from acer_robot.reporting.gl import probe_gl
+    from acer_robot.reporting.video import render_policies
+
     check_job(config)
     policies = chosen_policies(config)
     os.environ["MUJOCO_GL"] = probe_gl()

@@ -7,8 +7,14 @@ from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
-from acer_robot.reporting.comparison import write_comparison
-from acer_robot.reporting.report import write_report
+
+
+@dataclass
+class WandbReportConfig:
+    """A Report in Weights & Biases."""
+
+    report: str | None = None
+    """ENTITY/PROJECT that also gets a W&B Report on these runs, which must be in that project; null: none."""
 
 
 @dataclass
@@ -22,6 +28,7 @@ class ReportConfig:
     out: str | None = None
     """File to write; default: report.html in the run folder, or comparison.html here. A comparison also writes .md and
     .csv beside it."""
+    wandb: WandbReportConfig = field(default_factory=WandbReportConfig)
 
 
 def _report(config: ReportConfig) -> None:
@@ -29,11 +36,29 @@ def _report(config: ReportConfig) -> None:
         raise InputError(
             "give run=DIR for the report of one run, or runs=[DIR,DIR] or runs=[runs/*] to compare runs"
         )
+    from acer_robot.reporting.comparison import write_comparison
+    from acer_robot.reporting.report import write_report
+    from acer_robot.reporting.wandb_report import check_report
+
+    target = None if config.wandb.report is None else check_report(config.wandb.report)
     if config.run:
         print(write_report(Path(config.run), out=None if config.out is None else Path(config.out)))
-        return
-    files, left_out = write_comparison(config.runs, Path(config.out or "comparison.html"))
-    print(*(f"left out: {line}" for line in left_out), *files, sep="\n")
+    else:
+        files, left_out = write_comparison(config.runs, Path(config.out or "comparison.html"))
+        print(*(f"left out: {line}" for line in left_out), *files, sep="\n")
+    if target is not None:
+        _report_to_wandb([config.run] if config.run else config.runs, *target)
+
+
+def _report_to_wandb(patterns: list[str], entity: str, project: str) -> None:
+    """Save a W&B Report and print its address; say what wandb does not have yet."""
+    from acer_robot.reporting.wandb_report import build_report, not_uploaded, save_report
+
+    report, runs, left_out = build_report(patterns, entity, project)
+    print(*(f"not in the W&B Report: {line}" for line in left_out), sep="\n", end="\n" * bool(left_out))
+    for command in not_uploaded(runs):
+        print(f"not uploaded yet: {command}")
+    print(f"W&B Report: {save_report(report)}")
 
 
 def main() -> None:

@@ -10,13 +10,8 @@ from pathlib import Path
 from acer_robot.commands.compose import given_names, run_command
 from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.interrupt import exit_status
-from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
-from acer_robot.tasks import make_task
-from acer_robot.training.resume import resumed_config
-from acer_robot.training.run import train
-from acer_robot.training.validate import check_train, select_device
 
 _BUILT: set[str] = set()
 """Tasks, as text, that this process has built to check the jobs of a sweep."""
@@ -24,6 +19,9 @@ _BUILT: set[str] = set()
 
 def check_job(config: TrainConfig) -> None:
     """Raise InputError for an option that cannot be used, before the first job of a sweep starts."""
+    from acer_robot.tasks import make_task
+    from acer_robot.training.validate import check_train, select_device
+
     check_train(config, resuming=config.resume is not None)
     select_device(config.device)
     task = repr(config.task)
@@ -34,6 +32,12 @@ def check_job(config: TrainConfig) -> None:
 
 def _command(config: TrainConfig) -> float | None:
     """Train. Give a sweeper the exported policy's return, or the best evaluation's where nothing is exported."""
+    # Imports that take seconds come late: help, versions and mistyped options answer at once.
+    from acer_robot.run_folder.tables import best_evaluation, read_table
+    from acer_robot.training.announce import next_commands
+    from acer_robot.training.resume import resumed_config
+    from acer_robot.training.run import train
+
     config = resumed_config(config, given_names())
     try:
         run_dir = train(config)
@@ -42,6 +46,7 @@ def _command(config: TrainConfig) -> float | None:
         raise SystemExit(exit_status(error)) from None
     except (NonFiniteError, TaskError) as error:
         raise type(error)(f"training stopped: {error}") from error
+    print(*next_commands(run_dir, config), sep="\n", flush=True)
     if config.hand_over:
         return float(json.loads((run_dir / "export" / "evaluation.json").read_text())["return_mean"])
     best = best_evaluation(read_table(run_dir / "eval.csv"))

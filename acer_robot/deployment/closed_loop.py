@@ -69,7 +69,7 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
     for number, (first, end) in enumerate(itertools.pairwise([*starts, len(observations)])):
         _check_commands(run, policy, observations[first:end], number * at_once)
     task = make_task(policy.task_config, at_once, seed)
-    recorder = Recorder(run.spec, episodes)
+    recorder = Recorder(run.spec, episodes, task)
     try:
         got = run_rounds(policy.act, task, episodes, policy.reset, recorder.watch)
     finally:

@@ -32,11 +32,11 @@ from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.run_folder.recording import FILE as EPISODES_FILE
 from acer_robot.run_folder.recording import save_recording
 from acer_robot.schema import check_choice
-from acer_robot.spec import check_same_robot, fallback_command
+from acer_robot.spec import check_same_robot, fallback_command, rest_command
 from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
-NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video")
+NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video", "tensorboard")
 """Options that `config_sha256` leaves out. `run_dir` and `wandb` say where results go. `log_every` says how often they
 are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and changes only how
 sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy is the best."""
@@ -48,6 +48,7 @@ def export_policy(
     episodes: int = 0,
     seed: int = 0,
     fallback: Mapping[str, float] | None = None,
+    rest: Mapping[str, float] | None = None,
     formats: Sequence[str] = ("torchscript",),
     fuzzed_rows: int = verify_policy.FUZZED_ROWS,
     robustness: bool = False,
@@ -62,6 +63,7 @@ def export_policy(
             episodes, no evaluation.json and no episodes.npz.
         seed: seed of those episodes.
         fallback: `{joint name: command}` instead of the default command for unusable observations.
+        rest: `{joint name: command}` instead of the home pose or the default, for where a safe stop ends.
         formats: "torchscript", and also "onnx" or "pt2" to write and check these formats.
         fuzzed_rows: random observations in the largest batch of the bounds check.
         robustness: whether the score has a table of returns and falls where robot and world differ.
@@ -70,10 +72,11 @@ def export_policy(
         The path of policy.pt.
 
     Raises:
-        InputError: if `out` cannot be a folder, a fallback lies outside its bounds, a format is not available, or
-            a check fails. The message names the check.
+        InputError: if `out` cannot be a folder, a fallback or rest lies outside its bounds, a format is not available,
+            or a check fails. The message names the check.
     """
     unusable = fallback_command(run.spec.bounds, fallback)
+    at_rest = rest_command(run.spec, rest)
     others = check_formats(formats)
     if robustness:
         check_robustness(run.config.task, episodes)
@@ -83,7 +86,7 @@ def export_policy(
         scratch = Path(folder)
         file = scratch / "policy.pt"
         module = ExportedPolicy(run.policy, run.spec, unusable)
-        metadata = {**describe(run), "fallback": unusable.tolist()}
+        metadata = {**describe(run), "fallback": unusable.tolist(), "rest": at_rest.tolist()}
         complete = save_exported(module, metadata, file)
         observations = sequence = plausible_observations(run)
         if episodes > 0:
@@ -126,10 +129,12 @@ def describe(run: TrainedRun) -> dict[str, Any]:
     versions = here.versions or {}
     return {
         "schema_version": SCHEMA_VERSION,
-        "task": run.spec.to_dict(),
+        "task": {name: value for name, value in run.spec.to_dict().items() if name != "robot"},
+        "robot": None if run.spec.robot is None else run.spec.robot.to_dict(),
         "task_config": encode_options(dataclasses.asdict(run.config.task)),
         "fallback": fallback_command(run.spec.bounds).tolist(),
-        "rest": fallback_command(run.spec.bounds).tolist(),
+        "filter_start": fallback_command(run.spec.bounds).tolist(),
+        "rest": rest_command(run.spec).tolist(),
         "normalizer": {
             "enabled": normalizer.enabled,
             "limit": normalizer.limit,
@@ -137,7 +142,7 @@ def describe(run: TrainedRun) -> dict[str, Any]:
             "std": normalizer.variance.sqrt().tolist(),
             "count": float(normalizer.count),
         },
-        "algorithm": "ACER for continuous actions (arXiv:1611.01224), average policy, deterministic",
+        "algorithm": "ACER for continuous actions (arXiv:1611.01224), exported policy, deterministic",
         "learner": config["learner"],
         "training": {
             "steps": run.steps,

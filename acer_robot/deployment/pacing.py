@@ -64,8 +64,15 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
 @contextmanager
 def stop_key(key: str = "q") -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether `key` was pressed. It returns False if stdin is not a terminal."""
+    with pressed_key() as pressed:
+        yield lambda: pressed() == key
+
+
+@contextmanager
+def pressed_key() -> Iterator[Callable[[], str]]:
+    """Yield a function that returns a key that was pressed, or "". It returns "" if stdin is not a terminal."""
     if not sys.stdin.isatty():
-        yield lambda: False
+        yield lambda: ""
         return
     import termios
     import tty
@@ -73,9 +80,9 @@ def stop_key(key: str = "q") -> Iterator[Callable[[], bool]]:
     terminal = sys.stdin.fileno()
     settings: list[Any] = termios.tcgetattr(terminal)
 
-    def pressed() -> bool:
+    def pressed() -> str:
         ready, _, _ = select.select([terminal], [], [], 0.0)
-        return bool(ready) and os.read(terminal, 1) == key.encode()
+        return os.read(terminal, 1).decode(errors="replace") if ready else ""
 
     try:
         tty.setcbreak(terminal)  # keys arrive without Enter; Ctrl-C still interrupts

@@ -29,14 +29,15 @@ after a `reset()` give the same commands.
 |---|---|---|
 {observation_rows}
 
-| command | low | high | fallback | largest change per second |
-|---|---|---|---|---|
+| command | low | high | fallback | largest change per second | rest |
+|---|---|---|---|---|---|
 {command_rows}
 
 No command leaves these bounds, for any observation. {unusable}
+{rest}
 The policy refuses an observation of another width with an error.
 
-## Loading it
+{robot}## Loading it
 
 A TorchScript file is code. Load it only from a source that you trust. Compare its sha256 first:
 `{file_sha256}`.
@@ -101,7 +102,9 @@ def render_card(metadata: Mapping[str, Any]) -> str:
     """Return the card in Markdown for the contents of the policy.json beside a file."""
     spec = TaskSpec.from_dict(metadata["task"])
     bounds, rates = spec.bounds, spec.slew_rate or (None,) * spec.action_size
-    joints = zip(bounds.names, bounds.low, bounds.high, metadata["fallback"], rates, strict=True)
+    joints = zip(
+        bounds.names, bounds.low, bounds.high, metadata["fallback"], metadata["rest"], rates, strict=True
+    )
     normalizer = metadata["normalizer"]
     return CARD.format(
         task=spec.id,
@@ -122,8 +125,9 @@ def render_card(metadata: Mapping[str, Any]) -> str:
             for field in spec.observation
         ),
         command_rows="\n".join(
-            f"| {_cell(name)} | {low:g} | {high:g} | {rest:g} | {'any' if rate is None else f'{rate:g}'} |"
-            for name, low, high, rest, rate in joints
+            f"| {_cell(name)} | {low:g} | {high:g} | {fallback:g} | {'any' if rate is None else f'{rate:g}'} "
+            f"| {rest:g} |"
+            for name, low, high, fallback, rest, rate in joints
         ),
         file_sha256=metadata["file_sha256"],
         scores=_scores(metadata["evaluation"]),
@@ -131,6 +135,8 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         recipe=_table({"algorithm": metadata["algorithm"], **metadata["learner"]}),
         unusable=_unusable(spec),
         rate_limit=_rate_limit(spec),
+        rest=_rest(metadata.get("robot")),
+        robot=_robot(metadata.get("robot")),
         limit=f"{normalizer['limit']:g} standard deviations from the mean that training saw"
         if normalizer["enabled"]
         else "±1e9",
@@ -150,8 +156,9 @@ def _scores(evaluation: Mapping[str, Any] | None) -> str:
     if evaluation is None:
         return "Not evaluated at export. `acer-eval policy=policy.pt` does it."
     low, high = confidence_interval(evaluation["returns"])
+    noun = "whole episode" if evaluation["episodes"] == 1 else "whole episodes"
     lines = [
-        f"Return of this file over {evaluation['episodes']} whole episodes (seed {evaluation['seed']}): mean "
+        f"Return of this file over {evaluation['episodes']} {noun} (seed {evaluation['seed']}): mean "
         f"**{evaluation['return_mean']:.1f}**, standard deviation {evaluation['return_std']:.1f},",
         f"95 % bootstrap interval of the mean {low:.1f} to {high:.1f}.",
         "These scores are of one training run. Other training seeds give other policies.",
@@ -192,6 +199,39 @@ def _unusable(spec: TaskSpec) -> str:
     if is_limited(spec.slew_rate, spec.low_pass_hz):
         return "For an observation with a NaN or an infinity\nthe commands approach the fallback command."
     return "An observation with a NaN or an infinity\ngets the fallback command."
+
+
+def _rest(robot: Mapping[str, Any] | None) -> str:
+    """Say where a safe stop ends, and what that means for the actuators."""
+    kinds = {actuator["kind"] for actuator in robot["actuators"]} if robot else set()
+    meaning = "Look up what it does on your robot."
+    if kinds == {"position"}:
+        meaning = "It is a pose: the robot stays stiff in it."
+    elif kinds == {"motor"}:
+        meaning = "It is a torque or force: with 0 the robot is limp and falls."
+    elif kinds == {"velocity"}:
+        meaning = "It is a speed: with 0 the robot stands still."
+    return (
+        f"A safe stop ends at the command `rest`. {meaning} `acer-export rest={{joint: value}}` changes it."
+    )
+
+
+def _robot(robot: Mapping[str, Any] | None) -> str:
+    """Return the section on the actuators that the file is made for; "" where the commands are not an actuator's."""
+    if not robot:
+        return ""
+    rows = [
+        f"| {_cell(a['joint'])} | {a['kind']} | {a['unit']} | {a['gear']:g} | {_list(a['gain'])} | {_list(a['bias'])} "
+        f"| {'none' if a['force_limit'] is None else _list(a['force_limit'])} |"
+        for a in robot["actuators"]
+    ]
+    head = "| command | actuator | unit | gear | gain | bias | force limit |\n|---|---|---|---|---|---|---|"
+    model = f"\n\nThe model file has the sha256 `{robot['model_sha256']}`." if robot["model_sha256"] else ""
+    return "\n".join(["## What it is made for\n", head, *rows]) + model + "\n\n"
+
+
+def _list(numbers: list[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
 
 
 def _rate_limit(spec: TaskSpec) -> str:

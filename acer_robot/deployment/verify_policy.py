@@ -252,7 +252,10 @@ def read_contract(folder: Path, metadata: dict[str, Any]) -> Contract:
     with np.load(folder / "test_vectors.npz") as arrays:
         vectors = {name: arrays[name] for name in arrays.files}
     low, high = np.array(bounds["low"]), np.array(bounds["high"])
-    fallback, rest = (np.array(metadata[name]) for name in ("fallback", "rest"))
+    fallback, rest = (
+        np.array(metadata[name])
+        for name in ("fallback", "filter_start" if "filter_start" in metadata else "rest")
+    )
     dt, rates = metadata["task"]["control_dt"], metadata["task"]["slew_rate"] or [None] * len(low)
     steps = np.array([np.inf if rate is None else rate * dt for rate in rates])
     return Contract(low, high, fallback, rest, steps, dt, vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from acer_robot.learner.batch import Trajectory
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import to_command
 from acer_robot.tasks import VectorTask, command_limits
+
+RECENT = 1000
+"""Commands that are remembered, to repeat what led to a failure."""
 
 
 class Collector:
@@ -30,9 +34,13 @@ class Collector:
         """Environment steps so far, action repeat counted."""
         self.transitions = 0
         """Commands so far, over all environments."""
+        self.commands: deque[Tensor] = deque(maxlen=RECENT)
+        """The last commands [B, d], since they were cleared."""
         self._generator = torch.Generator(device).manual_seed(seed)
         self._limits = command_limits(task)
         self._observations = task.reset()
+        self.outliers = torch.zeros(self._observations.shape[-1], dtype=torch.int64, device=device)
+        """Values of each entry of the observation that were too far away for the statistics."""
         self._returns = torch.zeros(task.num_envs, dtype=torch.float64, device=task.device)
         self._reads = task.device.type == "cpu"
         self._unread: list[Tensor] = []
@@ -46,15 +54,22 @@ class Collector:
             "generator": self._generator.get_state(),
             "observations": self._observations.cpu().clone(),
             "returns": self._returns.cpu().clone(),
+            "outliers": self.outliers.cpu().clone(),
         }
 
     def restore(self, state: dict[str, Any], episodes: bool = True) -> None:
         """Go on where `state` was called; without `episodes` those of the task begin anew."""
         self.env_steps, self.transitions = state["env_steps"], state["transitions"]
         self._generator.set_state(state["generator"])
+        if "outliers" in state:  # since 0.2.0
+            self.outliers.copy_(state["outliers"])
         if episodes:
             self._observations = state["observations"].to(self.task.device)
             self._returns = state["returns"].to(self.task.device)
+
+    def reseed(self, seed: int) -> None:
+        """Begin another stream of exploration noise."""
+        self._generator.manual_seed(seed)
 
     @torch.no_grad()
     def step(self) -> list[float]:
@@ -66,12 +81,14 @@ class Collector:
             NonFiniteError, TaskError: if the task's step fails; nothing of that step is stored.
         """
         observations = self._observations.to(self.device)
-        self.policy.normalizer.update(observations)
+        self.outliers += self.policy.normalizer.update(observations).sum(0)
         mean, log_std = self.policy(observations)
         noise = torch.randn(mean.shape, generator=self._generator, device=self.device)
         actions = mean + log_std.exp() * noise
         canonical = self.policy.actor.squash(actions).to(self.task.device)
-        result = self.task.step(to_command(canonical, *self._limits))
+        commands = to_command(canonical, *self._limits)
+        self.commands.append(commands)
+        result = self.task.step(commands)
         self.replay.add(
             Trajectory(
                 observations,

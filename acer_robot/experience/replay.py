@@ -111,6 +111,15 @@ class Replay:
         self.added = state["added"]
         self._generator.set_state(state["generator"])
 
+    def cut(self) -> None:
+        """Count the last step of every environment as the end of an episode, whose successor keeps its value."""
+        if self.size:
+            self._data[self._head - 1, :, -1] = 1.0
+
+    def reseed(self, seed: int) -> None:
+        """Begin another stream of drawn segments."""
+        self._generator.manual_seed(seed)
+
     def rows(self, first: int, most: int) -> Iterator[Tensor]:
         """Yield the stored rows from number `first` on, in the order of time, as views [<= most, num_envs, width]."""
         while first < self.added:

@@ -40,13 +40,16 @@ def independent_seeds(seed: int) -> Seeds:
     return Seeds(*(int(child.generate_state(1)[0] >> 1) for child in children))
 
 
-def seed_at(stream: int, step: int) -> int:
+def seed_at(stream: int, step: int, attempt: int = 0) -> int:
     """Return the seed of what begins at environment step `step`, of one stream of `Seeds`, whatever came before.
+
+    A later `attempt` from the same step has another seed.
 
     >>> seed_at(0, 1000) == seed_at(0, 2000)
     False
     """
-    return int(np.random.SeedSequence([stream, step]).generate_state(1)[0] >> 1)
+    numbers = [stream, step, attempt] if attempt else [stream, step]
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
 
 
 def process_streams() -> dict[str, Any]:

@@ -6,13 +6,14 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, first_line
 from acer_robot.learner.batch import Trajectory
+from acer_robot.learner.compile_cache import clear_broken, clear_headers
 from acer_robot.learner.cuda_graph import Recorded
 
 Result = TypeVar("Result")
@@ -80,4 +81,33 @@ def compiled(
     from torch._dynamo import config as dynamo
 
     dynamo.trace_autograd_ops = True
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    return _FirstCall(torch.compile(function, fullgraph=True, dynamic=False))
+
+
+class _FirstCall:
+    """A compiled function whose first call, which compiles, survives a cache that a killed process left broken."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function, self._is_first = function, True
+
+    def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401 (of the function)
+        if self._is_first:
+            self._is_first = False
+            return self._compile(arguments)
+        return self._function(*arguments)
+
+    def _compile(self, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        from torch._inductor.exc import CppCompileError
+
+        clear_broken()
+        try:
+            return self._function(*arguments)
+        except (ImportError, OSError, CppCompileError) as error:
+            print(
+                f"torch.compile failed ({first_line(error)[:200]}); it tries again without its headers",
+                flush=True,
+            )
+        clear_broken()
+        clear_headers()
+        torch._dynamo.reset()
+        return self._function(*arguments)

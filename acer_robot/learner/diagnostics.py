@@ -57,6 +57,26 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
 
 
 @torch.no_grad()
+def non_finite(learner: Learner) -> list[str]:
+    """Return the names of the learner's parameters, averages, statistics and moments that hold NaN or infinity."""
+    values = dict(learner.state_dict())
+    for place, moments in enumerate(learner.optimizer.state.values()):
+        values |= {f"optimizer.{place}.{name}": value for name, value in moments.items()}
+    names = [name for name, value in values.items() if value.is_floating_point()]
+    if not names:
+        return []
+    device = learner.advantage_moment.device
+    flags = torch.stack([values[name].isfinite().all().to(device) for name in names]).tolist()
+    return [name for name, is_finite in zip(names, flags, strict=True) if not is_finite]
+
+
+def check_finite(learner: Learner, step: int) -> None:
+    """Raise NonFiniteError, naming a part, if the learner holds NaN or infinity."""
+    if names := non_finite(learner):
+        raise NonFiniteError(f"the learner's {names[0]} is not finite at environment step {step}")
+
+
+@torch.no_grad()
 def distributions(learner: Learner, batch: Trajectory) -> dict[str, list[float]]:
     """Return what histograms are made of: the canonical actions of each joint, "action/0" and on, and "advantage".
 

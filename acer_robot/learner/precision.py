@@ -37,11 +37,8 @@ def choose_precision(wanted: str, device: torch.device) -> str:
         if obstacle is not None:
             raise InputError(f"learner.precision={wanted} needs {obstacle}; set learner.precision=float32")
         return wanted
-    ratio = 1.0 if obstacle is not None else _seconds("float32") / _seconds("onednn")
-    if ratio < WORTH_CHANGING:
-        return "float32"
-    print(f"matrix products go to oneDNN, which is {ratio:.1f} times as fast as MKL here", flush=True)
-    return "onednn"
+    is_worth_it = obstacle is None and _seconds("float32") >= WORTH_CHANGING * _seconds("onednn")
+    return "onednn" if is_worth_it else "float32"
 
 
 @contextlib.contextmanager

@@ -51,14 +51,14 @@ class Curve:
 
 
 def learning_curve(evaluations: Table, metrics: Table, size: tuple[float, float] = WIDE) -> str:
-    """Draw return over environment steps: average policy and spread, online policy, training episodes."""
+    """Draw return over environment steps: exported policy and spread, current policy, training episodes."""
     figure, axes = _figure(*size)
     mean, spread = evaluations.get("eval/return_mean", ()), evaluations.get("eval/return_std", ())
     steps = evaluations.get("step", ())
     curves = (
         (metrics, "rollout/ep_return", "training episodes", ROLLOUT, 1.2),
-        (evaluations, "eval/return_online", "online policy", ONLINE, 1.4),
-        (evaluations, "eval/return_mean", "average policy (the one exported)", AVERAGE, 2.2),
+        (evaluations, "eval/return_online", "current policy", ONLINE, 1.4),
+        (evaluations, "eval/return_mean", "exported policy", AVERAGE, 2.2),
     )
     for table, name, label, color, width in curves:
         values = table.get(name, ())
@@ -152,6 +152,64 @@ def spectrum_chart(frequencies: FloatArray, power: FloatArray) -> str:
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.set_xlabel("frequency in Hz")
     axes.set_ylabel("power, range² per Hz")
+    return _svg(figure)
+
+
+def motion_chart(
+    name: str,
+    unit: str,
+    seconds: FloatArray,
+    traces: tuple[FloatArray, FloatArray],
+    phase: tuple[FloatArray, FloatArray],
+) -> str:
+    """Draw position and velocity of a joint over time, and beside them its phase plot: velocity over position."""
+    figure = Figure(figsize=(4.6, 2.7), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=(3, 2))
+    position, velocity, plane = (figure.add_subplot(cell) for cell in (grid[0, 0], grid[1, 0], grid[:, 1]))
+    for axes in (position, velocity, plane):
+        _look(axes)
+    position.plot(seconds, traces[0], color=AVERAGE, lw=1.0)
+    velocity.plot(seconds, traces[1], color=ONLINE, lw=1.0)
+    plane.plot(*phase, color=AVERAGE, lw=0.6, alpha=0.7)
+    position.set_title(name, fontsize=10, color=TEXT, loc="left")
+    position.set_ylabel(unit)
+    velocity.set_ylabel(f"{unit}/s")
+    velocity.set_xlabel("seconds")
+    plane.set_xlabel(unit)
+    plane.set_ylabel(f"{unit}/s")
+    plane.locator_params(axis="x", nbins=3)
+    return _svg(figure)
+
+
+def gait_chart(
+    names: Sequence[str], seconds: FloatArray, contacts: FloatArray, size: tuple[float, float] = WIDE
+) -> str:
+    """Draw when each foot touches the ground: a bar in the foot's row; `contacts` [N, F] are 0 or 1."""
+    figure, axes = _figure(size[0], 0.8 + 0.3 * len(names))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    width = float(seconds[1] - seconds[0]) if len(seconds) > 1 else 1.0
+    for row in range(len(names)):
+        axes.broken_barh(
+            [(float(t), width) for t in seconds[contacts[:, row] > 0.5]], (row - 0.35, 0.7), color=AVERAGE
+        )
+    axes.set_yticks(range(len(names)), labels=list(names))
+    axes.set_xlim(0.0, float(seconds[-1]) + width)
+    axes.set_xlabel("seconds")
+    return _svg(figure)
+
+
+def terms_chart(
+    names: Sequence[str], seconds: FloatArray, values: FloatArray, size: tuple[float, float] = WIDE
+) -> str:
+    """Draw the terms [N, K] of the reward of each command over time."""
+    figure, axes = _figure(size[0], 3.0)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    for i, name in enumerate(names):
+        color, dashes = COLORS[i % len(COLORS)], DASHES[i // len(COLORS) % len(DASHES)]
+        axes.plot(seconds, values[:, i], color=color, ls=dashes, lw=1.2, label=name)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("reward of a command")
+    axes.legend(frameon=False, loc="best", labelcolor=TEXT)
     return _svg(figure)
 
 

@@ -42,7 +42,7 @@ def write_comparison(patterns: Sequence[str], out: Path) -> tuple[list[Path], li
     sections = [_section(task, settings, number) for number, (task, settings) in enumerate(tasks.items())]
     texts = {
         "title": f"Comparison of {len(runs)} {'run' if len(runs) == 1 else 'runs'}",
-        "method": _method(),
+        "method": method(),
         "over_tasks": _over_tasks(tasks),
         "runs": _run_table(runs, tasks),
         "versions": _versions(runs),
@@ -82,8 +82,8 @@ def _section(task: str, settings: Sequence[Setting], number: int) -> dict[str, A
             f"time{number}",
             f"Return over time of training on {task}, by setting",
         ),
-        "scores": _score_table(settings),
-        "differences": _difference_table(settings),
+        "scores": score_table(settings),
+        "differences": difference_table(settings),
     }
 
 
@@ -111,7 +111,9 @@ def _points(run: Run, axis: str) -> tuple[FloatArray, FloatArray]:
     return x[kept], y[kept] if len(x) else np.zeros(0)
 
 
-def _score_table(settings: Sequence[Setting]) -> Table:
+def score_table(settings: Sequence[Setting]) -> Table:
+    """Return scores of a task's settings, with intervals over seeds."""
+
     def area(run: Run) -> float:
         x, y = _points(run, "step")
         return float(np.trapezoid(y, x) / (x[-1] - x[0])) if len(x) > 1 else math.nan
@@ -178,7 +180,8 @@ def _over_tasks(tasks: Mapping[str, Sequence[Setting]]) -> Table | None:
     }
 
 
-def _difference_table(settings: Sequence[Setting]) -> Table | None:
+def difference_table(settings: Sequence[Setting]) -> Table | None:
+    """Return the options in which a task's settings differ; None where there is one setting."""
     if len(settings) < 2:
         return None
     return {
@@ -238,7 +241,8 @@ def _versions(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _method() -> str:
+def method() -> str:
+    """Return how the middle, the band and the scores are computed, in prose."""
     by = (
         "rliable"
         if has_rliable()
@@ -257,10 +261,10 @@ def _markdown(sections: Sequence[Mapping[str, Any]], texts: Mapping[str, Any]) -
     lines = [f"# {texts['title']}", "", texts["method"], ""]
     for section in sections:
         lines += [f"## {section['task']}", ""]
-        lines += _markdown_table(section["scores"])
-        lines += _markdown_table(section["differences"])
-    lines += _markdown_table(texts["over_tasks"])
-    lines += ["## Runs", "", *_markdown_table(texts["runs"])]
+        lines += markdown_table(section["scores"])
+        lines += markdown_table(section["differences"])
+    lines += markdown_table(texts["over_tasks"])
+    lines += ["## Runs", "", *markdown_table(texts["runs"])]
     if texts["left_out"]:
         lines += ["## Left out", "", *(f"- {line}" for line in texts["left_out"]), ""]
     lines += ["## Versions", "", *(f"- {name}: {value}" for name, value in texts["versions"]["same"])]
@@ -268,7 +272,8 @@ def _markdown(sections: Sequence[Mapping[str, Any]], texts: Mapping[str, Any]) -
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(table: Table | None) -> list[str]:
+def markdown_table(table: Table | None) -> list[str]:
+    """Return the lines of a table in Markdown; none for None."""
     if table is None:
         return []
     rows = [table["header"], ["---"] * len(table["header"]), *table["rows"]]

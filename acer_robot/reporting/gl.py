@@ -17,7 +17,8 @@ import mujoco
 model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light/><geom size="1"/></worldbody></mujoco>')
 with mujoco.Renderer(model, 8, 8) as renderer:
     renderer.update_scene(mujoco.MjData(model))
-    renderer.render()
+    if not renderer.render().any():
+        raise SystemExit("the test frame is black")
 """
 
 

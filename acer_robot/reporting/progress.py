@@ -1,20 +1,19 @@
-"""How far a run is: a bar on a terminal, plain lines elsewhere."""
+"""How far a run is: a bar on a terminal, one plain line a minute elsewhere."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
 
 
 class Progress:
-    """A progress bar on a terminal. Elsewhere (a file, CI) it prints about fifty plain lines a run at most."""
+    """A progress bar on a terminal. Elsewhere (a file, CI, a notebook) a plain line after 2 s, then one a minute."""
 
-    LINES, MIN_SECONDS = 50, 30.0
+    FIRST_SECONDS, SECONDS = 2.0, 60.0
 
     def __init__(self, total_steps: int, step: int = 0) -> None:
         self._total = total_steps
@@ -30,36 +29,40 @@ class Progress:
             smoothing=0.01,
             disable=not self._terminal,
         )
+        self._wait = self.FIRST_SECONDS
         self._last_time = time.monotonic()
         self._last_step = step
         self._pending = ""
 
-    def update(self, step: int, shown: Mapping[str, str]) -> None:
-        """Move to environment step `step` and show `shown` beside it."""
-        text = ", ".join(f"{name} {value}" for name, value in shown.items())
+    def update(self, step: int, text: str, learning: bool = True) -> None:
+        """Move to environment step `step` and show `text` beside it.
+
+        Before the run learns (`learning`), its speed says nothing of the time that is left.
+        """
         if self._terminal:
             self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(step - self._bar.n)
+            self._bar.update(min(step, self._total) - self._bar.n)
             return
         now = time.monotonic()
         speed = (step - self._last_step) / max(now - self._last_time, 1e-9)
-        left = tqdm.format_interval((self._total - step) / speed) if speed > 0 else "?"
-        self._pending = f"step {step:,} of {self._total:,}, {speed:,.0f} steps/s, {left} left, {text}"
-        due = (
-            now - self._last_time >= self.MIN_SECONDS and (step - self._last_step) * self.LINES >= self._total
-        )
-        if due or self._last_step < self._total <= step:
-            self.say(self._pending)
-            self._pending, self._last_time, self._last_step = "", now, step
-
-    def say(self, line: str) -> None:
-        """Print `line` on stdout without tearing the bar."""
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()
+        left = "time left not known yet"
+        if learning and speed > 0:
+            left = f"{tqdm.format_interval(max(0, self._total - step) / speed)} left"
+        total = max(self._total, step)  # a command of all environments may end behind the total
+        self._pending = f"step {step:,} of {total:,}, {speed:,.0f} steps/s, {left}, {text}"
+        if now - self._last_time >= self._wait or self._last_step < self._total <= step:
+            say(self._pending)
+            self._pending, self._wait, self._last_time, self._last_step = "", self.SECONDS, now, step
 
     def close(self) -> None:
         """End the bar, or print the last line that was held back; later calls do nothing."""
         self._bar.close()
         if self._pending:
-            self.say(self._pending)
+            say(self._pending)
             self._pending = ""
+
+
+def say(line: str) -> None:
+    """Print `line` on stdout without tearing a bar."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()

@@ -92,7 +92,7 @@ def _tiles(metrics: Table, evaluations: Table, score: dict[str, Any]) -> list[tu
         tiles.append((number, f"return of the exported file, {score['episodes']} episodes"))
     elif evaluations.get("eval/return_mean"):
         number = rounded(evaluations["eval/return_mean"][-1])
-        tiles.append((number, "return of the average policy, last evaluation"))
+        tiles.append((number, "return of the exported policy, last evaluation"))
     tiles.append((f"{last_step(metrics, evaluations):,.0f}", "environment steps"))
     if evaluations.get("seconds"):
         tiles.append((duration(evaluations["seconds"][-1]), "of training"))
@@ -106,7 +106,7 @@ def _curve(metrics: Table, evaluations: Table) -> str:
         return ""
     label = "Return over environment steps"
     if returns := evaluations.get("eval/return_mean"):
-        label += f": the average policy goes from {rounded(returns[0])} to {rounded(returns[-1])}"
+        label += f": the exported policy goes from {rounded(returns[0])} to {rounded(returns[-1])}"
     return wide_and_narrow(lambda size: learning_curve(evaluations, metrics, size), "curve", label)
 
 

@@ -15,6 +15,7 @@ from matplotlib import mlab
 from acer_robot.errors import InputError
 from acer_robot.metrics import ROBOT, healthy_range
 from acer_robot.reporting.charts import joint_chart, spectrum_chart
+from acer_robot.reporting.motion import Foot, Motion, read_motion
 from acer_robot.reporting.page import chart
 from acer_robot.run_folder.recording import FILE, Recording, load_recording
 from acer_robot.spec import TaskSpec
@@ -82,6 +83,7 @@ class Robot:
     spectrum: Markup | None
     left_out: int
     """Joints without a chart of their own."""
+    motion: Motion
 
 
 def read_robot(run_dir: Path, policy: Mapping[str, Any]) -> Robot | None:
@@ -98,6 +100,7 @@ def read_robot(run_dir: Path, policy: Mapping[str, Any]) -> Robot | None:
     frequencies, power = spectrum(recording, spec)
     joints = measure_joints(recording, spec, frequencies, power)
     fields = measure_fields(recording, spec, _normalizer(path.with_name("policy.json"), policy, spec))
+    motion = read_motion(recording, spec.control_dt)
     drawn = sorted(sorted(range(len(joints)), key=lambda i: -joints[i].at_limit)[:SHOWN_JOINTS])
     return Robot(
         episodes=[
@@ -107,12 +110,13 @@ def read_robot(run_dir: Path, policy: Mapping[str, Any]) -> Robot | None:
         ],
         joints=joints,
         fields=fields,
-        sentences=_sentences(joints, fields, spec.control_dt),
+        sentences=_sentences(joints, fields, motion.feet, spec.control_dt),
         charts=[_joint_chart(recording, spec, i) for i in drawn],
         spectrum=chart(spectrum_chart(frequencies, power), "spectrum", "Spectrum of the commands")
         if len(frequencies)
         else None,
         left_out=len(joints) - len(drawn),
+        motion=motion,
     )
 
 
@@ -209,7 +213,9 @@ def _normalizer(
     return mean[: spec.observation_size], deviation[: spec.observation_size]
 
 
-def _sentences(joints: Sequence[Joint], fields: Sequence[Field], dt: float) -> list[Sentence]:
+def _sentences(
+    joints: Sequence[Joint], fields: Sequence[Field], feet: Sequence[Foot], dt: float
+) -> list[Sentence]:
     """Return one line for each number of ROBOT, at its worst joint or field."""
     limit = max(joints, key=lambda joint: joint.at_limit)
     change = max(joints, key=lambda joint: joint.change)
@@ -237,6 +243,12 @@ def _sentences(joints: Sequence[Joint], fields: Sequence[Field], dt: float) -> l
             far.out_of_range,
             f"{far.name} is beyond {FAR:g} standard deviations of training in {far.out_of_range:.1%} of the "
             "recording, the most of all observations.",
+        )
+    if feet:
+        least = min(feet, key=lambda foot: foot.share)
+        worst["ground contact"] = (
+            least.share,
+            f"{least.name} touches the ground after {least.share:.0%} of the commands, the least of all feet.",
         )
     sentences = []
     for name, (value, text) in worst.items():

@@ -14,7 +14,9 @@ from typing import Any
 
 from acer_robot.interrupt import exit_status
 from acer_robot.provenance import this_software
-from acer_robot.reporting.progress import Progress
+from acer_robot.reporting.health import Watch
+from acer_robot.reporting.progress import Progress, say
+from acer_robot.reporting.tensorboard import TensorBoard
 from acer_robot.reporting.wandb import WandbRun, start_wandb
 from acer_robot.reporting.wandb_media import LAST_SECONDS, EvaluationVideos
 from acer_robot.run_folder.tables import CsvTable, Table, best_evaluation, read_table
@@ -49,7 +51,13 @@ class RunLogger:
         self._wandb_id = self._wandb.id if self._wandb is not None else self._wandb_id
         every = wandb_config.video_every if config.get("video", True) else 0
         self._videos = EvaluationVideos(run_dir, every) if self._wandb is not None else None
+        self._board = TensorBoard(run_dir, step) if config.get("tensorboard") else None
         self._last_step = step or 0
+        self._table = read_table(self._evaluations.path)
+        self._evaluated = (
+            evaluated(self._table) or f"first evaluation at step {config.get('eval_every', total_steps):,}"
+        )
+        self._watch = Watch(config.get("learner", {}))
         self._progress = Progress(total_steps, step or 0)
 
     def state(self) -> dict[str, Any]:
@@ -71,6 +79,10 @@ class RunLogger:
             ValueError: if `row` has a name that the first row did not have.
         """
         self._metrics.write(step, row)
+        for warning in self._watch.new_warnings(step, row, self._table):
+            say(warning)
+        if self._board is not None:
+            self._board.log(step, row)
         if self._wandb is not None:
             self._wandb.log(step, row)
             self._send_video()
@@ -88,12 +100,16 @@ class RunLogger:
         """
         self._evaluations.write(step, row)
         self._last_step = step
+        self._table = read_table(self._evaluations.path)
+        self._evaluated = evaluated(self._table)
+        if self._board is not None:
+            self._board.log(step, row)
         if self._wandb is not None:
             self._wandb.log(step, row)
-            self._wandb.summarise(best_and_last(read_table(self._evaluations.path)))
+            self._wandb.summarise(best_and_last(self._table))
             self._send_video()
         shown = ", ".join(f"{name.removeprefix('eval/')} {value:.5g}" for name, value in row.items())
-        self._progress.say(f"evaluation at step {step:,}: {shown}")
+        say(f"evaluation at step {step:,}: {shown}")
 
     def film(self, step: int) -> None:
         """Let a process of its own render checkpoints/latest.pt for wandb, if the last evaluation is due a video."""
@@ -103,7 +119,7 @@ class RunLogger:
             self._videos.begin(step)
         except OSError as error:
             self._videos = None
-            self._progress.say(f"wandb: no videos of evaluations: {error}")
+            say(f"wandb: no videos of evaluations: {error}")
 
     def _send_video(self, wait: float = 0.0) -> None:
         """Send the video of an evaluation to wandb if one is ready within `wait` seconds."""
@@ -111,14 +127,22 @@ class RunLogger:
             return
         video = self._videos.finished(wait)
         if isinstance(video, str):
-            self._progress.say(f"wandb: no videos of evaluations: {video}")
+            say(f"wandb: no videos of evaluations: {video}")
         elif video is not None:
             step, file = video
             self._wandb.log_video(step, EVALUATION_VIDEO, file, f"environment step {step:,}")
 
-    def progress(self, step: int, shown: Mapping[str, str]) -> None:
-        """Show the step, the speed, the time left and `shown`. A call is cheap enough for every step."""
-        self._progress.update(step, shown)
+    def progress(self, step: int, learning: bool = True) -> None:
+        """Show step, speed, time left, last and best evaluation. A call is cheap enough for every step."""
+        self._progress.update(step, self._evaluated, learning)
+
+    def end_progress(self) -> None:
+        """End the bar, so that other lines do not tear it."""
+        self._progress.close()
+
+    def say(self, line: str) -> None:
+        """Print a line without tearing the bar."""
+        say(line)
 
     def close(self, files: Sequence[Path] = (), exit_code: int = 0) -> None:
         """Close bar, tables and wandb run. The wandb run gets `files` (below the run folder) and `exit_code`.
@@ -128,6 +152,9 @@ class RunLogger:
         self._progress.close()
         self._metrics.close()
         self._evaluations.close()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
         if self._wandb is not None:
             self._close_wandb(self._wandb, files, exit_code)
             self._wandb = None
@@ -159,6 +186,18 @@ def best_and_last(evaluations: Table) -> dict[str, float | int]:
         "last/return_mean": evaluations["eval/return_mean"][-1],
         "last/step": int(evaluations["step"][-1]),
     }
+
+
+def evaluated(evaluations: Table) -> str:
+    """Return the last and the best evaluation in a few words; nothing where there is none."""
+    best = best_evaluation(evaluations)
+    if best is None:
+        return ""
+    last, highest = (
+        f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
+        for value in (evaluations["eval/return_mean"][-1], best[0])
+    )
+    return f"last evaluation {last}, best {highest}"
 
 
 def exported_score(file: Path) -> dict[str, float | int]:

@@ -20,7 +20,7 @@ LABEL = 40
 
 
 class ActingPolicy(Protocol):
-    """What turns observations into commands: an exported file, or the average policy of a checkpoint."""
+    """What turns observations into commands: an exported file, or the exported policy of a checkpoint."""
 
     def reset(self) -> None:
         """Start a new episode."""
@@ -30,7 +30,7 @@ class ActingPolicy(Protocol):
 
 
 class CheckpointPolicy:
-    """The average policy of a checkpoint; the task limits how fast its commands change."""
+    """The exported policy of a checkpoint; the task limits how fast its commands change."""
 
     def __init__(self, run: TrainedRun, task: VectorTask) -> None:
         self._act = deterministic(run.policy, task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -215,9 +216,18 @@ def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
 
     An mp4 has H.264 in yuv420p, which every browser plays. The file appears at `out` only when it is complete. We drop
     an odd last row or column, because the format needs even sizes.
+
+    Raises:
+        InputError: if `out` cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"out={out} cannot be written: {error.strerror}; give another file") from error
     first = next(pictures)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     encoder = imageio_ffmpeg.write_frames(

@@ -22,10 +22,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from acer_robot.errors import InputError
+from acer_robot.reporting.progress import say
 from acer_robot.reporting.wandb_artifact import is_exported, log_policy
 from acer_robot.reporting.wandb_public import public_copy, public_options
 from acer_robot.schema import WandbConfig, check_choice, check_range
 
+SIGNAL_SECONDS, SIGNALLED = 5.0, 128
+"""How long the end of a run waits for wandb after a signal; an exit code above the second number says which signal."""
 REACH_SECONDS, INIT_SECONDS, FINISH_SECONDS = 5.0, 30.0, 60.0
 """Seconds that a server may take to answer at all, to register a run, and to receive the last data."""
 
@@ -219,7 +222,7 @@ def start_wandb(
             print(f"wandb: disabled ({reason})", flush=True)
         return None
     if mode == "online":
-        unreachable = _unreachable(base_url())
+        unreachable = why_unreachable(base_url())
         if unreachable is None:
             try:
                 run = WandbRun(run_dir, wandb_config, config, "online", run_id)
@@ -247,7 +250,7 @@ def one_line(error: Exception) -> str:
     return " ".join(_without_password(str(error)).split())[:200]
 
 
-def _unreachable(url: str) -> str | None:
+def why_unreachable(url: str) -> str | None:
     """Return why nothing answers at `url` within REACH_SECONDS; None if something does, even an error.
 
     The time limit of urlopen holds for each read, so a slow server could block it for long. A thread therefore asks
@@ -385,7 +388,7 @@ class WandbRun:
             self._queue(partial(self._log_policy, exported))
         self._exit_code = exit_code
         self._queue(None)
-        self._sender.join(FINISH_SECONDS + GRACE_SECONDS)
+        self._sender.join(SIGNAL_SECONDS if exit_code > SIGNALLED else FINISH_SECONDS + GRACE_SECONDS)
         if self._sender.is_alive():
             self._lose("it does not answer")
             _end_service()
@@ -436,7 +439,4 @@ class WandbRun:
         if self._lost:
             return
         self._lost = True
-        print(
-            f"wandb: stopped ({reason}); `{self.sync_command}` uploads what was recorded",
-            flush=True,
-        )
+        say(f"wandb: stopped ({reason}); `{self.sync_command}` uploads what was recorded")

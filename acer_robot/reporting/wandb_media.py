@@ -107,7 +107,7 @@ class EvaluationVideos:
 
 
 def render_checkpoint(folder: Path, out: Path) -> str | None:
-    """Render the average policy of folder/checkpoints/latest.pt into `out`; return why it cannot be done, or None.
+    """Render the exported policy of folder/checkpoints/latest.pt into `out`; return why it cannot be done, or None.
 
     The policy is scripted as for an export, and neither verified nor kept.
     """

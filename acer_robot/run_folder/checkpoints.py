@@ -21,6 +21,7 @@ from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.provenance import UNKNOWN, Software, this_software
+from acer_robot.run_folder.layout import CHECKPOINTS
 from acer_robot.run_folder.whole_file import sync_folder, write_whole
 from acer_robot.schema import (
     CheckpointConfig,
@@ -39,8 +40,6 @@ SINCE_CHECKSUM = frozenset({"software", "sha256"})
 FOR_RESUME = frozenset({"resume"})
 """What a run needs to go on; `best` and a run that ended in the middle of a step lack it."""
 RESTORE = "restore it from a copy, or use another checkpoint (checkpoint=latest, checkpoint=best)"
-CHECKPOINTS = ("latest", "best")
-"""The end of the run, and where the average policy's evaluation was highest."""
 
 
 RETIRED: dict[str, dict[str, Any]] = {
@@ -63,7 +62,7 @@ class TrainedRun:
     """What a run folder's checkpoint holds for those who use its policy."""
 
     policy: Policy
-    """The average policy, on the CPU, in evaluation mode."""
+    """The exported policy, on the CPU, in evaluation mode."""
     config: TrainConfig
     spec: TaskSpec
     steps: int
@@ -232,7 +231,7 @@ def _digest(value: Any, update: Callable[[bytes], None]) -> None:  # noqa: ANN40
 
 
 def load_run(run_dir: Path, checkpoint: str = "latest") -> TrainedRun:
-    """Return the average policy of a run folder's checkpoint with everything needed to use it.
+    """Return the exported policy of a run folder's checkpoint with everything needed to use it.
 
     Raises:
         InputError: if there is no readable checkpoint of that name, or its content does not fit together.

@@ -26,6 +26,8 @@ BEFORE_LEARNING = (
     "status.json",
 )
 """Files of a run that has no checkpoint yet."""
+CHECKPOINTS = ("latest", "best")
+"""The end of the run, and where the exported policy's evaluation was highest."""
 ROOM = 128
 """Bytes that the path of a folder leaves to the names of the files in it."""
 

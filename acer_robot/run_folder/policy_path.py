@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from acer_robot.errors import InputError
-from acer_robot.run_folder.checkpoints import CHECKPOINTS
+from acer_robot.run_folder.layout import CHECKPOINTS
 
 
 def policy_file(path: Path) -> Path:
@@ -23,6 +23,26 @@ def policy_file(path: Path) -> Path:
         f"{path} holds no export/policy.pt and no policy.pt; give a run folder that has been exported (acer-export), "
         f"or a policy.pt"
     )
+
+
+def given_policy(policy: str | None, run: str | None) -> Path:
+    """Return the exported policy.pt that policy=FILE, policy=FOLDER or run=DIR means.
+
+    Raises:
+        InputError: unless exactly one of them is given, it exists, and it holds an exported policy.
+    """
+    if (policy is None) == (run is None):
+        raise InputError("give exactly one of policy=FILE (an exported policy.pt) and run=DIR (a run folder)")
+    if run is not None:
+        if not Path(run).is_dir():
+            raise InputError(f"run={run!r} is no folder; give the folder of a training run")
+        return policy_file(Path(run))
+    path = Path(str(policy))
+    if not path.exists():
+        raise InputError(
+            f"policy={policy} does not exist; give a policy.pt that acer-export wrote, or a run folder"
+        )
+    return policy_file(path)
 
 
 def checkpoint_of(path: Path) -> tuple[Path, str] | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +18,22 @@ EPISODES = 3
 """Episodes that are recorded, whatever the number that score the file."""
 COMMANDS = 1000
 """Commands that are recorded of an episode."""
+TRACES = ("joints", "feet", "terms")
+"""Fields of a recording that an older file does not have."""
 MAX_BYTES = 4_000_000
 """Size of the recorded numbers before compression: of a wide robot fewer commands are recorded."""
 
 FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Numbers beside observations and commands, one column a name."""
+
+    names: tuple[str, ...]
+    values: FloatArray
+    """[N, columns]; of joints: positions, then velocities [N, 2 J]."""
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,12 @@ class Recording:
     """[E] commands recorded of each episode."""
     whole: npt.NDArray[np.bool_]
     """[E] whether the recording reaches the episode's end."""
+    joints: Traces | None = None
+    """Positions and velocities of joints after each command; None: not recorded, as before version 0.2."""
+    feet: Traces | None = None
+    """Whether each foot touched the ground after each command."""
+    terms: Traces | None = None
+    """Terms of the reward of each command."""
 
     def episodes(self) -> list[slice]:
         """Return where each episode lies in the arrays."""
@@ -51,6 +71,12 @@ def commands_of_an_episode(observation_size: int, action_size: int) -> int:
 
 def save_recording(recording: Recording, path: Path) -> None:
     """Write the recording as a compressed archive of plain arrays."""
+    extra: dict[str, Any] = {}
+    for name in TRACES:
+        traces: Traces | None = getattr(recording, name)
+        if traces is not None:
+            extra |= {name: traces.values, f"{name}_names": np.array(traces.names, np.str_)}
+            extra |= {f"{name}_units": np.array(traces.units, np.str_)}
     np.savez_compressed(
         path,
         observations=recording.observations,
@@ -58,7 +84,25 @@ def save_recording(recording: Recording, path: Path) -> None:
         rewards=recording.rewards,
         lengths=recording.lengths,
         whole=recording.whole,
+        **extra,
     )
+
+
+def _traces(arrays: Mapping[str, Any], name: str) -> Traces | None:
+    """Return the traces of that name, or None for a file that has none.
+
+    Raises:
+        KeyError: if a part of them is missing.
+        ValueError: if they have another number of rows or columns than commands and names.
+    """
+    if name not in arrays:
+        return None
+    names, units = (tuple(map(str, arrays[f"{name}_{part}"])) for part in ("names", "units"))
+    traces = Traces(names, np.asarray(arrays[name], np.float32), units)
+    columns = len(names) * (2 if name == "joints" else 1)
+    if traces.values.shape != (len(arrays["rewards"]), columns):
+        raise ValueError(f"{name} has the shape {traces.values.shape} for {len(names)} names")
+    return traces
 
 
 def load_recording(path: Path, observation_size: int, action_size: int) -> Recording:
@@ -75,6 +119,7 @@ def load_recording(path: Path, observation_size: int, action_size: int) -> Recor
                 rewards=np.asarray(arrays["rewards"], np.float32),
                 lengths=np.asarray(arrays["lengths"], np.int64),
                 whole=np.asarray(arrays["whole"], np.bool_),
+                **{name: _traces(arrays, name) for name in TRACES},
             )
         rows = int(recording.lengths.sum())
         shapes = (recording.observations.shape, recording.commands.shape, recording.rewards.shape)

@@ -22,6 +22,11 @@ FOLDER = Path("checkpoints") / "replay"
 FILE_BYTES = 2**26
 """Size that a file does not exceed, unless a single row does."""
 
+
+class DamagedReplayError(InputError):
+    """A file of the replay is missing, or is not what its checksum says."""
+
+
 Files = list[dict[str, Any]]
 """Name, number of the first row, number of rows, shape of a row and sha256 of each file, in the order of time."""
 
@@ -60,17 +65,24 @@ def read_rows(run_dir: Path, files: Files, oldest: int) -> Iterator[Tensor]:
     """Yield the rows of a checkpoint from number `oldest` on, file by file.
 
     Raises:
-        InputError: naming the file, if one is missing or is not what its checksum says.
+        DamagedReplayError: naming the file, if one is missing or is not what its checksum says.
     """
     for file in files:
         if Path(file["name"]).name != file["name"]:
-            raise InputError(f"{run_dir}: the replay's file {file['name']!r} is outside of its folder")
+            raise DamagedReplayError(
+                f"{run_dir}: the replay's file {file['name']!r} is outside of its folder"
+            )
         path = run_dir / FOLDER / file["name"]
         try:
             data = bytearray(path.read_bytes())
         except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+            raise DamagedReplayError(f"{path} cannot be read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != file["sha256"]:
-            raise InputError(f"{path} is damaged: its content is not what its sha256 says")
+            raise DamagedReplayError(f"{path} is damaged: its content is not what its sha256 says")
         rows = torch.frombuffer(data, dtype=torch.float32).view(file["rows"], *file["row"])
         yield rows[max(0, oldest - file["first"]) :]
+
+
+def is_freed(run_dir: Path) -> bool:
+    """Whether somebody removed the whole replay, so that none of its files is there."""
+    return not any((run_dir / FOLDER).glob("*.rows"))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acer_robot.errors import DAMAGE, InputError, first_line
+from acer_robot.metrics import ADDED
 from acer_robot.run_folder.whole_file import write_whole
 
 Table = dict[str, list[float]]
@@ -73,6 +74,7 @@ class CsvTable:
         """Begin a table, or go on with the one at `path`, from environment step `resumed_at`."""
         self.path = path
         self._names = None if resumed_at is None else cut_table(path, resumed_at)
+        self._lacks = ADDED - set(self._names) if self._names is not None else frozenset()
         self._file = path.open("x" if self._names is None else "a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
 
@@ -86,6 +88,8 @@ class CsvTable:
         if self._names is None:
             self._names = list(row)
             self._writer.writerow(["step", *self._names])
+        if self._lacks:  # a former version began the table
+            row = {name: value for name, value in row.items() if name not in self._lacks}
         if unknown := [name for name in row if name not in self._names]:
             raise ValueError(
                 f"{self.path.name} has no column {', '.join(unknown)}; its first row fixed its columns"

@@ -1,4 +1,4 @@
-"""The end of a training run: export the average policy, evaluate the exported file, film it, and report."""
+"""The end of a training run: export the exported policy, evaluate the exported file, film it, and report."""
 
 from __future__ import annotations
 
@@ -55,8 +55,13 @@ def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
 
 def better_one(run_dir: Path, exported_return: float) -> str:
     """Return what to say where the run once had a much better policy than the one it ends with, else nothing."""
-    best = best_evaluation(read_table(run_dir / "eval.csv"))
-    if best is None or not exported_return < best[0] - HINT_THRESHOLD * abs(best[0]):
+    evaluations = read_table(run_dir / "eval.csv")
+    best = best_evaluation(evaluations)
+    if (
+        best is None
+        or best[1] == evaluations["step"][-1]
+        or not exported_return < best[0] - HINT_THRESHOLD * abs(best[0])
+    ):
         return ""
     return (
         f"at step {best[1]:,} an evaluation had {best[0]:.1f}, well above that; to export the policy of that moment: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from acer_robot.experience.seeds import process_streams, restore_process_streams
 from acer_robot.run_folder.checkpoints import config_from_dict, read_content
 from acer_robot.run_folder.layout import clear_unlearnt
 from acer_robot.run_folder.owner import is_owned, owned
-from acer_robot.run_folder.replay_files import read_rows
+from acer_robot.run_folder.replay_files import DamagedReplayError, is_freed, read_rows
 from acer_robot.run_folder.status import read_status
 from acer_robot.schema import TrainConfig, WandbConfig
 from acer_robot.shell import typed
@@ -36,6 +37,13 @@ MAY_CHANGE = {
     "eval_every": "nothing that is learnt depends on it",
     "eval_episodes": "nothing that is learnt depends on it",
     "log_every": "nothing that is learnt depends on it",
+    "tensorboard": "where and how reports go",
+    "on_divergence": "nothing, as long as all numbers are finite",
+    "max_rollbacks": "nothing, as long as all numbers are finite",
+    "on_environment_error": "nothing, as long as no environment fails",
+    "max_rebuilds": "nothing, as long as no environment fails",
+    "step_timeout": "nothing, as long as no environment fails",
+    "task.workers": "nothing that is learnt depends on it",
     "hand_over": "what is left at the end",
     "video": "what is left at the end",
     **{f"wandb.{field.name}": "where and how reports go" for field in dataclasses.fields(WandbConfig)},
@@ -205,7 +213,16 @@ def newest_point(run_dir: Path) -> Point:
     Raises:
         InputError: if there is none.
     """
-    latest = run_dir / "checkpoints" / "latest.pt"
+    return next(_points(run_dir))
+
+
+def _points(run_dir: Path) -> Iterator[Point]:
+    """Yield the whole checkpoints of a run, the newest first; a line on stderr names each damaged one.
+
+    Raises:
+        InputError: if there is none.
+    """
+    found, latest = False, run_dir / "checkpoints" / "latest.pt"
     numbered = {path.name.split(".")[1]: path for path in latest.parent.glob("latest.*.pt")}
     former = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
     reasons = []
@@ -217,11 +234,13 @@ def newest_point(run_dir: Path) -> Point:
             continue
         for reason in reasons:
             print(f"{reason}; the one before is used", file=sys.stderr)
-        return point
-    raise InputError(
-        f"resume={run_dir} cannot go on: {reasons[0]}" if latest.exists() else
-        f"resume={run_dir} cannot go on: there is no {latest}; give the folder of a run that has a checkpoint"
-    )  # fmt: skip
+        found, reasons = True, []
+        yield point
+    if not found:
+        raise InputError(
+            f"resume={run_dir} cannot go on: {reasons[0]}" if latest.exists() else
+            f"resume={run_dir} cannot go on: there is no {latest}; give the folder of a run that has a checkpoint"
+        )  # fmt: skip
 
 
 def _point(path: Path) -> Point:
@@ -251,8 +270,8 @@ def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "collector": run.collector.state(),
-        "task": _task_state(run.task),
-        "evaluation_task": _task_state(run.evaluation_task),
+        "task": task_state(run.task),
+        "evaluation_task": task_state(run.evaluation_task),
         "replay": {**run.replay.state(), "files": run.replay_files, "oldest": list(run.oldest_rows)},
         "batches": run.batches.state(),
         "log_due": run.log_due.state(),
@@ -261,13 +280,14 @@ def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
         "watch": run.watch.state(),
         "returns": list(run.returns),
         "numbers": run.numbers,
+        "rebuilds": run.rebuilds,
         "best": run.best,
         "log": log_state,
         "process": process_streams(),
     }
 
 
-def _task_state(task: Any) -> dict[str, Any]:  # noqa: ANN401 (a VectorTask)
+def task_state(task: Any) -> dict[str, Any]:  # noqa: ANN401 (a VectorTask)
     """Return the state of a task, or why there is none."""
     try:
         return {"state": task.state()}
@@ -275,11 +295,35 @@ def _task_state(task: Any) -> dict[str, Any]:  # noqa: ANN401 (a VectorTask)
         return {"missing": str(error)}
 
 
-def restore_run(run: Run, point: Point) -> None:
-    """Put a run that was prepared with the same options into the state of a checkpoint, and say what starts fresh.
+def restore_run(run: Run, point: Point) -> Point:
+    """Put a run that was prepared with the same options into the state of a checkpoint; return the checkpoint.
+
+    Where a file of its replay is damaged, a line says so and the checkpoint before is taken.
 
     Raises:
-        InputError: if a part of the checkpoint does not fit, or a file of the replay is damaged.
+        InputError: if a part of the checkpoint does not fit, or the replay of every checkpoint is damaged.
+    """
+    try:
+        _restore(run, point)
+        return point
+    except DamagedReplayError as error:
+        for former in _points(Path(run.config.run_dir)):
+            if former.step >= point.step:
+                continue
+            print(f"{error}; the checkpoint before, of step {former.step:,}, is tried", file=sys.stderr)
+            with contextlib.suppress(DamagedReplayError):
+                _restore(run, former)
+                return former
+        raise DamagedReplayError(
+            f"{error}; resume with checkpoint.replay=false to go on with an empty replay"
+        ) from error
+
+
+def _restore(run: Run, point: Point) -> None:
+    """Put a run into the state of a checkpoint, and say what starts fresh.
+
+    Raises:
+        InputError: if a part of the checkpoint does not fit; DamagedReplayError: if a file of its replay does not.
     """
     state, run_dir = point.resume, Path(run.config.run_dir)
     try:
@@ -291,6 +335,7 @@ def restore_run(run: Run, point: Point) -> None:
         run.evaluation_due.restore(state["evaluation_due"], point.step)
         run.evaluation_pending = state["evaluation_pending"]
         run.watch.restore(state["watch"])
+        run.returns.clear()
         run.returns.extend(state["returns"])
         run.numbers, run.best = state["numbers"], state["best"]
         restore_process_streams(state["process"])
@@ -299,6 +344,8 @@ def restore_run(run: Run, point: Point) -> None:
     except DAMAGE as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"{point.path} does not fit together ({reason}); use another checkpoint") from error
+    run.rebuilds = state.get("rebuilds", 0)
+    run.outliers = int(run.collector.outliers.sum())
     run.mark_good()
     run.saved, run.latest_is_whole = point.step, point.path.name == "latest.pt"
     print(f"{point.path}: goes on from environment step {point.step:,}", flush=True)
@@ -314,18 +361,14 @@ def restore_run(run: Run, point: Point) -> None:
 
 
 def _restore_replay(run: Run, state: dict[str, Any], run_dir: Path) -> None:
+    run.oldest_rows.clear()
     run.oldest_rows.extend(state["oldest"])
-    if not run.config.checkpoint.replay or not state["files"]:
+    if not run.config.checkpoint.replay or not state["files"] or is_freed(run_dir):
         run.replay.restore(state, None)
         run.replay_files = []
         return
     oldest = state["added"] - min(state["size"], run.replay.capacity)
-    try:
-        run.replay.restore(state, read_rows(run_dir, state["files"], oldest))
-    except InputError as error:
-        raise InputError(
-            f"{error}; resume with checkpoint.replay=false to go on with an empty replay"
-        ) from error
+    run.replay.restore(state, read_rows(run_dir, state["files"], oldest))
     run.replay_files = list(state["files"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,14 +15,15 @@ from typing import Any
 import torch
 
 from acer_robot.errors import InputError, NonFiniteError, TaskError
-from acer_robot.experience.collector import Collector
+from acer_robot.experience.collector import RECENT, Collector
 from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import Batches, updates_per_transition
 from acer_robot.interrupt import Interrupted, deferred_interrupt
+from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.compiler import choose_compiling
-from acer_robot.learner.diagnostics import distributions, summarise
+from acer_robot.learner.diagnostics import check_finite, distributions, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 from acer_robot.learner.precision import choose_precision
@@ -43,13 +43,20 @@ from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
 from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
-from acer_robot.tasks import VectorTask, absolute_files, make_task
+from acer_robot.shell import typed
+from acer_robot.tasks import VectorTask, absolute_files, make_task, make_training_task
+from acer_robot.training.announce import Sizes, start_block
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
+from acer_robot.training.incidents import cause, keep_incident
 from acer_robot.training.initial import take_networks
-from acer_robot.training.resume import Point, point_of, restore_run, run_state
+from acer_robot.training.resume import Point, newest_point, point_of, restore_run, run_state, task_state
 from acer_robot.training.timing import Every, Stopwatch
 from acer_robot.training.validate import check_train, select_device
+from acer_robot.training.watchdog import watchdog
+
+CHECK_UPDATES = 1000
+"""Updates between two checks that all numbers of the learner are finite, beside those of rows and checkpoints."""
 
 
 @dataclass
@@ -73,6 +80,18 @@ class Run:
     good: tuple[int, dict[str, Any]] = (0, {})
     """Environment step and state of the learner when all of its numbers were last seen to be finite."""
 
+    task_before: dict[str, Any] = field(default_factory=lambda: {"missing": "training had not begun"})
+    """State of the environments before the collector's remembered commands; or why there is none."""
+
+    batch: Trajectory | None = None
+    """What the last update learnt from."""
+
+    rebuilds: int = 0
+    """How often the environments were made anew because one failed."""
+
+    outliers: int = 0
+    """Outliers of the observations that were reported."""
+
     seen: Diagnostics | None = None
     """Diagnostics of the last update; None before the first."""
 
@@ -80,7 +99,7 @@ class Run:
     """Numbers of the last update that was looked at."""
 
     best: float = -math.inf
-    """Highest return of the average policy in an evaluation."""
+    """Highest return of the exported policy in an evaluation."""
 
     evaluation_pending: bool = False
     """Whether an evaluation is due at the present step and not in eval.csv yet."""
@@ -107,14 +126,20 @@ class Run:
         """Remember the learner's present state as one to go back to."""
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())
 
+    def mark_task(self) -> None:
+        """Remember the environments' present state, from which the next commands can be repeated."""
+        self.task_before = task_state(self.task)
+        self.collector.commands.clear()
+
     def check(self) -> dict[str, float]:
-        """Return the numbers of the last update, none before the first; the learner is good if they are finite.
+        """Return the numbers of the last update, none before the first; the learner is good if all is finite.
 
         Raises:
-            NonFiniteError: if one of them is not.
+            NonFiniteError: if one of them, or a number that the learner holds, is not.
         """
         if self.seen is not None:
             self.numbers = summarise(self.seen, self.learner, self.collector.env_steps)
+        check_finite(self.learner, self.collector.env_steps)
         self.mark_good()
         return self.numbers
 
@@ -153,21 +178,61 @@ class Run:
             self.saved, self.latest_is_whole = step, resume is not None
         return path
 
-    def start_episodes(self, step: int) -> None:
+    def start_episodes(self, step: int, attempt: int = 0) -> None:
         """Replace the environments of training by new ones, whose seeds follow from the run's seed and the step."""
         self.task.close()
         seeds = independent_seeds(self.config.seed)
-        seed = seed_at(seeds.environments, step)
-        self.task = make_task(self.config.task, self.config.num_envs, seed, training_on=self.device)
+        config, seed = self.config, seed_at(seeds.environments, step, attempt)
+        self.task = make_training_task(
+            config.task, config.num_envs, seed, config.step_timeout, training_on=self.device
+        )
         self.collector = Collector(
             self.task, self.learner.policy, self.replay, self.device, seeds.exploration
         )
+
+    def count_rebuild(self, error: TaskError) -> str:
+        """Return a line that says that environments are made anew after one failed.
+
+        Raises:
+            TaskError: the same, if it is not to be done or was done too often.
+        """
+        config = self.config
+        if config.on_environment_error != "rebuild" or self.rebuilds >= config.max_rebuilds:
+            raise error
+        self.rebuilds += 1
+        write_traceback(Path(config.run_dir), error)
+        return f"{error}; the environments are made anew ({self.rebuilds} of at most {config.max_rebuilds} times)"
+
+    def rebuild(self) -> None:
+        """Make the environments of training anew; their present episodes are dropped."""
+        state = self.collector.state()
+        self.start_episodes(self.collector.env_steps, self.rebuilds)
+        self.collector.restore(state, episodes=False)
+        self.replay.cut()
+        self.mark_task()
+
+    def change_streams(self, attempt: int) -> None:
+        """Go on from the present state with other random numbers and new episodes."""
+        seeds, step, state = (
+            independent_seeds(self.config.seed),
+            self.collector.env_steps,
+            self.collector.state(),
+        )
+        self.start_episodes(step, attempt)
+        self.collector.restore(state, episodes=False)
+        self.collector.reseed(seed_at(seeds.exploration, step, attempt))
+        self.replay.reseed(seed_at(seeds.replay, step, attempt))
+        if self.learner.generator is not None:
+            self.learner.generator.manual_seed(seed_at(seeds.learner, step, attempt))
 
     def start_evaluations(self) -> None:
         """Replace the environments of evaluations by new ones."""
         self.evaluation_task.close()
         seed = independent_seeds(self.config.seed).evaluation
-        self.evaluation_task = make_task(self.config.task, self.config.eval_episodes, seed)
+        config = self.config
+        self.evaluation_task = make_training_task(
+            config.task, config.eval_episodes, seed, config.step_timeout
+        )
 
 
 def prepare(config: TrainConfig, resuming: bool = False) -> Run:
@@ -181,9 +246,13 @@ def prepare(config: TrainConfig, resuming: bool = False) -> Run:
     options = dataclasses.replace(config.learner, compile=compiling, precision=precision)
     config = dataclasses.replace(config, learner=options, task=absolute_files(config.task))
     seeds = independent_seeds(config.seed)
-    task = make_task(config.task, config.num_envs, seeds.environments, training_on=device)
+    task = make_training_task(
+        config.task, config.num_envs, seeds.environments, config.step_timeout, training_on=device
+    )
     check_joints(task.spec)
-    evaluation_task = make_task(config.task, config.eval_episodes, seeds.evaluation)
+    evaluation_task = make_training_task(
+        config.task, config.eval_episodes, seeds.evaluation, config.step_timeout
+    )
     if task.spec.time_limit == 0:
         # In an environment of its own, so that no number of the run depends on it.
         trial = make_task(config.task, 1, seeds.evaluation)
@@ -214,17 +283,31 @@ def learn(run: Run, log: RunLogger) -> None:
         Interrupted: between two steps, if Ctrl-C was pressed, or SIGTERM or SIGHUP arrived.
         KeyboardInterrupt: at any moment, if Ctrl-C was pressed again.
     """
-    config, learner, collector = run.config, run.learner, run.collector
-    with deferred_interrupt() as stop_if_interrupted:
+    config, learner = run.config, run.learner
+    check_due = Every(CHECK_UPDATES)
+    run.mark_task()
+    with watchdog(config.step_timeout), deferred_interrupt() as stop_if_interrupted:
         if run.evaluation_pending:  # the run was stopped in the middle of an evaluation
             evaluate_and_save(run, log, stop_if_interrupted)
-        while collector.env_steps < config.steps:
+        while run.collector.env_steps < config.steps:
             stop_if_interrupted()
-            run.returns.extend(collector.step())
+            try:
+                run.returns.extend(run.collector.step())
+            except TaskError as error:
+                log.say(run.count_rebuild(error))
+                run.rebuild()
+                continue
+            collector = run.collector
             for batch in run.batches.due(collector.transitions):
-                run.seen = learner.update(batch)
+                run.batch, run.seen = batch, learner.update(batch)
+            if len(collector.commands) == RECENT:
+                run.mark_task()
+            if check_due(learner.updates):
+                run.check()
             if learner.updates and run.log_due(collector.env_steps):
                 log.log_metrics(collector.env_steps, rollout(run) | run.check())
+                if line := new_outliers(run):
+                    log.say(line)
                 if config.wandb.histograms:
                     latest = run.replay.latest(0, config.num_envs)
                     log.log_histograms(collector.env_steps, distributions(learner, latest))
@@ -233,14 +316,20 @@ def learn(run: Run, log: RunLogger) -> None:
             elif run.checkpoint_due:
                 run.check()
                 run.checkpoint(log.state())
-            log.progress(collector.env_steps, {"return": f"{run.returns[-1]:.0f}" if run.returns else "-"})
+            log.progress(collector.env_steps, learning=learner.updates > 0)
 
 
 def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[], None]) -> None:
     """Evaluate, write the row of eval.csv and a checkpoint of the present state."""
     run.evaluation_pending = True
     run.check()  # whatever the log row did: what is evaluated is kept
-    evaluation = evaluate(run, stop_if_interrupted)
+    evaluation = None
+    while evaluation is None:
+        try:
+            evaluation = evaluate(run, stop_if_interrupted)
+        except TaskError as error:
+            log.say(run.count_rebuild(error))
+            run.start_evaluations()
     log.log_evaluation(run.collector.env_steps, evaluation)
     run.evaluation_pending = False
     run.checkpoint(log.state(), evaluation["eval/return_mean"])
@@ -254,6 +343,7 @@ def leave(run: Run, log: RunLogger) -> None:
     good state with an update leaves no checkpoint: there is nothing to export.
     """
     step, state = run.good
+    log.end_progress()
     try:
         if state["updates"] > 0 or run.collector.env_steps >= run.config.steps:
             if run.is_whole:
@@ -267,12 +357,28 @@ def leave(run: Run, log: RunLogger) -> None:
         run.evaluation_task.close()
 
 
+def new_outliers(run: Run) -> str:
+    """Return a line that names the entry of the observation with most outliers, the first time that there is one."""
+    counts = run.collector.outliers
+    if run.outliers or not counts.any():
+        return ""
+    run.outliers, entry = int(counts.sum()), int(counts.argmax())
+    part = next(part for part in run.task.spec.observation if part.start <= entry < part.stop)
+    return (
+        f"observation {entry} ({part.name}) spiked: {int(counts[entry])} of its values were more than 1,000 standard "
+        "deviations from their mean; the running statistics take them as nearer ones"
+    )
+
+
 def rollout(run: Run) -> dict[str, float]:
     """Return what is known without the learner: returns while exploring, speed, updates, the task's own numbers."""
     run.returns.extend(run.collector.finished())
     mean = sum(run.returns) / len(run.returns) if run.returns else float("nan")
     return {
         "rollout/ep_return": mean,
+        "rollout/outliers": float(run.collector.outliers.sum()),
+        "rollout/unstable_steps": float(getattr(run.task, "unstable_steps", 0)),
+        "rollout/rebuilds": float(run.rebuilds),
         "time/seconds": run.watch.seconds,
         "time/sps": run.collector.env_steps / run.watch.seconds,
         "time/updates": run.learner.updates,
@@ -281,7 +387,7 @@ def rollout(run: Run) -> dict[str, float]:
 
 
 def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[str, float]:
-    """Evaluate the average and the online policy: deterministic, frozen statistics, environments of their own.
+    """Evaluate the average and the current policy: deterministic, frozen statistics, environments of their own.
 
     `between_steps` is called before each step of the episodes; it may raise.
     """
@@ -317,7 +423,7 @@ def train(config: TrainConfig) -> Path:
             point = point_of(config)
             config = dataclasses.replace(config, resume=None)
             run = prepare(config, resuming=True)
-            restore_run(run, point)
+            point = restore_run(run, point)
             write_options(run.config)
         else:
             run = prepare(config)
@@ -328,7 +434,15 @@ def train(config: TrainConfig) -> Path:
             create_run_dir(run.config)
             write_environment(run_dir, run.software)
             show_home(run.config)
-        return learn_and_finish(run, point)
+        for attempt in range(1, config.max_rollbacks + 2):
+            try:
+                return learn_and_finish(run, point)
+            except NonFiniteError as error:
+                point = _point_to_go_back_to(run, error, attempt)
+                run = prepare(run.config, resuming=True)
+                point = restore_run(run, point)
+                run.change_streams(attempt)
+        raise RuntimeError("the last attempt neither ended nor raised")
 
 
 def show_home(config: TrainConfig) -> None:
@@ -343,16 +457,47 @@ def show_home(config: TrainConfig) -> None:
     )
 
 
-def disk_needed(run: Run) -> str:
-    """Say how much room checkpoints may take, and how much there is."""
-    options, replay = run.config.checkpoint, run.replay
-    learner = sum(value.nbytes for value in run.learner.state_dict().values()) + 2 * sum(
-        flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic)
+def _point_to_go_back_to(run: Run, error: NonFiniteError, attempt: int) -> Point:
+    """Return the checkpoint from which a run that diverged goes on; raise the error again if it must not."""
+    config = run.config
+    if config.on_divergence != "rollback":
+        raise error
+    if attempt > config.max_rollbacks:
+        raise NonFiniteError(
+            f"{error}; the run went back {config.max_rollbacks} times (max_rollbacks)"
+        ) from error
+    try:
+        point = newest_point(Path(config.run_dir))
+    except InputError as missing:
+        raise NonFiniteError(f"{error}; there is no checkpoint to go back to: {missing}") from error
+    print(
+        f"training diverged: {error}; it goes back to environment step {point.step:,} with other random streams, "
+        f"{attempt} of at most {config.max_rollbacks} times",
+        flush=True,
     )
-    rows = replay.capacity * replay.row_bytes if options.replay else 0
-    needed, free = (options.keep + 3) * learner + rows, shutil.disk_usage(run.config.run_dir).free
-    short = "; make room, or set checkpoint.replay=false" if needed > free else ""
-    return f"checkpoints take up to {needed / 2**20:,.0f} MiB of the {free / 2**20:,.0f} MiB that are free{short}"
+    return point
+
+
+def named(run: Run, error: NonFiniteError) -> NonFiniteError:
+    """Keep what is needed to repeat the moment, and return the error with its cause and with where that is."""
+    folder = keep_incident(run, error)
+    result = NonFiniteError(f"{error}{cause(run)}; acer-runs {typed('replay', folder)} shows it again")
+    result.environment = error.environment
+    return result
+
+
+def sizes_of(run: Run) -> Sizes:
+    """Return what a run is about to take."""
+    config, learner, replay = run.config, run.learner, run.replay
+    weights = sum(flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic))
+    return Sizes(
+        config=config,
+        spec=run.task.spec,
+        step=run.collector.env_steps,
+        weights=weights,
+        learner=sum(value.nbytes for value in learner.state_dict().values()) + 2 * weights,
+        replay=replay.capacity * replay.row_bytes,
+    )
 
 
 def learn_and_finish(run: Run, point: Point | None) -> Path:
@@ -360,7 +505,7 @@ def learn_and_finish(run: Run, point: Point | None) -> Path:
     config, run_dir = run.config, Path(run.config.run_dir)
     resumed = None if point is None else (point.step, point.resume["log"])
     write_status(run_dir, "running")
-    print(disk_needed(run), flush=True)
+    print(*start_block(sizes_of(run)), sep="\n", flush=True)
     try:
         with RunLogger(run_dir, config.wandb, dataclasses.asdict(config), config.steps, resumed) as log:
             try:
@@ -369,7 +514,10 @@ def learn_and_finish(run: Run, point: Point | None) -> Path:
                 run.check()  # nothing is half done, so the present state is kept if its numbers are finite
                 run.is_whole = True
                 raise
+            except NonFiniteError as error:
+                raise named(run, error) from error
             except TaskError as error:
+                keep_incident(run, error)
                 with contextlib.suppress(NonFiniteError):
                     run.check()  # the failed step changed nothing in the learner
                 raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error

@@ -11,6 +11,7 @@ import torch
 
 from acer_robot.errors import InputError
 from acer_robot.learner.precision import PRECISIONS
+from acer_robot.reporting.tensorboard import check_tensorboard
 from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
@@ -30,7 +31,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "eval_every": (1, 1e12),
     "eval_episodes": (1, MAX_ENVIRONMENTS),
     "log_every": (1, 1e12),
+    "max_rollbacks": (0, 1000),
+    "max_rebuilds": (0, 1e6),
+    "step_timeout": (0.1, 1e6),
     "seed": (0, MAX_SEED),
+    "task.workers": (0, 1024),
     "task.action_repeat": (1, MAX_ACTION_REPEAT),
     "checkpoint.every_minutes": (0.01, 1e6),
     "checkpoint.keep": (0, 1000),
@@ -79,6 +84,10 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     """
     _check_ranges(config)
     wandb_mode(config.wandb)
+    if config.tensorboard:
+        check_tensorboard()
+    check_choice("on_divergence", config.on_divergence, ("stop", "rollback"))
+    check_choice("on_environment_error", config.on_environment_error, ("stop", "rebuild"))
     _check_choices(config.learner)
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))

@@ -12,7 +12,7 @@ inline const std::string half_cheetah = "gymnasium/HalfCheetah-v5";
 
 // Reward of one control period: forward velocity minus 0.1 |command|^2, for each environment step.
 inline double half_cheetah_reward(double x_before, double x_after, const std::vector<float>& command,
-                                  const TaskDescription& task) {
+                                  const acer::TaskDescription& task) {
   double squares = 0.0;
   for (const double value : command) squares += value * value;
   return (x_after - x_before) / task.environment_dt() - 0.1 * task.action_repeat * squares;

@@ -5,15 +5,15 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <limits>
+#include <map>
 
-#include "input_error.hpp"
+#include "acer_controller.hpp"
 
 namespace {
 
 const char* const usage =
     "usage: controller POLICY.pt MODEL.xml [--episodes N] [--steps N] [--realtime] [--seed N | --initial-state FILE] "
-    "[--log FILE.csv], or: controller --bench POLICY.pt, or: controller --help";
+    "[--log FILE.csv] [--libtorch] [--ramp [--safety NAME=VALUE].. [--incident FILE]], or: controller --bench POLICY.pt [--libtorch], or: controller --help";
 
 template <typename Number>
 Number number(const char* name, const std::string& text, Number lowest) {
@@ -21,10 +21,41 @@ Number number(const char* name, const std::string& text, Number lowest) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
   if (error != std::errc{} || stop != end || value < lowest) {
-    throw InputError("--" + std::string(name) + "=" + text + " is not a whole number from " + std::to_string(lowest) +
+    throw acer::InputError("--" + std::string(name) + "=" + text + " is not a whole number from " + std::to_string(lowest) +
                      " on");
   }
   return value;
+}
+
+// Sets one option of the safety layer: NAME=VALUE. The library checks its range.
+void set_safety(acer::SafetyOptions& safety, const std::string& text) {
+  const std::map<std::string, double*> numbers = {{"ramp_rate", &safety.ramp_rate},
+                                                  {"ramp_in", &safety.ramp_in},
+                                                  {"hold", &safety.hold},
+                                                  {"start_limit", &safety.start_limit},
+                                                  {"late_factor", &safety.late_factor}};
+  const std::map<std::string, std::optional<double>*> limits = {{"age_limit", &safety.age_limit},
+                                                                {"far_limit", &safety.far_limit}};
+  const std::map<std::string, int*> counts = {{"late_ticks", &safety.late_ticks},
+                                              {"nan_ticks", &safety.nan_ticks},
+                                              {"frozen_ticks", &safety.frozen_ticks},
+                                              {"far_ticks", &safety.far_ticks}};
+  const auto equals = text.find('=');
+  const std::string name = text.substr(0, equals), value = equals == std::string::npos ? "" : text.substr(equals + 1);
+  if (const auto count = counts.find(name); count != counts.end()) {
+    *count->second = number(("safety " + name).c_str(), value, 0);
+    return;
+  }
+  char* end = nullptr;
+  const double parsed = std::strtod(value.c_str(), &end);
+  const bool is_number = !value.empty() && *end == '\0';
+  if (const auto found = numbers.find(name); is_number && found != numbers.end()) {
+    *found->second = parsed;
+  } else if (const auto limit = limits.find(name); is_number && limit != limits.end()) {
+    *limit->second = parsed;
+  } else {
+    throw acer::InputError("--safety " + text + " is not NAME=NUMBER with a name of docs/driving.md");
+  }
 }
 
 }  // namespace
@@ -33,13 +64,18 @@ Options parse(int argc, char** argv) {
   const option known[] = {{"bench", no_argument, nullptr, 'b'},
                           {"episodes", required_argument, nullptr, 'e'},
                           {"help", no_argument, nullptr, 'h'},
+                          {"incident", required_argument, nullptr, 'c'},
                           {"initial-state", required_argument, nullptr, 'i'},
+                          {"libtorch", no_argument, nullptr, 't'},
                           {"log", required_argument, nullptr, 'l'},
+                          {"ramp", no_argument, nullptr, 'm'},
                           {"realtime", no_argument, nullptr, 'r'},
+                          {"safety", required_argument, nullptr, 'y'},
                           {"seed", required_argument, nullptr, 's'},
                           {"steps", required_argument, nullptr, 'n'},
                           {nullptr, 0, nullptr, 0}};
   Options options;
+  bool safety = false;
   opterr = 0;  // the error is ours to print
   for (int option; (option = getopt_long(argc, argv, ":", known, nullptr)) != -1;) {
     switch (option) {
@@ -48,14 +84,20 @@ Options parse(int argc, char** argv) {
       case 'h': std::puts(usage); std::exit(0);
       case 'r': options.realtime = true; break;
       case 'b': options.bench = true; break;
+      case 'm': options.ramp = true; break;
+      case 'y': set_safety(options.safety, optarg); safety = true; break;
+      case 'c': options.incident = optarg; safety = true; break;
+      case 't': options.libtorch = true; break;
       case 's': options.seed = number<std::uint64_t>("seed", optarg, 0); break;
       case 'i': options.initial_state = optarg; break;
       case 'l': options.log = optarg; break;
-      default: throw InputError(std::string("cannot use ") + argv[optind - 1] + "; " + usage);
+      default: throw acer::InputError(std::string("cannot use ") + argv[optind - 1] + "; " + usage);
     }
   }
+  if (safety && !options.ramp) throw acer::InputError("--safety and --incident need --ramp");
+  if (options.ramp && options.episodes > 1) throw acer::InputError("--ramp drives one episode; leave --episodes out");
   const int files = argc - optind;
-  if (files != (options.bench ? 1 : 2)) throw InputError(usage);
+  if (files != (options.bench ? 1 : 2)) throw acer::InputError(usage);
   options.policy = argv[optind];
   if (!options.bench) options.model = argv[optind + 1];
   return options;

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "acer_controller.hpp"
+
 struct Options {
   std::string policy;
   std::string model;          // empty with --bench
@@ -10,8 +12,12 @@ struct Options {
   int steps = 0;              // commands in an episode; 0: the task's time limit
   bool realtime = false;
   bool bench = false;
+  bool libtorch = false;      // decide with the TorchScript module itself
   std::uint64_t seed = 0;     // of the starting states
   std::string initial_state;  // file with qpos and qvel; empty: drawn with the seed
+  bool ramp = false;          // drive behind the safety layer
+  acer::SafetyOptions safety;
+  std::string incident;       // file with what goes wrong; empty: nothing
   std::string log;            // file for commands and observations; empty: none
 };
 

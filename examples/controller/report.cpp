@@ -1,22 +1,21 @@
 #include "report.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 
-#include "input_error.hpp"
+#include "log_file.hpp"
 
 void print_latency(std::vector<double> microseconds, bool histogram) {
   std::sort(microseconds.begin(), microseconds.end());
   const std::size_t count = microseconds.size();
+  if (count == 0) return;
   const auto quantile = [&](double q) { return microseconds[static_cast<std::size_t>(q * (count - 1))]; };
   std::printf("latency of a decision: p50 %.2f us, p99 %.2f us, max %.2f us over %zu\n", quantile(0.5), quantile(0.99),
               microseconds.back(), count);
@@ -49,19 +48,12 @@ void flush_at_exit() {
   }
 }
 
-template <typename Number>
-void append(std::string& text, Number value) {
-  char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;  // the shortest that reads back the same
-  text.append(digits, end);
-}
-
 }  // namespace
 
-Log::Log(std::string path, const TaskDescription& task) : path_(std::move(path)) {
+Log::Log(std::string path, const acer::TaskDescription& task) : path_(std::move(path)) {
   if (path_.empty()) return;
   file_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file_ < 0) throw InputError("--log=" + path_ + " cannot be written: " + std::strerror(errno));
+  if (file_ < 0) throw acer::InputError("--log=" + path_ + " cannot be written: " + std::strerror(errno));
   buffer_ = "episode,step";
   for (const auto& name : task.observation) buffer_ += "," + name;
   for (const auto& name : task.joints) buffer_ += ",command:" + name;
@@ -69,7 +61,7 @@ Log::Log(std::string path, const TaskDescription& task) : path_(std::move(path))
   if (!write_buffer()) {
     const std::string reason = std::strerror(errno);
     close(file_);
-    throw InputError("--log=" + path_ + " cannot be written: " + reason);
+    throw acer::InputError("--log=" + path_ + " cannot be written: " + reason);
   }
   buffer_.reserve(flush_size + (1 << 16));
   // A row waits for this time and then for the next row: at most 1 s in total.
@@ -112,15 +104,8 @@ void Log::flush() {
 }
 
 bool Log::write_buffer() {
-  std::size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t wrote = write(file_, buffer_.data() + done, buffer_.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) break;
-    done += static_cast<std::size_t>(wrote);
-  }
+  const bool complete = write_all(file_, buffer_);
   const int error = errno;
-  const bool complete = done == buffer_.size();
   buffer_.clear();  // also after an error, so that we do not try the same rows again at exit
   errno = error;
   return complete;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "task_description.hpp"
+#include "acer_controller.hpp"
 
 // Prints p50, p99 and maximum of the time of a decision in one line, and then a histogram.
 void print_latency(std::vector<double> microseconds, bool histogram);
@@ -14,7 +14,7 @@ void print_latency(std::vector<double> microseconds, bool histogram);
 class Log {
  public:
   // Writes the header. Throws InputError if `path` cannot be written. With an empty path there is no log.
-  Log(std::string path, const TaskDescription& task);
+  Log(std::string path, const acer::TaskDescription& task);
   ~Log();
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;

@@ -9,10 +9,11 @@
 #include <map>
 #include <sstream>
 
-#include "input_error.hpp"
+using acer::InputError;
 
 namespace {
 
+const std::string clipped = "clipped_", velocity = "velocity:";
 constexpr double clipped_velocity = 10.0;  // Gymnasium's limit in the observations of Hopper-v5 and Walker2d-v5
 
 using Model = std::unique_ptr<mjModel, decltype(&mj_deleteModel)>;
@@ -22,12 +23,6 @@ std::string text(const Parts&... parts) {
   std::ostringstream out;
   (out << ... << parts);
   return out.str();
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string result;
-  for (const auto& name : names) result += (result.empty() ? "" : ", ") + name;
-  return result;
 }
 
 // Without these functions MuJoCo writes a MUJOCO_LOG.TXT in the current folder.
@@ -106,56 +101,84 @@ std::map<std::string, const double*> state_by_name(const mjModel& model, const m
   return state;
 }
 
+// The kind of an actuator: docs/driving.md, What the file is made for.
+std::string kind_of(const mjModel& model, int i) {
+  const mjtNum* gain = model.actuator_gainprm + mjNGAIN * i;
+  const mjtNum* bias = model.actuator_biasprm + mjNBIAS * i;
+  if (model.actuator_gaintype[i] != mjGAIN_FIXED || model.actuator_dyntype[i] != mjDYN_NONE) return "general";
+  if (model.actuator_biastype[i] == mjBIAS_NONE) return "motor";
+  if (model.actuator_biastype[i] != mjBIAS_AFFINE || bias[0] != 0.0) return "general";
+  if (gain[0] > 0.0 && bias[1] == -gain[0]) return "position";
+  return bias[1] == 0.0 && bias[2] == -gain[0] ? "velocity" : "general";
+}
+
+std::string unit_of(const mjModel& model, int i, const std::string& kind) {
+  const int transmission = model.actuator_trntype[i];
+  if (transmission != mjTRN_JOINT && transmission != mjTRN_JOINTINPARENT) return "";
+  const int joint = model.jnt_type[model.actuator_trnid[2 * i]];
+  if (joint != mjJNT_HINGE && joint != mjJNT_SLIDE) return "";
+  const bool hinge = joint == mjJNT_HINGE;
+  if (kind == "motor") return hinge ? "N m" : "N";
+  if (kind == "position") return hinge ? "rad" : "m";
+  if (kind == "velocity") return hinge ? "rad/s" : "m/s";
+  return "";
+}
+
+acer::Actuator actuator_of(const mjModel& model, int i, const std::string& joint) {
+  const mjtNum* gain = model.actuator_gainprm + mjNGAIN * i;
+  const mjtNum* bias = model.actuator_biasprm + mjNBIAS * i;
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  acer::Actuator actuator;
+  actuator.joint = joint;
+  actuator.kind = kind_of(model, i);
+  actuator.gear = model.actuator_gear[6 * i];
+  actuator.gain = {gain[0], gain[1], gain[2]};
+  actuator.bias = {bias[0], bias[1], bias[2]};
+  actuator.force_limit = {-infinity, infinity};
+  if (model.actuator_forcelimited[i]) {
+    actuator.force_limit = {model.actuator_forcerange[2 * i], model.actuator_forcerange[2 * i + 1]};
+  }
+  actuator.unit = unit_of(model, i, *actuator.kind);
+  return actuator;
+}
+
 }  // namespace
 
-Robot::Robot(const std::string& model_path, const TaskDescription& task)
+Robot::Robot(const std::string& model_path, const acer::TaskDescription& task)
     : path_(model_path),
       model_(load(model_path)),
       data_(mj_makeData(model_.get()), &mj_deleteData),
       physics_steps_(task.frame_skip * task.action_repeat) {
-  check_actuators(task);
-  check_time_step(task);
+  acer::check(task, describe());
   find_entries(task);
 }
 
-void Robot::check_actuators(const TaskDescription& task) const {
-  if (!task.command_is_actuator) {
-    throw InputError("the policy's commands are the environment's, not an actuator's: this program cannot drive " +
-                     path_ + " with them");
-  }
-  const auto names = actuator_names(*model_);
-  if (names != task.joints) {
-    throw InputError(text("the policy commands the joints ", joined(task.joints), ", but the actuators of ", path_,
-                          " are ", joined(names)));
-  }
+acer::RobotDescription Robot::describe() const {
+  acer::RobotDescription robot;
+  robot.name = path_;
+  robot.joints = actuator_names(*model_);
   for (int i = 0; i < model_->nu; ++i) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
     const double* range = model_->actuator_ctrlrange + 2 * i;
-    const bool covered = range[0] <= task.low[i] && task.high[i] <= range[1];
-    if (model_->actuator_ctrllimited[i] && !covered) {
-      throw InputError(text("the policy commands ", names[i], " within [", task.low[i], ", ", task.high[i], "], but ",
-                            path_, " limits it to [", range[0], ", ", range[1], "]"));
-    }
+    const bool is_limited = model_->actuator_ctrllimited[i] != 0;
+    robot.low.push_back(is_limited ? range[0] : -infinity);
+    robot.high.push_back(is_limited ? range[1] : infinity);
+    robot.actuators.push_back(actuator_of(*model_, i, robot.joints[i]));
   }
+  robot.control_dt = model_->opt.timestep * physics_steps_;
+  for (const auto& [name, value] : state_by_name(*model_, *data_)) {
+    robot.observation.push_back(name);
+    if (name.compare(0, velocity.size(), velocity) == 0) robot.observation.push_back(clipped + name);
+  }
+  return robot;
 }
 
-void Robot::check_time_step(const TaskDescription& task) const {
-  const double period = model_->opt.timestep * physics_steps_;
-  if (std::abs(period - task.control_dt) > 1e-9) {
-    throw InputError(text("the policy decides every ", task.control_dt, " s, but ", physics_steps_, " steps of ", path_,
-                          " take ", period, " s (timestep ", model_->opt.timestep, ")"));
-  }
-}
-
-void Robot::find_entries(const TaskDescription& task) {
+void Robot::find_entries(const acer::TaskDescription& task) {
   const auto state = state_by_name(*model_, *data_);
-  const std::string clipped = "clipped_";
   for (const auto& name : task.observation) {
     const bool is_clipped = name.compare(0, clipped.size(), clipped) == 0;
-    const auto found = state.find(is_clipped ? name.substr(clipped.size()) : name);
-    if (found == state.end()) {
-      throw InputError("the policy observes '" + name + "', which is no position or velocity of a joint of " + path_);
-    }
-    entries_.push_back({found->second, is_clipped ? clipped_velocity : std::numeric_limits<double>::infinity()});
+    const double limit = is_clipped ? clipped_velocity : std::numeric_limits<double>::infinity();
+    entries_.push_back({state.at(is_clipped ? name.substr(clipped.size()) : name), limit});
   }
 }
 
@@ -164,6 +187,15 @@ void Robot::reset(const std::vector<double>& qpos, const std::vector<double>& qv
   std::copy(qpos.begin(), qpos.end(), data_->qpos);
   std::copy(qvel.begin(), qvel.end(), data_->qvel);
   mj_forward(model_.get(), data_.get());
+}
+
+std::vector<double> Robot::measured() const {
+  std::vector<double> result;
+  for (int i = 0; i < model_->nu; ++i) {
+    const bool is_position = kind_of(*model_, i) == "position";
+    result.push_back(is_position ? data_->actuator_length[i] : std::numeric_limits<double>::quiet_NaN());
+  }
+  return result;
 }
 
 void Robot::observe(std::vector<float>& observation) const {

@@ -6,20 +6,26 @@
 #include <string>
 #include <vector>
 
-#include "task_description.hpp"
+#include "acer_controller.hpp"
 
 // The robot, here simulated by MuJoCo. On a real one, `observe` reads sensors and `apply` writes to motor drivers.
 class Robot {
  public:
   // Throws InputError if the model cannot be loaded, or if its joints, limits, time step or the observed entries do not
   // fit `task`.
-  Robot(const std::string& model_path, const TaskDescription& task);
+  Robot(const std::string& model_path, const acer::TaskDescription& task);
+
+  // What the model says about the robot.
+  acer::RobotDescription describe() const;
 
   // Puts the robot into a state; qpos and qvel have the model's sizes.
   void reset(const std::vector<double>& qpos, const std::vector<double>& qvel);
 
   // Writes the observation that the policy was trained with, entry by entry.
   void observe(std::vector<float>& observation) const;
+
+  // What the robot does now in the command's units: the position of a joint with a position actuator, else NaN.
+  std::vector<double> measured() const;
 
   // Holds a command for one control period.
   void apply(const std::vector<float>& command);
@@ -33,9 +39,7 @@ class Robot {
     double limit;  // some tasks clip velocities to +-10
   };
 
-  void check_actuators(const TaskDescription& task) const;
-  void check_time_step(const TaskDescription& task) const;
-  void find_entries(const TaskDescription& task);
+  void find_entries(const acer::TaskDescription& task);
 
   std::string path_;
   std::unique_ptr<mjModel, decltype(&mj_deleteModel)> model_;

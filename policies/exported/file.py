@@ -25,8 +25,10 @@ from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
 
-SCHEMA_VERSION = 1
-"""Version of policy.json that this code writes and reads."""
+SCHEMA_VERSION = 2
+"""Version of policy.json that this code writes. Version 2 says what robot the file is made for."""
+READABLE_VERSIONS = (1, 2)
+"""Versions that this code reads."""
 METADATA_FILE = "policy.json"
 
 
@@ -127,8 +129,9 @@ def load_exported(path: Path) -> LoadedPolicy:
             f"{path} holds no policy.json; it was not written by acer-export, or is damaged: export it again"
         ) from error
     version = metadata.get("schema_version") if isinstance(metadata, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"{path} has metadata of schema {version}; this version reads {SCHEMA_VERSION}")
+    if version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise InputError(f"{path} has metadata of schema {version}; this version reads {readable}")
     if weights_sha256(module) != metadata.get("weights_sha256"):
         raise InputError(f"{path} has other weights than those that its metadata records; export it again")
     return _loaded(path, module, metadata)
@@ -139,7 +142,8 @@ def _loaded(path: Path, module: torch.jit.ScriptModule, metadata: dict[str, Any]
     try:
         if json.loads(module.metadata()) != metadata:
             raise InputError("its policy.json was changed after the export")
-        loaded = LoadedPolicy(module, metadata, TaskSpec.from_dict(metadata["task"]))
+        spec = TaskSpec.from_dict({**metadata["task"], "robot": metadata.get("robot")})
+        loaded = LoadedPolicy(module, metadata, spec)
         _ = loaded.task_config
     except InputError as error:
         raise InputError(f"{path} has metadata that cannot be used: {error}; export it again") from error

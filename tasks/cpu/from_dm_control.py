@@ -19,6 +19,7 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu.commands import measure_commands
 from acer_robot.tasks.cpu.spaces import one_line
+from acer_robot.tasks.model.actuators import describe_robot
 from acer_robot.tasks.model.cameras import TRACKING, find_camera
 from acer_robot.tasks.model.floor import EndlessFloor
 from acer_robot.tasks.model.layout import fields
@@ -172,6 +173,7 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
         low_pass_hz=config.low_pass_hz,
         command_is_actuator=commands.is_actuator,
         notes=commands.notes,
+        robot=describe_robot(environment.physics.model.ptr, bounds, None) if commands.is_actuator else None,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from acer_robot.tasks.cpu.pictures import RgbFrames
 from acer_robot.tasks.cpu.probe import where
 from acer_robot.tasks.cpu.spaces import check_spaces, one_line
 from acer_robot.tasks.cpu.step_time import step_time
+from acer_robot.tasks.model.actuators import describe_robot
 from acer_robot.tasks.model.cameras import TRACKING, find_camera
 from acer_robot.tasks.model.floor import EndlessFloor
 from acer_robot.tasks.model.layout import fields, model_layout
@@ -122,6 +125,9 @@ def describe(env: Env, config: TaskConfig) -> TaskSpec:
         low_pass_hz=config.low_pass_hz,
         command_is_actuator=commands.is_actuator,
         notes=notes,
+        robot=describe_robot(found, bounds, getattr(env.unwrapped, "fullpath", None))
+        if simulated and commands.is_actuator
+        else None,
     )
 
 
@@ -130,6 +136,11 @@ def _import(module: str, task_id: str) -> None:
         raise InputError(
             f"task.id={task_id!r}: {module!r} is not the name of a Python module; expected module:EnvId"
         )
+    if (
+        module not in sys.modules
+        and (found := importlib.util.find_spec(module.partition(".")[0])) is not None
+    ):
+        print(f"task.id={task_id!r} runs the code of {module}: {found.origin}", file=sys.stderr)
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

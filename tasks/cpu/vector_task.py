@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,10 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
+from acer_robot.tasks.cpu.inside import INSIDE
+from acer_robot.tasks.cpu.measurements import Measurements
 from acer_robot.tasks.cpu.probe import simulation_of
+from acer_robot.tasks.cpu.stability import FEWEST, SHARE, Stability
 from acer_robot.tasks.interface import StepResult
 from acer_robot.tasks.model.moving_body import moving_body
 
@@ -33,14 +37,22 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
     It drops the infos, because merging them is slow.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str) -> None:
+    index = 0
+    stability: Stability | None = None
+    """What counts unstable steps; None after a state of a former version was restored."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], repeat: int, label: str, index: int = 0) -> None:
         super().__init__(env)
+        self.index = index
+        self.stability = Stability(env)
         self._repeat, self.label = repeat, label
         self._shape = env.observation_space.shape
         self.env_steps = 0
         """Environment steps of the last command."""
         self.total_steps = 0
         """Environment steps so far."""
+        self.measurements: Measurements | None = None
+        """What measures the robot after each command, if somebody asked for it."""
 
     def __str__(self) -> str:
         """Name the environment, its seed and how far it is."""
@@ -54,11 +66,16 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             TaskError: if the environment raises, or returns an observation of another shape than its space.
         """
+        if self.stability is None:
+            self.stability = Stability(self.env)
+        self.stability.begin()
+        INSIDE.enter(self)
         try:
             observation = self.env.reset(seed=seed, options=options)[0]
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
+        INSIDE.leave()
         return observation, {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -68,12 +85,19 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             TaskError: if the environment raises, or returns what is not an observation of its space, a number and
                 two booleans.
         """
-        total, self.env_steps = 0.0, 0
+        total, self.env_steps, stability, measurements = 0.0, 0, self.stability, self.measurements
+        INSIDE.enter(self)
+        if measurements is not None:
+            measurements.begin()
         try:
             for _ in range(self._repeat):
                 # An environment may write to its action, or keep it: each step gets an array of its own.
-                observation, reward, terminated, truncated, _info = self.env.step(action.copy())
+                observation, reward, terminated, truncated, info = self.env.step(action.copy())
+                if measurements is not None:
+                    measurements.add(info)
                 total += float(reward)
+                if stability is not None:
+                    stability.check()
                 self.env_steps += 1
                 self.total_steps += 1
                 if type(terminated) is not bool or type(truncated) is not bool:  # a call per step costs time
@@ -83,6 +107,9 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
+        INSIDE.leave()
+        if measurements is not None:
+            measurements.end()
         if terminated or truncated:
             # The reset follows at once, and an environment may write to the same array again.
             observation = np.array(observation)
@@ -96,7 +123,9 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _named(self, error: Exception) -> TaskError:
         """Say in which environment something was raised."""
-        return TaskError(f"{self}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        named = TaskError(f"{self}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        named.environment = self.index
+        return named
 
 
 def _float32(values: Array) -> npt.NDArray[np.float32]:
@@ -129,15 +158,29 @@ class CpuTask:
 
     device = torch.device("cpu")
 
-    def __init__(self, spec: TaskSpec, environments: Sequence[gymnasium.Env[Any, Any]], seed: int) -> None:
+    def __init__(
+        self,
+        spec: TaskSpec,
+        environments: Sequence[gymnasium.Env[Any, Any]],
+        seed: int,
+        part: tuple[int, int] | None = None,
+    ) -> None:
+        """Take environments that were made alike.
+
+        Args:
+            spec: what was measured of the task.
+            environments: one for each B.
+            seed: of all random streams.
+            part: number of the first environment, and how many there are in all, where the others are elsewhere.
+        """
         self.spec = spec
         self.num_envs = len(environments)
-        # Neighbouring integers would give tasks of neighbouring seeds the same episodes.
-        seeds: list[int] = np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()
+        self._first, self._total = part if part is not None else (0, self.num_envs)
+        seeds = self._seeds_from(seed)
         self._seeds: list[int | None] | None = [*seeds]
         self._environments = [
-            OneEnvironment(env, spec.action_repeat, f"environment {i} of {spec.id} (seed {own})")
-            for i, (env, own) in enumerate(zip(environments, seeds, strict=True))
+            OneEnvironment(env, spec.action_repeat, f"environment {i} of {spec.id} (seed {own})", i)
+            for i, (env, own) in enumerate(zip(environments, seeds, strict=True), self._first)
         ]
         makers = [lambda env=env: env for env in self._environments]
         self._vector = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
@@ -153,10 +196,16 @@ class CpuTask:
         limited = is_limited(spec.slew_rate, spec.low_pass_hz)
         self._filter = CommandFilter(spec, self.num_envs) if limited else None
         self._states = [EnvironmentState(env) for env in self._environments]
+        self._unstable_before = 0
 
     def reseed(self, seed: int) -> None:
         """Let the next reset start the random streams anew from `seed`, as in a task that was made with it."""
-        self._seeds = [*np.random.SeedSequence(seed).generate_state(self.num_envs).tolist()]
+        self._seeds = [*self._seeds_from(seed)]
+
+    def _seeds_from(self, seed: int) -> list[int]:
+        """Return a seed for each environment; neighbouring integers would give neighbouring tasks the same episodes."""
+        seeds: list[int] = np.random.SeedSequence(seed).generate_state(self._total).tolist()
+        return seeds[self._first : self._first + self.num_envs]
 
     def reset(self) -> Tensor:
         """Start new episodes in all environments and return their observations [B, n].
@@ -201,8 +250,38 @@ class CpuTask:
             observations = next_observations.copy()
         self._check_finite("reward", rewards)
         env_steps = np.array([env.env_steps for env in self._environments], dtype=np.int64)
+        if self.unstable_steps != self._unstable_before:
+            self._report_unstable()
         arrays = (observations, next_observations, rewards, terminated, truncated, env_steps)
         return StepResult(*map(torch.from_numpy, arrays))
+
+    @property
+    def unstable_steps(self) -> int:
+        """Environment steps so far after which MuJoCo found its simulation unstable."""
+        return sum(env.stability.steps for env in self._environments if env.stability is not None)
+
+    def _report_unstable(self) -> None:
+        """Say that an environment became unstable, the first time; refuse a task that does so again and again.
+
+        Raises:
+            NonFiniteError: if more than SHARE of its steps were unstable.
+        """
+        counts = [env.stability.steps if env.stability is not None else 0 for env in self._environments]
+        worst, unstable = int(np.argmax(counts)), sum(counts)
+        env, total = self._environments[worst], sum(env.total_steps for env in self._environments)
+        reason = env.stability.reason if env.stability is not None else ""
+        if self._unstable_before == 0:
+            print(
+                f"{env}: MuJoCo's simulation became unstable: {reason}; it is reset and goes on", flush=True
+            )
+        self._unstable_before = unstable
+        if unstable > max(FEWEST, SHARE * total):
+            error = NonFiniteError(
+                f"{env}: MuJoCo's simulation is unstable: {unstable} of {total:,} steps had {reason}, after which "
+                "MuJoCo resets the state; lower the model's timestep, or the gear and gains of its actuators"
+            )
+            error.environment = env.index
+            raise error
 
     def state(self) -> dict[str, Any]:
         """Return the state of all environments and of the filter of commands: plain numbers, texts and tensors.
@@ -266,9 +345,19 @@ class CpuTask:
         """Return nothing: these tasks have no numbers of their own."""
         return {}
 
+    def measure(self, count: int) -> list[Measurements]:
+        """Measure the first `count` environments from now on; `latest` of each has what the last command did."""
+        for env in self._environments[:count]:
+            env.measurements = Measurements(env)
+        return [env.measurements for env in self._environments[:count] if env.measurements is not None]
+
     def close(self) -> None:
-        """Free all environments."""
-        self._vector.close()
+        """Free all environments. One that raises then is named, and harms nobody any more."""
+        for env in self._environments:
+            try:
+                env.close()
+            except Exception as error:  # noqa: BLE001 (an environment may raise anything)
+                print(f"{env}: close() raised {type(error).__name__}: {error}", file=sys.stderr)
 
     def _with_last_command(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Append the last command where the policy observes it."""
@@ -283,9 +372,11 @@ class CpuTask:
             i, entry = np.argwhere(~finite.reshape(self.num_envs, -1))[0]
             which = f"{name} {entry}" if name == "observation" else name
             value = values.reshape(self.num_envs, -1)[i, entry]
-            raise NonFiniteError(
+            error = NonFiniteError(
                 f"{self._environments[i]}: {which} is {value}, which is not finite in float32"
             )
+            error.environment = self._environments[i].index
+            raise error
 
     def _admissible(self, commands: Tensor) -> Array:
         """Clip commands [B, d] to the bounds and filter them; the result has the simulator's number type."""

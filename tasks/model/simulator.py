@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,12 +26,34 @@ def load_simulator(module: str, rendering: bool) -> ModuleType:
     so that a child process that renders can choose its own backend.
     """
     if rendering or "MUJOCO_GL" in os.environ:
-        return importlib.import_module(module)
+        return _imported(module)
     os.environ["MUJOCO_GL"] = "disable"
     try:
-        return importlib.import_module(module)
+        return _imported(module)
     finally:
         del os.environ["MUJOCO_GL"]
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module that imports MuJoCo, and let MuJoCo's warnings about a simulation be ours to report."""
+    imported = importlib.import_module(module)
+    import mujoco
+
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_say_once)
+    return imported
+
+
+def _say_once(warning: str) -> None:
+    """Print a warning of MuJoCo once. Unstable simulations are counted and reported where they are stepped."""
+    kind = warning.partition(" Time =")[0].rstrip("0123456789. ")
+    if kind.startswith("Nan, Inf or huge value") or kind in _SAID:
+        return
+    _SAID.add(kind)
+    print(f"MuJoCo: {' '.join(warning.split())}", file=sys.stderr)
+
+
+_SAID: set[str] = set()
 
 
 @contextmanager

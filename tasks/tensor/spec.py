@@ -7,6 +7,7 @@ from importlib.metadata import version
 from acer_robot.rate_limit import check_low_pass, is_limited, slew_rates
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec, narrow_bounds
+from acer_robot.tasks.model.actuators import describe_robot
 from acer_robot.tasks.tensor.task import TensorTask
 
 
@@ -33,4 +34,5 @@ def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
         slew_rate=rates,
         low_pass_hz=config.low_pass_hz,
         observes_last_command=is_limited(rates, config.low_pass_hz),
+        robot=describe_robot(task.model, bounds, config.model),
     )

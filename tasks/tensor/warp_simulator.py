@@ -162,7 +162,8 @@ class WarpSimulator:
         """Return which worlds had no room for a contact or a constraint since they were reset [B]."""
         kinds = self._mjw.OverflowType
         no_room = kinds.NEFC | kinds.NJMAX_NNZ | kinds.BROADPHASE | kinds.NARROWPHASE | kinds.CCD
-        return (self._overflow & int(no_room)) != 0
+        found: Tensor = (self._overflow & int(no_room)) != 0
+        return found
 
     def reset(self, worlds: Tensor, qpos: Tensor, qvel: Tensor, model_fields: Mapping[str, Tensor]) -> None:
         """Start the worlds where `worlds` [B] holds anew at their rows of qpos [B, nq] and qvel [B, nv].

@@ -17,6 +17,7 @@ from acer_robot import schema as schemas
 from acer_robot.commands.compose import run_command
 from acer_robot.commands.deploy import DeployConfig
 from acer_robot.commands.error_lines import one_line
+from acer_robot.commands.export import ExportConfig
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.schema import TaskConfig, TrainConfig
@@ -312,8 +313,20 @@ def test_joint_names_in_quotes(train):
         ("--num-envs", "--num-envs: options are written without dashes: num_envs=VALUE"),
         ("steps", "cannot read 'steps': "),
         ("task.bounds={a: [1, 2}", "cannot read 'task.bounds={a: [1, 2}': "),
-        ("steps=many", "steps: Value 'many' of type 'str' could not be converted to Integer"),
-        ("learner.hidden=3", "learner.hidden: "),
+        ("wandb.tags=[a b (1), c]", "cannot read 'wandb.tags=[a b (1), c]': "),
+        ("steps=many", "steps=many is not a whole number; give a whole number"),
+        ("steps=1e5", "steps=100000.0 is not a whole number; write steps=100000"),
+        ("wandb=offline", "wandb is a group of options; set one of them, as in wandb.mode=offline"),
+        ("video=maybe", "video=maybe is neither true nor false; give one of them"),
+        ("learner.lr=fast", "learner.lr=fast is not a number; give a number"),
+        (
+            "learner.hidden=5",
+            "learner.hidden takes a list: write it in brackets, as in 'learner.hidden=[..]'",
+        ),
+        (
+            "task.bounds=3",
+            "task.bounds takes names with values: write them in braces, as in 'task.bounds={name: value}'",
+        ),
         ("learner.lr=null", "learner.lr: null is not allowed here"),
         ("task=walker3d", "task=walker3d does not exist; did you mean walker2d"),
         ("task=dmc/walker-wlk", "task=dmc/walker-wlk does not exist; did you mean dmc/walker-walk"),
@@ -337,8 +350,9 @@ def test_an_unknown_task_lists_those_that_exist(train):
 
 
 def test_a_missing_value_says_what_it_is(monkeypatch, capsys):
-    _, status, _, err = call(monkeypatch, capsys, "deploy", DeployConfig)
-    assert (status, err) == (2, "acer-robot: error: policy=... must be given: An exported policy.pt.\n")
+    _, status, _, err = call(monkeypatch, capsys, "export", ExportConfig)
+    expected = "run=... must be given: A run folder. The exported policy of its checkpoint is written."
+    assert (status, err) == (2, f"acer-robot: error: {expected}\n")
 
 
 def test_an_input_error_of_the_body_is_one_line(monkeypatch, capsys):
@@ -379,9 +393,9 @@ def test_help_shows_every_option_with_its_value_and_meaning(train, flag):
 
 
 def test_help_does_not_ask_for_missing_values(monkeypatch, capsys):
-    _, status, out, _ = call(monkeypatch, capsys, "deploy", DeployConfig, "--help")
+    _, status, out, _ = call(monkeypatch, capsys, "export", ExportConfig, "--help")
     assert status == 0
-    assert "policy=(must be given)" in out
+    assert "run=(must be given)" in out
 
 
 @pytest.mark.parametrize("schema", [item for item in vars(schemas).values() if is_dataclass(item)])
@@ -394,7 +408,7 @@ def test_every_option_has_a_docstring(schema):
 
 def test_a_docstring_belongs_to_the_field_above_it():
     docs = field_docs(DeployConfig)
-    assert docs["policy"] == "An exported policy.pt."
+    assert docs["policy"] == "An exported policy.pt, a run folder or its export/."
     assert docs["seed"] == "Seed of the first episode, and of the noise."
 
 

@@ -3,11 +3,14 @@
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from acer_robot.commands import doctor
-from acer_robot.commands.doctor import Finding, examine
+from acer_robot.commands.doctor import Finding, examine, release
+from acer_robot.reporting import wandb
 
 
 def run(monkeypatch, capsys, checks):
@@ -72,6 +75,9 @@ def test_the_mode_of_wandb_is_said(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     assert "wandb: offline" in examine(doctor.check_wandb).text
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(wandb, "why_unreachable", lambda url: f"{url} cannot be reached")
+    assert examine(doctor.check_wandb).text.startswith("wandb: runs will be offline: http")
+    monkeypatch.setattr(wandb, "why_unreachable", lambda url: None)
     finding = examine(doctor.check_wandb)
     assert "wandb: online at http" in finding.text
     assert "0" * 40 not in finding.text
@@ -85,3 +91,33 @@ def test_other_arguments_print_the_usage(monkeypatch, capsys):
         doctor.main()
     assert stopped.value.code == 0
     assert "usage: acer-doctor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("version", "level"), [("4.0.0", "error"), ("3.16.9", "error"), ("3.17.0rc1", "ok"), ("3.20", "ok")]
+)
+def test_versions_that_fail_are_named(monkeypatch, version, level):
+    monkeypatch.setattr(doctor, "installed_version", lambda name: version if name == "mujoco" else None)
+    finding = examine(doctor.check_versions)
+    assert finding.level == level
+    if level == "error":
+        assert str(finding).splitlines() == [
+            f"error  mujoco {version} lacks what dm-control or we read",
+            "       to mend it: python -m pip install 'mujoco>=3.17,<4'",
+        ]
+
+
+def test_known_bad_versions_agree_with_the_package():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for name, (is_bad, _, remedy) in doctor.KNOWN_BAD.items():
+        assert remedy in project["dependencies"]
+        lowest = re.search(r">=([\d.]+)", remedy)[1]
+        assert not is_bad(release(lowest)), name
+
+
+def test_little_disk_and_memory_are_named(monkeypatch):
+    monkeypatch.setattr(doctor, "free_memory", lambda: 2**20)
+    assert examine(doctor.check_memory).text == "memory: 1 MiB free; a run may take 2 GiB"
+    monkeypatch.setattr(doctor, "LITTLE_DISK", 2**60)
+    finding = examine(doctor.check_disk)
+    assert (finding.level, "make room in" in finding.remedy) == ("note", True)

@@ -53,7 +53,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def trained(run):
-    """The learner's average policy, made bold, and with a low-pass: filtered twice, its commands would change."""
+    """The learner's exported policy, made bold, and with a low-pass: filtered twice, its commands would change."""
     policy = copy.deepcopy(run.learner.exported_policy).eval().requires_grad_(False)
     policy.actor.head.weight.mul_(300.0)
     config = dataclasses.replace(run.config, task=dataclasses.replace(run.config.task, low_pass_hz=20.0))

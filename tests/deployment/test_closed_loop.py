@@ -109,7 +109,7 @@ def test_export_records_the_first_episodes(run, tmp_path):
 
 
 def test_recording_ends_with_its_episode(run):
-    recorder = Recorder(run.spec, 2)
+    recorder = Recorder(run.spec, 2, None)
     for step in range(4):
         ended = torch.tensor([step == 1, step == 3])
         seen, paid = torch.full((2, 5), float(step)), torch.tensor([step, step]).double()
@@ -119,6 +119,30 @@ def test_recording_ends_with_its_episode(run):
     assert recording.lengths.tolist() == [2, 4]
     assert recording.rewards.tolist() == [0.0, 1.0, 0.0, 1.0, 2.0, 3.0]
     assert recording.observations.shape == (6, 3), "the last command is no measurement"
+
+
+def test_recording_has_joints_feet_and_terms_of_the_reward(tmp_path):
+    task = make_task(TaskConfig("gymnasium", "HalfCheetah-v5"), 2, 0)
+    recorder = Recorder(task.spec, 2, task)
+    observations = task.reset()
+    for _ in range(30):
+        command = torch.zeros(2, task.spec.action_size)
+        result = task.step(command)
+        recorder.watch(observations, command, result)
+        observations = result.observations
+    task.close()
+    save_recording(recorder.recording(), tmp_path / "episodes.npz")
+    recording = load_recording(tmp_path / "episodes.npz", 17, 6)
+    assert recording.joints.names[:4] == ("rootx", "rootz", "rooty", "bthigh")
+    assert recording.joints.units[:3] == ("m", "m", "rad")
+    # An observation has all positions but x, then all velocities; it is the one before the command.
+    before = recording.observations[1:30]
+    np.testing.assert_allclose(recording.joints.values[:29, 1:9], before[:, :8], atol=1e-6)
+    np.testing.assert_allclose(recording.joints.values[:29, 9:], before[:, 8:], atol=1e-5)
+    assert recording.feet.names == ("bfoot", "ffoot")
+    assert not recording.feet.values[0].any(), "it begins above the ground"
+    assert recording.feet.values[29].all(), "it has landed"
+    np.testing.assert_allclose(recording.terms.values.sum(axis=1), recording.rewards, atol=1e-6)
 
 
 def test_recording_of_a_wide_robot_is_bounded():

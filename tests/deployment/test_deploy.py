@@ -164,7 +164,7 @@ def test_slew_rates_are_exported_checked_and_on_the_card(tmp_path):
     beside = json.loads((tmp_path / "policy.json").read_text())
     assert "slew rates for 2000" in beside["verification"]["sequence"]
     card = (tmp_path / "POLICY_CARD.md").read_text()
-    assert "| joint0 | -1 | 1 | 0 | 5 |" in card
+    assert "| joint0 | -1 | 1 | 0 | 5 | 0 |" in card
     assert "| joint1 | -0.25 | 2 | 0 | any |" in card
     assert "low-pass of 3 Hz" in card
     assert "the commands approach the fallback command" in card

@@ -82,7 +82,7 @@ def test_card_shows_training_and_export(tmp_path):
     assert f"| torch of export | {torch.__version__} |" in card
     assert "| mujoco of training | 3.17.0 |" in card
     assert "mujoco of export" not in card
-    assert json.loads((tmp_path / "policy.json").read_text())["schema_version"] == 1
+    assert json.loads((tmp_path / "policy.json").read_text())["schema_version"] == 2
 
 
 def test_environment_file_has_the_software_of_training(tmp_path):

@@ -147,3 +147,12 @@ def test_failure_in_the_first_step_is_refused():
         replay.add(numbered_step(0), torch.tensor([False, True, False]))
     replay.add(numbered_step(0), torch.zeros(3, dtype=torch.bool))
     assert replay.added == 1
+
+
+def test_cut_ends_the_newest_step_of_every_environment():
+    replay = filled(6)
+    replay.cut()
+    last, before = replay.latest(0, 3).truncated[-1], filled(6).latest(0, 3).truncated
+    assert last.all()
+    assert torch.equal(replay.latest(0, 3).truncated[:-1], before[:-1])
+    Replay(30, 3, 2, 1, 4, CPU).cut()

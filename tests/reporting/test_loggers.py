@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import importlib.util
+import math
 import os
 import pty
 import re
@@ -20,6 +22,7 @@ from acer_robot.errors import InputError
 from acer_robot.reporting import wandb as wandb_run
 from acer_robot.reporting.progress import Progress
 from acer_robot.reporting.run_logger import RunLogger
+from acer_robot.reporting.tensorboard import check_tensorboard
 from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.run_folder.layout import write_environment
 from acer_robot.schema import WandbConfig
@@ -131,19 +134,97 @@ def test_closing_twice_is_harmless(tmp_path):
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,loss/q", "10,0.1"]
 
 
-@pytest.mark.parametrize(("seconds", "lines"), [(0.01, 4), (0.1, 34), (10.0, 50)])
-def test_without_a_terminal_a_run_prints_few_lines(capsys, monkeypatch, seconds, lines):
+def lines_of(capsys, monkeypatch, seconds, total=10_000, step_size=1, learning=True):
+    """Return what a run of so many steps, each of so many seconds, prints where there is no terminal."""
     clock = iter(range(10**9))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock) * seconds)
-    progress = Progress(10_000)
-    for step in range(1, 10_001):
-        progress.update(step, {"return": "12"})
+    progress = Progress(total)
+    for step in range(step_size, total + step_size, step_size):
+        progress.update(step, "best 12", learning)
     progress.close()
     captured = capsys.readouterr()
-    printed = captured.out.splitlines()
-    assert len(printed) == lines  # one every 30 s, and not more than 50
-    assert printed[-1] == f"step 10,000 of 10,000, {1 / seconds:,.0f} steps/s, 00:00 left, return 12"
     assert captured.err == ""
+    return captured.out.splitlines()
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(0.0001, 1), (0.01, 3), (0.1, 18)])
+def test_without_a_terminal_a_run_prints_a_line_a_minute(capsys, monkeypatch, seconds, lines):
+    printed = lines_of(capsys, monkeypatch, seconds)
+    assert len(printed) == lines  # the first after 2 s
+    assert printed[-1] == f"step 10,000 of 10,000, {1 / seconds:,.0f} steps/s, 00:00 left, best 12"
+    if lines > 1:
+        assert printed[0].startswith(f"step {2 / seconds:,.0f} of 10,000")
+
+
+def test_no_negative_time_is_left(capsys, monkeypatch):
+    printed = lines_of(capsys, monkeypatch, 1.0, total=100, step_size=28)
+    assert printed[-1] == "step 112 of 112, 28 steps/s, 00:00 left, best 12"
+
+
+def test_time_left_is_unknown_before_the_first_update(capsys, monkeypatch):
+    printed = lines_of(capsys, monkeypatch, 1.0, learning=False)
+    assert "steps/s, time left not known yet, best 12" in printed[0]
+
+
+def test_bar_shows_last_and_best_evaluation(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Progress, "update", lambda self, step, text, learning: shown.append(text))
+    with RunLogger(tmp_path, WandbConfig(mode="disabled"), {"eval_every": 2000}, 10_000) as log:
+        log.progress(1000)
+        for step, value in ((2000, 4149.2), (4000, 0.5)):
+            log.log_evaluation(step, {"eval/return_mean": value})
+            log.progress(step)
+    assert shown == [
+        "first evaluation at step 2,000",
+        "last evaluation 4,149, best 4,149",
+        "last evaluation 0.5, best 4,149",
+    ]
+
+
+def test_health_is_warned_of_once(tmp_path, capsys):
+    config = {"learner": {"std_min": 0.3, "std_min_final": 0.1}}
+    with RunLogger(tmp_path, WandbConfig(mode="disabled"), config, 10**6) as log:
+        for step in range(1, 131):
+            std = 0.1 if step > 50 else 0.5
+            row = {"acer/std": std, "acer/temperature": 3.0, "acer/trust_region_active": 0.0}
+            log.log_metrics(step, row)
+    printed = [line.partition(" Healthy: ") for line in capsys.readouterr().out.splitlines()]
+    assert [line for line, _, _ in printed] == [
+        "warning: acer/temperature is 3 at step 10, above 1.",
+        "warning: acer/std is 0.1 at step 53, below 0.101.",
+        "warning: acer/trust_region_active is 0 in every row.",
+    ]
+    assert all(hint for _, _, hint in printed)
+
+
+def test_resumed_run_shows_its_evaluations(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Progress, "update", lambda self, step, text, learning: shown.append(text))
+    (tmp_path / "eval.csv").write_text("step,eval/return_mean\n1000,700.0\n2000,600.0\n")
+    with RunLogger(tmp_path, WandbConfig(mode="disabled"), {}, 3000, (2000, {"wandb": None})) as log:
+        log.progress(2500)
+    assert shown == ["last evaluation 600, best 700"]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None, reason="the extra tensorboard is not installed"
+)
+def test_tensorboard_has_the_same_numbers(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with RunLogger(tmp_path, WandbConfig(mode="disabled"), {"tensorboard": True}, 20) as log:
+        log.log_metrics(10, {"loss/q": 0.5, "rollout/ep_return": math.nan})
+        log.log_evaluation(20, {"eval/return_mean": 3.0})
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert set(board.Tags()["scalars"]) == {"loss/q", "eval/return_mean"}
+    assert [(event.step, event.value) for event in board.Scalars("eval/return_mean")] == [(20, 3.0)]
+
+
+def test_absent_tensorboard_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'acer-robot\[tensorboard\]'"):
+        check_tensorboard()
 
 
 def test_bar_on_a_terminal_keeps_evaluation_lines(tmp_path):
@@ -152,7 +233,7 @@ def test_bar_on_a_terminal_keeps_evaluation_lines(tmp_path):
         "from acer_robot.schema import WandbConfig\n"
         "log = RunLogger(Path(sys.argv[1]), WandbConfig(mode='disabled'), {}, 40)\n"
         "for step in range(1, 41):\n"
-        "    log.progress(step, {'return': '77'}); time.sleep(0.05)\n"
+        "    log.progress(step); time.sleep(0.05)\n"
         "    if step == 20: log.log_evaluation(step, {'eval/return_mean': 1234.5})\n"
         "log.close()\n"
     )
@@ -169,7 +250,7 @@ def test_bar_on_a_terminal_keeps_evaluation_lines(tmp_path):
     last = rows[-2].split("\r")[-1] if rows[-1] == "" else rows[-1].split("\r")[-1]
     assert "40/40" in last
     assert "step/s" in last
-    assert "return 77" in last
+    assert "last evaluation 1,234" in last
 
 
 def _read(master):
@@ -306,7 +387,7 @@ def test_servers_of_garbage_and_slow_ones_count_as_unreachable(monkeypatch, paus
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=answer, args=(listening,), daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        assert reason in wandb_run._unreachable(url)
+        assert reason in wandb_run.why_unreachable(url)
 
 
 def test_a_server_that_refuses_turns_the_run_offline(tmp_path):

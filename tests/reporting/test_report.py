@@ -126,7 +126,7 @@ def test_the_head_says_what_was_reached(page):
 
 def test_learning_curve_shows_all_returns(page):
     (curve,) = ("".join(svg.itertext()) for name, svg in page.charts().items() if name.startswith("Return"))
-    for label in ("average policy", "online policy", "training episodes", "environment steps"):
+    for label in ("exported policy", "current policy", "training episodes", "environment steps"):
         assert label in curve
 
 
@@ -142,7 +142,7 @@ def test_the_curves_go_through_their_points(page):
 
 def test_every_metric_has_a_chart_with_its_formula(page):
     assert list(page.charts()) == [
-        "Return over environment steps: the average policy goes from 1,500 to 3,000",
+        "Return over environment steps: the exported policy goes from 1,500 to 3,000",
         "rollout/ep_return",
         "acer/std",
         "time/sps",
@@ -186,7 +186,7 @@ def test_what_is_missing_is_named(run):
     assert "DIR" not in page.text
     assert "No policy has been exported yet." in page.text
     assert "environment.txt is missing" in page.text
-    assert "3,000return of the average policy, last evaluation" in page.text
+    assert "3,000return of the exported policy, last evaluation" in page.text
 
 
 def test_a_run_that_ended_at_once_has_a_report(tmp_path):

@@ -1,14 +1,16 @@
 """The robot in a report: what is measured of recorded commands and observations."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from acer_robot.errors import InputError
 from acer_robot.metrics import ROBOT
 from acer_robot.reporting.report import write_report
 from acer_robot.reporting.robot import measure_fields, measure_joints, read_robot, spectrum
-from acer_robot.run_folder.recording import Recording, save_recording
+from acer_robot.run_folder.recording import Recording, Traces, save_recording
 from acer_robot.spec import ActionBounds, ObservationField, TaskSpec
 
 DT = 0.05
@@ -101,8 +103,44 @@ def test_report_says_what_is_healthy(run):
     page = write_report(run).read_text()
     assert "hip is at a limit in 100% of its commands" in page
     assert "hip changes most, 20 ranges a second" in page
-    assert all(metric.healthy in page for metric in ROBOT.values() if "<" not in metric.healthy)
+    assert all(ROBOT[name].healthy in page for name in verdicts)
     assert page.count("Command of ") == 3
+
+
+def test_motion_is_drawn_where_it_was_recorded(run):
+    rows = np.arange(40)
+    joints = Traces(("hip", "knee"), np.zeros((40, 4), np.float32), ("rad", "m"))
+    feet = Traces(("left", "right"), np.stack([rows % 4 < 2, rows < 0], axis=1).astype(np.float32))
+    terms = Traces(("reward_forward", "reward_ctrl"), np.full((40, 2), (1.0, -0.25), np.float32))
+    recorded = recording(commands(np.zeros(40), np.full(40, 0.5)))
+    recorded = dataclasses.replace(recorded, joints=joints, feet=feet, terms=terms)
+    save_recording(recorded, run / "export/episodes.npz")
+    robot = read_robot(run, json.loads((run / "export/policy.json").read_text()))
+    left, right = robot.motion.feet
+    assert (left.share, left.steps_a_second) == (0.5, 9 / (40 * DT))
+    assert (right.share, right.steps_a_second) == (0.0, 0.0)
+    assert [(term.name, term.total) for term in robot.motion.terms] == [
+        ("reward_forward", 40.0),
+        ("reward_ctrl", -10.0),
+    ]
+    page = write_report(run).read_text()
+    assert page.count("and its phase plot") == 2
+    assert "right touches the ground after 0% of the commands, the least of all feet." in page
+    assert "<td>reward_ctrl</td><td>-10.0</td>" in page
+
+
+def test_older_recording_has_no_motion(run):
+    page = write_report(run).read_text()
+    assert "Joints are not in export/episodes.npz" in page
+    assert "Feet on the ground" not in page
+
+
+def test_traces_of_another_length_are_refused(run):
+    joints = Traces(("hip",), np.zeros((39, 2), np.float32), ("rad",))
+    recorded = dataclasses.replace(recording(commands(np.zeros(40), np.full(40, 0.5))), joints=joints)
+    save_recording(recorded, run / "export/episodes.npz")
+    with pytest.raises(InputError, match=r"joints has the shape \(39, 2\) for 1 names"):
+        write_report(run)
 
 
 def test_missing_recording_names_the_command(run):

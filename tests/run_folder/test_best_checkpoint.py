@@ -1,4 +1,4 @@
-"""checkpoints/best.pt: the learner where the average policy's evaluation was highest, and how to get at it."""
+"""checkpoints/best.pt: the learner where the exported policy's evaluation was highest, and how to get at it."""
 
 import contextlib
 import io
@@ -94,7 +94,7 @@ def test_killed_run_keeps_its_last_evaluation(tmp_path, monkeypatch, log_every):
 
 def test_report_names_the_best_evaluation(falling_run, tmp_path):
     folder = shutil.copytree(falling_run[0], tmp_path / "run")
-    sentence = "The average policy's highest, 30.0 at step 300, is kept as checkpoints/best.pt"
+    sentence = "The exported policy's highest, 30.0 at step 300, is kept as checkpoints/best.pt"
     assert sentence in (folder / "report.html").read_text()
     (folder / "checkpoints/best.pt").unlink()
     assert sentence not in write_report(folder).read_text()
@@ -133,3 +133,8 @@ def test_the_highest_evaluation_of_a_table(returns, best):
 def test_hint_where_the_export_falls_short_by_a_tenth(tmp_path, best, exported, worse):
     (tmp_path / "eval.csv").write_text(f"step,eval/return_mean\n1000,{best}\n2000,{exported}\n")
     assert bool(better_one(tmp_path, exported)) is worse
+
+
+def test_no_hint_to_export_the_last_evaluation_again(tmp_path):
+    (tmp_path / "eval.csv").write_text("step,eval/return_mean\n1000,10\n2000,1000\n")
+    assert better_one(tmp_path, 100.0) == ""

@@ -4,9 +4,15 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from wandb_artifacts import Artifacts
+from wandb_artifacts import TIME, Artifacts
+from wandb_sweep import Sweep
 
 VIEWER = {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+
+PROJECT_NODE = {
+    "__typename": "Project", "id": "p", "name": "x", "entityName": "me", "createdAt": TIME, "isBenchmark": False,
+    "user": None,
+}  # fmt: skip
 
 
 class Server:
@@ -16,6 +22,8 @@ class Server:
         self.bodies = []
         self.uploads = {}
         """What was put, by its path; a GET of that path returns it."""
+        self.reports = []
+        """What was saved as a Report: the variables of each request."""
         self.silent = threading.Event()
         self.stopping = threading.Event()
         outer = self
@@ -54,6 +62,7 @@ class Server:
         self._http.handle_error = lambda *_: None  # a client that hangs up is no news
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.artifacts = Artifacts(self.url, self.uploads)
+        self.sweep = Sweep()
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def answer(self, path, body):
@@ -75,6 +84,19 @@ class Server:
         if "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables["files"]]
             return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
+        if (answer := self.sweep.answer(query, variables)) is not None:
+            return answer
+        if "query GetProjects" in query:
+            page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+            return {"data": {"models": {"pageInfo": page, "edges": [{"node": PROJECT_NODE}]}}}
+        if "upsertView" in query:
+            self.reports.append(variables)
+            view = {
+                "id": "UmVwb3J0", "type": variables["type"], "name": variables["name"], "description": "",
+                "displayName": variables["displayName"], "project": PROJECT_NODE, "spec": variables["spec"],
+                "updatedAt": TIME,
+            }  # fmt: skip
+            return {"data": {"upsertView": {"view": view, "inserted": True}}}
         if (answer := self.artifacts.answer(query, variables)) is not None:
             return answer
         return {"data": {"viewer": VIEWER, "serverInfo": {"features": [], "cliVersionInfo": {}}}}

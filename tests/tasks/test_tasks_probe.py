@@ -207,4 +207,4 @@ def test_the_card_says_what_was_seen():
 
 def test_the_card_escapes_names():
     spec = spec_of("Leg-v0", kwargs={"hip": "L|knee`*", "knee": "колено"})
-    assert "| L\\|knee\\`\\* | -1 | 1 | 0 | any |\n| колено | -1 |" in card_of(spec)
+    assert "| L\\|knee\\`\\* | -1 | 1 | 0 | any | 0 |\n| колено | -1 |" in card_of(spec)

@@ -83,7 +83,9 @@ def test_an_interrupted_state_with_a_nan_is_not_kept(tmp_path, at_update):
     assert is_finite(read_checkpoint(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+)
 def test_every_signal_keeps_the_state_between_two_steps(tmp_path, at_update, number):
     at_update(lambda _: os.kill(os.getpid(), number))
     with pytest.raises(Interrupted) as raised:

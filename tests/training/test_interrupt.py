@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -119,3 +122,28 @@ def test_after_a_deferred_signal_the_end_is_not_disturbed():
                 check()
         os.kill(os.getpid(), signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_step_that_does_not_end_is_left(number):
+    code = (
+        "import os, sys, time; from acer_robot import interrupt\n"
+        "interrupt.GRACE_SECONDS = 0.2\n"
+        "with interrupt.deferred_interrupt():\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    time.sleep(60)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 128 + number
+    assert "the last checkpoint counts" in ended.stderr
+
+
+def test_step_that_ends_is_not_left(monkeypatch):
+    monkeypatch.setattr("acer_robot.interrupt.GRACE_SECONDS", 0.05)
+    with deferred_interrupt() as check:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        with pytest.raises(Interrupted):
+            check()
+        time.sleep(0.2)

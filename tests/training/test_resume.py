@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
 import shutil
@@ -16,7 +15,9 @@ import pytest
 import torch
 from composed import composed_train
 from hydra.core.hydra_config import HydraConfig
+from resumed_runs import check_same, resume, rows
 
+from acer_robot.commands import runs as runs_command
 from acer_robot.commands.compose import given_names
 from acer_robot.errors import InputError
 from acer_robot.interrupt import Interrupted
@@ -70,47 +71,6 @@ TASKS = {
 
 def options(folder, *overrides):
     return composed_train(f"run_dir='{folder}'", *TINY, *overrides)
-
-
-def resume(folder, *overrides):
-    """Go on with a run, as `acer-train resume=FOLDER OVERRIDES` does."""
-    config = composed_train(f"resume='{folder}'", *overrides)
-    return train(resumed_config(config, [override.partition("=")[0] for override in overrides]))
-
-
-def rows(path):
-    """Return the rows of a table without columns of time."""
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    return [
-        {name: value for name, value in row.items() if name != "seconds" and not name.startswith("time/")}
-        for row in found
-    ]
-
-
-def same_state(one, other):
-    """Whether two states are equal; spaces are left out, as Gymnasium gives them random streams of no use or seed."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        if one.get("kind") == "space":
-            return True
-        return one.keys() == other.keys() and all(same_state(one[name], other[name]) for name in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same_state, one, other))
-    return one == other
-
-
-def check_same(undisturbed, resumed, extra=()):
-    """Check that two runs learnt the same; `extra` are steps of evaluations that only the resumed run has."""
-    contents = [read_checkpoint(folder) for folder in (undisturbed, resumed)]
-    assert contents[0]["steps"] == contents[1]["steps"]
-    assert same_state(contents[0]["learner"], contents[1]["learner"])
-    for part in ("collector", "task", "batches", "returns"):
-        assert same_state(contents[0]["resume"][part], contents[1]["resume"][part]), part
-    assert rows(undisturbed / "metrics.csv") == rows(resumed / "metrics.csv")
-    evaluations = [row for row in rows(resumed / "eval.csv") if int(row["step"]) not in extra]
-    assert rows(undisturbed / "eval.csv") == evaluations
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +192,45 @@ def test_damaged_rows_are_refused_with_the_way_out(half, capsys):
     assert updates[0] - (130 - 38) * 8 // 32 == pytest.approx(updates[1], abs=2)
 
 
+def test_damaged_newest_rows_give_way_to_the_checkpoint_before(whole, tmp_path, capsys):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    path = sorted((folder / "checkpoints/replay").iterdir())[-1]
+    path.write_bytes(b"short")
+    write_status(folder, "interrupted")
+    resume(folder)
+    said = capsys.readouterr()
+    assert said.err.count("is tried") == 1
+    assert f"{path.name} is damaged" in said.err
+    assert "goes on from environment step 180" in said.out
+    check_same(whole, folder)
+
+
+def test_freed_run_goes_on_with_an_empty_replay(half, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["acer-runs", f"free='{half}'", "yes=true"])
+    runs_command.main()
+    assert "removed" in capsys.readouterr().out
+    assert {path.name for path in half.glob("checkpoints/**/*.*")} == {"best.pt", "latest.pt"}
+    resume(half, "steps=240")
+    assert "the replay was not kept" in capsys.readouterr().out
+    assert read_checkpoint(half)["steps"] == 240
+
+
+def test_free_asks_and_refuses_what_is_no_run(half, tmp_path, capsys, monkeypatch):
+    before = sorted(half.rglob("*"))
+    for arguments, words in (
+        ([f"free='{half}'"], "add yes=true"),
+        ([f"free='{tmp_path}'", "yes=true"], "no run folder"),
+        (["yes=true"], "give free=RUN"),
+        ([f"replay='{tmp_path}'"], "holds no incident"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["acer-runs", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            runs_command.main()
+        assert stopped.value.code == 2
+        assert words in capsys.readouterr().err
+    assert sorted(half.rglob("*")) == before
+
+
 def test_environment_without_a_state_starts_new_episodes(half, capsys, monkeypatch):
     monkeypatch.setattr(
         "acer_robot.tasks.cpu.vector_task.CpuTask.restore",
@@ -271,7 +270,11 @@ def test_options_that_may_change_are_taken(half):
     assert read_checkpoint(half)["config"]["eval_episodes"] == 3
     assert "eval_every: 50" in (half / "config.yaml").read_text()
     of_wandb = {f"wandb.{field.name}" for field in dataclasses.fields(WandbConfig)}
-    known = set(RANGES) | of_wandb | {"device", "hand_over", "video", "checkpoint.replay"}
+    known = (
+        set(RANGES)
+        | of_wandb
+        | {"device", "hand_over", "video", "checkpoint.replay", "on_divergence", "on_environment_error"}
+    )
     assert of_wandb <= MAY_CHANGE.keys() <= known
 
 

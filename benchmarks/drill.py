@@ -1,0 +1,123 @@
+"""The drill: 200 scripted incidents in MuJoCo through the safety layer, in Python and, where it is built, in C++.
+
+    python benchmarks/drill.py [--every N]
+
+For each incident it prints the largest command step, the time outside the limits (it must be 0), the time to stop, and
+what the log tells. Its last line is `N of 200 incidents passed`. The exit status is 1 unless all passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+
+import drill_cpp
+import drill_python
+import torch
+from drill_check import Verdict, judge
+from drill_incidents import Incident, incidents
+
+from acer_robot.deployment.export import describe
+from acer_robot.deployment.limits import Options, limits_of_file
+from acer_robot.policies.build import build_actor
+from acer_robot.policies.exported.file import LoadedPolicy, load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
+from acer_robot.policies.normalizer import ObservationNormalizer
+from acer_robot.policies.policy import Policy
+from acer_robot.run_folder.checkpoints import TrainedRun
+from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.tasks import make_task
+
+ROBOTS = {"free": {}, "limited": {"slew_rate": 4.0}}
+"""Robot -> options of HalfCheetah-v5."""
+
+
+def export(folder: Path, robot: str) -> Path:
+    """Write a policy with random weights, which uses the whole range of commands, for one of `ROBOTS`."""
+    config = TaskConfig("gymnasium", "HalfCheetah-v5", **ROBOTS[robot])
+    task = make_task(config, 1, 0)
+    spec = task.spec
+    task.close()
+    learner, width = LearnerConfig(hidden=[32, 32]), spec.input_size
+    generator = torch.Generator().manual_seed(0)
+    normalizer = ObservationNormalizer(width, True)
+    normalizer.update(3.0 * torch.randn(1000, width, generator=generator))
+    torch.manual_seed(0)
+    actor = build_actor(learner, width, spec.action_size)
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    policy = Policy(normalizer, actor).eval().requires_grad_(False)
+    run = TrainedRun(policy, TrainConfig(task=config, learner=learner, run_dir="runs/drill"), spec, 0)
+    path = folder / f"{robot}.pt"
+    save_exported(ExportedPolicy(policy, spec), describe(run), path)
+    return path
+
+
+class Drill:
+    """The files and folders of a drill."""
+
+    def __init__(self, folder: Path, with_cpp: bool) -> None:
+        torch.set_num_threads(1)
+        self._folder, self._with_cpp = folder, with_cpp
+        self._files = {robot: export(folder, robot) for robot in ROBOTS}
+        self._policies: dict[str, LoadedPolicy] = {
+            robot: load_exported(file) for robot, file in self._files.items()
+        }
+
+    def run(self, incident: Incident) -> dict[str, Verdict]:
+        """Run an incident through every implementation; return their verdicts."""
+        policy = self._policies[incident.robot]
+        options = dataclasses.replace(
+            Options(),
+            **{name: type(getattr(Options(), name))(value) for name, value in incident.safety.items()},
+        )
+        limits = limits_of_file(policy.spec, policy.metadata, options)
+        verdicts = {}
+        log = self._folder / "python.csv"
+        status = drill_python.run(policy, limits, incident, log)
+        verdicts["Python"] = judge(incident, limits, log, status)
+        if self._with_cpp:
+            log = self._folder / "cpp.csv"
+            status = drill_cpp.run(self._files[incident.robot], incident, log)
+            verdicts["C++"] = judge(incident, limits, log, status)
+        return verdicts
+
+
+def line(incident: Incident, implementation: str, verdict: Verdict) -> str:
+    """Return one line of the drill's table."""
+    to_stop = "-" if verdict.to_stop is None else f"{verdict.to_stop:.2f} s"
+    result = "passed" if not verdict.wrong else "FAILED: " + "; ".join(verdict.wrong)
+    return (
+        f"{incident.name:45} {implementation:7} step {verdict.largest_step:6.4f}  outside {verdict.outside:4.2f} s  "
+        f"to stop {to_stop:>7}  log: {verdict.told[:24]:24} {result}"
+    )
+
+
+def main() -> None:
+    """Run the drill."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="run every Nth incident only")
+    chosen = incidents()[:: parser.parse_args().every]
+    with_cpp = drill_cpp.is_built()
+    if not with_cpp:
+        print(
+            "C++ is not run: build/controller/controller is not built, or too old; `make controller` builds it"
+        )
+    passed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        drill = Drill(Path(folder), with_cpp)
+        for incident in chosen:
+            verdicts = drill.run(incident)
+            for implementation, verdict in verdicts.items():
+                print(line(incident, implementation, verdict), flush=True)
+            passed += not any(verdict.wrong for verdict in verdicts.values())
+    print(f"{passed} of {len(chosen)} incidents passed")
+    sys.exit(passed != len(chosen))
+
+
+if __name__ == "__main__":
+    main()

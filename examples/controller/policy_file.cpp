@@ -1,0 +1,183 @@
+#include "policy_file.hpp"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/ivalue.h>
+#include <c10/core/InferenceMode.h>
+#include <openssl/sha.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace acer {
+
+namespace {
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string sha256(const std::string& bytes) {
+  unsigned char digest[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
+  std::string hex;
+  for (const unsigned char byte : digest) {
+    hex += "0123456789abcdef"[byte >> 4];
+    hex += "0123456789abcdef"[byte & 15];
+  }
+  return hex;
+}
+
+std::string bytes_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// torch does not notice a flipped bit among the weights; the hash that acer-export writes beside the file does.
+void check_hash(const std::filesystem::path& policy) {
+  const auto beside = std::filesystem::path(policy).replace_extension(".json");
+  if (!std::filesystem::is_regular_file(beside)) return;
+  const auto metadata = nlohmann::json::parse(bytes_of(beside), nullptr, /*allow_exceptions=*/false);
+  if (!metadata.is_object() || !metadata.contains("file_sha256")) {
+    throw InputError(beside.string() + " is not the metadata of an exported policy; restore or remove it");
+  }
+  if (metadata["file_sha256"] != sha256(bytes_of(policy))) {
+    throw InputError(policy.string() + " does not have the sha256 that " + beside.filename().string() +
+                     " records; copy both files again");
+  }
+}
+
+torch::jit::Module load(const std::string& path, std::string& metadata) {
+  if (!std::filesystem::is_regular_file(path)) {
+    throw InputError(path + " does not exist; give a policy.pt that acer-export wrote");
+  }
+  check_hash(path);
+  torch::jit::ExtraFilesMap extra{{"policy.json", ""}};
+  try {
+    auto module = torch::jit::load(path, at::kCPU, extra);
+    metadata = extra.at("policy.json");
+    return module;
+  } catch (const c10::Error& error) {
+    throw InputError(path + " cannot be read as a TorchScript file: " + first_line(error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    throw InputError(path + " cannot be read as a TorchScript file: " + first_line(error.what()));
+  }
+}
+
+std::vector<float> numbers(const torch::jit::Module& module, const char* name) {
+  const at::Tensor tensor = module.attr(name).toTensor().to(at::kFloat).contiguous();
+  const float* first = tensor.const_data_ptr<float>();
+  return {first, first + tensor.numel()};
+}
+
+c10::IValue constant(const torch::jit::Module& module, const char* name) {
+  return module.hasattr(name) ? module.attr(name) : module.type()->getConstant(name);
+}
+
+Layer read_layer(const torch::jit::Module& module) {
+  const std::string type = module.type()->name()->name();
+  Layer layer;
+  if (type == "ReLU") return layer;
+  if (type != "Affine" && type != "LayerNorm") throw InputError("a layer of type " + type);
+  layer.weight = numbers(module, "weight");
+  layer.bias = numbers(module, "bias");
+  layer.rows = layer.bias.size();
+  if (type == "Affine") {
+    layer.kind = Layer::Kind::affine;
+    layer.columns = static_cast<std::size_t>(module.attr("weight").toTensor().size(1));
+  } else {
+    layer.kind = Layer::Kind::layer_norm;
+    layer.epsilon = static_cast<float>(constant(module, "eps").toDouble());
+  }
+  return layer;
+}
+
+ModuleContents read_contents(const torch::jit::Module& module) {
+  ModuleContents result;
+  for (const auto& child : module.attr("network").toModule().named_children()) {
+    result.layers.push_back(read_layer(child.value));
+  }
+  result.mean = numbers(module, "mean");
+  result.lowest = numbers(module, "lowest");
+  result.highest = numbers(module, "highest");
+  result.half_range = numbers(module, "half_range");
+  result.fallback = numbers(module, "fallback");
+  result.low = numbers(module, "low");
+  result.high = numbers(module, "high");
+  result.rest = numbers(module, "rest");
+  result.offset = numbers(module.attr("poison").toModule(), "bias");
+  result.has_mean_bound = constant(module, "has_mean_bound").toBool();
+  result.mean_bound = static_cast<float>(constant(module, "mean_bound").toDouble());
+  result.clips = constant(module, "clips").toBool();
+  result.is_filtered = constant(module, "is_filtered").toBool();
+  result.observes_last_command = constant(module, "observes_last_command").toBool();
+  if (result.is_filtered) {
+    result.smoothing = static_cast<float>(constant(module, "smoothing").toDouble());
+    result.steps = numbers(module, "steps");
+    result.lowest_move = numbers(module, "lowest_move");
+    result.highest_move = numbers(module, "highest_move");
+    result.fallback_move = numbers(module, "fallback_move");
+    result.middle_move = numbers(module, "middle_move");
+    result.per_half_range = numbers(module, "per_half_range");
+  }
+  return result;
+}
+
+}  // namespace
+
+struct PolicyFile::Module {
+  torch::jit::Module module;
+  torch::jit::Function* forward = nullptr;
+  at::Tensor observation;
+  torch::jit::Stack stack;  // kept between calls, so that a call allocates no stack
+};
+
+PolicyFile::PolicyFile(const std::string& path) : path_(path), module_(std::make_unique<Module>()) {
+  at::set_num_threads(1);  // for one observation more threads only add jitter
+  const c10::InferenceMode guard;
+  module_->module = load(path, metadata_);
+  if (const auto method = module_->module.find_method("forward")) module_->forward = &method->function();
+}
+
+PolicyFile::~PolicyFile() = default;
+PolicyFile::PolicyFile(PolicyFile&&) noexcept = default;
+
+ModuleContents PolicyFile::contents() const {
+  const c10::InferenceMode guard;
+  std::string reason;
+  try {
+    return read_contents(module_->module);
+  } catch (const c10::Error& error) {
+    reason = first_line(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    reason = first_line(error.what());
+  }
+  throw InputError(path_ + " holds a module that the packed engine does not know: " + reason +
+                   "; run it with libtorch (--libtorch)");
+}
+
+void PolicyFile::reset() {
+  const c10::InferenceMode guard;
+  module_->module.get_method("reset")({});
+}
+
+void PolicyFile::forward(const std::vector<float>& observation, std::vector<float>& command) {
+  const c10::InferenceMode guard;
+  TORCH_CHECK(module_->forward != nullptr, "it has no function forward");
+  auto& stack = module_->stack;
+  if (!module_->observation.defined()) {
+    module_->observation = at::zeros({static_cast<long>(observation.size())}, at::kFloat);
+  }
+  std::copy(observation.begin(), observation.end(), module_->observation.mutable_data_ptr<float>());
+  stack.clear();
+  stack.emplace_back(module_->module._ivalue());
+  stack.emplace_back(module_->observation);
+  module_->forward->run(stack);
+  const at::Tensor& got = stack.back().toTensor();
+  TORCH_CHECK(got.numel() == static_cast<long>(command.size()), "it gives ", got.numel(), " commands for ",
+              command.size(), " joints");
+  std::copy_n(got.const_data_ptr<float>(), command.size(), command.begin());
+}
+
+}  // namespace acer

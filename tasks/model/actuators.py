@@ -1,0 +1,105 @@
+"""Kind, gear, gain and limits of the actuators of a MuJoCo model, and the commands that hold its home pose."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from acer_robot.robot_description import Actuator, RobotDescription
+from acer_robot.spec import ActionBounds
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+HOME = "home"
+"""Name of the keyframe that is a robot's home pose."""
+UNITS = {"motor": ("N m", "N"), "position": ("rad", "m"), "velocity": ("rad/s", "m/s")}
+"""Kind -> unit of the command for a hinge and for a slide. A motor's command times its gear is the torque or force."""
+
+
+def describe_robot(model: MjModel, bounds: ActionBounds, file: str | None) -> RobotDescription:
+    """Describe a model whose actuators get the commands of `bounds`, in this order.
+
+    Args:
+        model: the model.
+        bounds: names and limits of the commands.
+        file: the model's file; None: it has no single one.
+    """
+    actuators = tuple(_actuator(model, i, name) for i, name in enumerate(bounds.names))
+    path = None if file is None else Path(file)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
+    return RobotDescription(actuators, digest, _home(model, bounds, actuators))
+
+
+def _actuator(model: MjModel, i: int, name: str) -> Actuator:
+    kind = _kind(model, i)
+    limited = bool(model.actuator_forcelimited[i])
+    low, high = (float(x) for x in model.actuator_forcerange[i])
+    return Actuator(
+        joint=name,
+        kind=kind,
+        gear=float(model.actuator_gear[i, 0]),
+        gain=tuple(float(x) for x in model.actuator_gainprm[i, :3]),
+        bias=tuple(float(x) for x in model.actuator_biasprm[i, :3]),
+        force_limit=(low, high) if limited else None,
+        unit=_unit(model, i, kind),
+    )
+
+
+def _kind(model: MjModel, i: int) -> str:
+    import mujoco
+
+    fixed = model.actuator_gaintype[i] == mujoco.mjtGain.mjGAIN_FIXED
+    if not fixed or model.actuator_dyntype[i] != mujoco.mjtDyn.mjDYN_NONE:
+        return "general"
+    if model.actuator_biastype[i] == mujoco.mjtBias.mjBIAS_NONE:
+        return "motor"
+    if model.actuator_biastype[i] != mujoco.mjtBias.mjBIAS_AFFINE:
+        return "general"
+    gain, (constant, position, velocity) = model.actuator_gainprm[i, 0], model.actuator_biasprm[i, :3]
+    if constant == 0.0 and gain > 0.0 and position == -gain:
+        return "position"
+    if constant == 0.0 and position == 0.0 and velocity == -gain:
+        return "velocity"
+    return "general"
+
+
+def _joint(model: MjModel, i: int) -> int | None:
+    """Return the hinge or slide joint that actuator i drives; None: it drives something else."""
+    import mujoco
+
+    on_a_joint = (mujoco.mjtTrn.mjTRN_JOINT, mujoco.mjtTrn.mjTRN_JOINTINPARENT)
+    if mujoco.mjtTrn(model.actuator_trntype[i]) not in on_a_joint:
+        return None
+    joint = int(model.actuator_trnid[i, 0])
+    simple = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+    return joint if mujoco.mjtJoint(model.jnt_type[joint]) in simple else None
+
+
+def _unit(model: MjModel, i: int, kind: str) -> str:
+    import mujoco
+
+    joint = _joint(model, i)
+    if joint is None or kind not in UNITS:
+        return ""
+    return UNITS[kind][model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE]
+
+
+def _home(model: MjModel, bounds: ActionBounds, actuators: tuple[Actuator, ...]) -> tuple[float, ...] | None:
+    """Return the commands that hold the home pose: the keyframe "home", else the pose in which the model is written."""
+    import mujoco
+
+    joints = [_joint(model, i) for i in range(len(actuators))]
+    if any(joint is None or a.kind != "position" for joint, a in zip(joints, actuators, strict=True)):
+        return None
+    key = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, HOME)
+    pose = model.qpos0 if key < 0 else model.key_qpos[key]
+    lengths = [
+        pose[model.jnt_qposadr[joint]] * actuator.gear
+        for joint, actuator in zip(joints, actuators, strict=True)
+        if joint is not None
+    ]
+    return tuple(float(x) for x in np.clip(lengths, bounds.low, bounds.high))

@@ -1,0 +1,317 @@
+"""The loop around the safety layer: plants that fail, requests to stop, the log, and how it all closes."""
+
+import csv
+import dataclasses
+import errno
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from exported import make_policy, make_run
+from plants import Clock, MemoryPlant
+
+from acer_robot.deployment import drive_log
+from acer_robot.deployment.drive import Driver, Timing
+from acer_robot.deployment.drive_log import FIRST_LINE, DriveLog, why_stopped
+from acer_robot.deployment.export import describe
+from acer_robot.deployment.limits import Options, limits_of_file
+from acer_robot.deployment.pacing import Pacer
+from acer_robot.deployment.stop_requests import StopRequests, counted_signals
+from acer_robot.errors import InputError
+from acer_robot.policies.exported.file import load_exported, save_exported
+from acer_robot.policies.exported.module import ExportedPolicy
+from acer_robot.spec import ActionBounds
+
+BOUNDS = ActionBounds(("hip", "knee"), (-1.0, -2.0), (1.0, 3.0))
+SHORT = Options(ramp_in=0.1, hold=0.05, start_limit=0.2)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    """A policy for two numbers and two joints, every 0.02 s."""
+    run = make_run(make_policy(2, 2), BOUNDS)
+    file = tmp_path_factory.mktemp("drive") / "policy.pt"
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), file)
+    return load_exported(file)
+
+
+class Flight:
+    """A drive of a plant in memory, and what came of it."""
+
+    def __init__(self, policy, plant=None, log=None, ticks=20, options=SHORT, at=None, spoil=None):
+        self.plant = plant or MemoryPlant()
+        self.limits = limits_of_file(policy.spec, policy.metadata, options)
+        self.requests, clock = StopRequests(), self.plant.clock
+        pacer = Pacer(policy.spec.control_dt, clock.now, self._sleep)
+        self.at, self.sleeps = at or {}, 0
+        log = DriveLog(None if log is None else str(log), policy.spec)
+        if spoil is not None:
+            spoil(log)
+        self.driver = Driver(policy, self.plant, self.limits, log, self.requests, Timing(pacer, clock.now))
+        self.ticks = ticks
+
+    def _sleep(self, seconds):
+        self.plant.clock.sleep(seconds)
+        self.sleeps += 1
+        for request in self.at.get(self.sleeps, ()):
+            getattr(self.requests, request)()
+
+    def fly(self):
+        self.result = self.driver.drive(self.ticks)
+        return self
+
+    @property
+    def commands(self):
+        return np.array(self.plant.written, np.float64)
+
+    def check(self):
+        """Bounds, ramps at both ends, close last and once."""
+        low, high = self.limits.low, self.limits.high
+        assert (self.commands >= low).all()
+        assert (self.commands <= high).all()
+        assert self.plant.calls[0] == "connect"
+        assert self.plant.calls.count("close") == 1
+        assert self.plant.calls[-1] == "close"
+
+
+def rows(path):
+    with path.open() as file:
+        assert file.readline().startswith("# stopped by:")
+        return list(csv.DictReader(file))
+
+
+def test_end_of_time_ramps_to_rest_and_closes(policy, tmp_path):
+    flight = Flight(policy, log=tmp_path / "log.csv").fly()
+    flight.check()
+    assert flight.result.cause == "end"
+    np.testing.assert_array_equal(flight.commands[-1], flight.limits.rest)
+    ramp = np.abs(np.diff(flight.commands[19:], axis=0))
+    assert (ramp <= flight.limits.ramp_step + 1e-6).all()
+    assert why_stopped(tmp_path / "log.csv") == "end"
+
+
+def test_first_command_is_near_what_the_robot_does(policy):
+    flight = Flight(policy, MemoryPlant(measured=np.array([0.9, -1.9], np.float32))).fly()
+    assert (np.abs(flight.commands[0] - [0.9, -1.9]) <= flight.limits.ramp_step + 1e-6).all()
+
+
+@pytest.mark.parametrize("request_", ["stop", "emergency_stop"])
+def test_requests(policy, tmp_path, request_):
+    flight = Flight(policy, log=tmp_path / "log.csv", ticks=1000, at={12: [request_]}).fly()
+    flight.check()
+    if request_ == "stop":
+        assert flight.result.cause == "stop"
+        np.testing.assert_array_equal(flight.commands[-1], flight.limits.rest)
+    else:
+        assert flight.result.cause == "emergency"
+        assert len(flight.commands) == 11  # nothing is written after it
+    assert why_stopped(tmp_path / "log.csv") == flight.result.cause
+
+
+def test_second_stop_holds_the_command_of_that_tick(policy):
+    flight = Flight(policy, ticks=1000, at={12: ["stop"], 15: ["stop"]}).fly()
+    flight.check()
+    assert flight.result.cause == "second_stop"
+    np.testing.assert_array_equal(
+        flight.commands[15:], np.tile(flight.commands[14], (len(flight.commands) - 15, 1))
+    )
+    assert 0.05 / 0.02 <= len(flight.commands) - 15 <= 5
+
+
+def raising(message):
+    def read():
+        raise RuntimeError(message)
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (raising("bus off"), "the plant cannot be read: RuntimeError: bus off"),
+        (lambda: "text", "read() returned 'text'"),
+        (lambda: (np.zeros(3, np.float32), 50.0), "shape [3]; the policy takes [2]"),
+        (lambda: (np.zeros(2), 50.0), "an array of float64 as the observation"),
+        (lambda: (np.zeros(2, np.float32), "now"), "'now' as the time"),
+        (lambda: (np.zeros(2, np.float32),), "a tuple; expected (observation, time.monotonic())"),
+    ],
+)
+def test_a_plant_that_fails(policy, tmp_path, fault, reason):
+    first = Flight(policy, MemoryPlant(faults={1: fault}))
+    with pytest.raises(InputError) as caught:
+        first.fly()
+    assert reason in str(caught.value)
+    assert first.plant.calls == ["connect", "close"]  # no command
+    later = Flight(policy, MemoryPlant(faults={10: fault}), tmp_path / "log.csv").fly()
+    later.check()
+    assert later.result.cause == "error"
+    assert reason in later.result.reason
+    np.testing.assert_array_equal(later.commands[-1], later.limits.rest)
+    assert why_stopped(tmp_path / "log.csv").startswith("error: the plant")
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        (
+            {"always": lambda: (np.zeros(2, np.float32), 12.5)},
+            "the newest is 37.7 s old; read() must return time.monoton",
+        ),
+        ({"always": lambda: None}, "the plant gave no observation within 0.2 s"),
+        ({"always": np.full(2, np.nan, np.float32)}, "NaN or infinite entries"),
+    ],
+)
+def test_a_plant_without_usable_observations_is_refused(policy, faults, message):
+    flight = Flight(policy, MemoryPlant(faults=faults))
+    with pytest.raises(InputError) as caught:
+        flight.fly()
+    assert message in str(caught.value)
+    assert flight.plant.calls == ["connect", "close"]
+
+
+def test_lost_observations_hold_and_then_stop(policy):
+    lost = dict.fromkeys(range(10, 100), "lost")
+    flight = Flight(policy, MemoryPlant(faults=lost), ticks=1000).fly()
+    flight.check()
+    assert flight.result.cause == "age"
+    np.testing.assert_array_equal(flight.commands[9:13], np.tile(flight.commands[8], (4, 1)))
+
+
+def test_a_plant_that_cannot_connect_is_closed(policy):
+    plant = MemoryPlant()
+    plant.connect = raising("no route")
+    with pytest.raises(InputError, match="the plant cannot connect: RuntimeError: no route"):
+        Flight(policy, plant).fly()
+    assert plant.calls == ["close"]
+
+
+def test_a_write_that_fails_closes_at_once(policy, tmp_path):
+    plant = MemoryPlant()
+    write = plant.write
+
+    def broken(command):
+        if len(plant.written) == 9:
+            raise OSError(errno.EPIPE, "Broken pipe")
+        write(command)
+
+    plant.write = broken
+    flight = Flight(policy, plant, tmp_path / "log.csv").fly()
+    assert (flight.result.cause, len(plant.written), plant.calls[-1]) == ("error", 9, "close")
+    assert "cannot be commanded" in why_stopped(tmp_path / "log.csv")
+
+
+def test_log_tells_every_tick(policy, tmp_path):
+    flight = Flight(policy, MemoryPlant(faults={8: "lost"}), tmp_path / "log.csv").fly()
+    table = rows(tmp_path / "log.csv")
+    assert len(table) == flight.result.commands
+    assert {row["state"] for row in table} == {"ramp_in", "running", "holding", "ramp_out", "stopped"}
+    got = np.array([[float(row[f"command:{joint}"]) for joint in ("hip", "knee")] for row in table])
+    np.testing.assert_array_equal(got.astype(np.float32), np.array(flight.plant.written))
+    assert table[7]["policy:hip"] == ""  # the policy was not asked
+    assert table[6]["policy:hip"] != ""
+    assert [row["cause"] for row in table][-1] == "end"
+
+
+def test_log_is_readable_while_the_drive_goes_on(policy, tmp_path):
+    path, seen = tmp_path / "log.csv", []
+    plant = MemoryPlant()
+    plant.faults = {60: lambda: (seen.append(rows(path)), plant.last)[1]}
+    Flight(policy, plant, path, ticks=80).fly()
+    assert float(seen[0][-1]["time"]) > 59 * 0.02 - 1.0  # at most one second is missing
+    assert why_stopped(path) == "end"
+
+
+def test_an_unwritable_log_is_refused_before_the_start(policy, tmp_path):
+    with pytest.raises(InputError, match=r"log=.*cannot be written: Is a directory"):
+        DriveLog(str(tmp_path), policy.spec)
+    with pytest.raises(InputError, match="No space left on device"):
+        DriveLog("/dev/full", policy.spec)
+
+
+def test_a_full_disk_stops_the_drive_and_the_log_says_so(policy, tmp_path, monkeypatch):
+    path, written = tmp_path / "log.csv", []
+    real = os.write
+
+    def full_after_two(file, data):
+        written.append(data)
+        if len(written) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, data)
+
+    monkeypatch.setattr(drive_log.os, "write", full_after_two)
+    flight = Flight(policy, log=path, ticks=1000).fly()
+    flight.check()
+    assert flight.result.cause == "error"
+    np.testing.assert_array_equal(flight.commands[-1], flight.limits.rest)
+    assert why_stopped(path) == "error: the log cannot be written: No space left on device"
+
+
+def test_the_first_line_never_changes_its_length(policy, tmp_path):
+    path = tmp_path / "log.csv"
+    log = DriveLog(str(path), policy.spec)
+    before = path.read_bytes()
+    log.finish("error: ü\n" + "x" * 500)
+    after = path.read_bytes()
+    assert (after[FIRST_LINE:], len(after)) == (before[FIRST_LINE:], len(before))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_counted(number):
+    requests, before = StopRequests(), signal.getsignal(number)
+    with counted_signals(requests):
+        os.kill(os.getpid(), number)
+        assert (requests.stops, requests.emergency, requests.signal) == (1, False, number)
+        os.kill(os.getpid(), number)
+        assert requests.stops == 2
+    assert signal.getsignal(number) is before
+
+
+def test_sigquit_is_an_emergency():
+    requests = StopRequests()
+    with counted_signals(requests):
+        os.kill(os.getpid(), signal.SIGQUIT)
+    assert (requests.stops, requests.emergency) == (0, True)
+
+
+def test_keys():
+    pressed = iter("xqe")
+    requests = StopRequests(lambda: next(pressed))
+    seen = []
+    for _ in range(3):
+        requests.read_key()
+        seen.append((requests.stops, requests.emergency))
+    assert seen == [(0, False), (1, False), (1, True)]
+
+
+def test_a_policy_that_fails_ramps_to_rest(policy):
+    calls = []
+
+    def act(observations):
+        calls.append(1)
+        if len(calls) > 60:
+            raise RuntimeError("out of memory")
+        return policy.act(observations)
+
+    broken = dataclasses.replace(policy)
+    object.__setattr__(broken, "act", act)
+    flight = Flight(broken, ticks=1000).fly()
+    flight.check()
+    assert (flight.result.cause, flight.result.reason) == (
+        "error",
+        "the policy failed: RuntimeError: out of memory",
+    )
+
+
+def test_running_commands_are_the_files(policy):
+    flight = Flight(policy).fly()
+    policy.reset()
+    observation = torch.from_numpy(np.sin(np.arange(2) + 15).astype(np.float32))
+    np.testing.assert_allclose(flight.commands[14], policy.act(observation).numpy(), atol=1e-6)
+
+
+def test_the_clock_of_the_tests_passes_in_sleep_alone():
+    clock = Clock()
+    clock.sleep(0.5)
+    assert clock.now() == 50.5
