@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, MAX_SEED),
     "task.workers": (0, 1024),
     "task.action_repeat": (1, MAX_ACTION_REPEAT),
+    "task.velocity": (-100.0, 100.0),
     "checkpoint.every_minutes": (0.01, 1e6),
     "checkpoint.keep": (0, 1000),
     "learner.gamma": (0.0, 1.0),

@@ -15,6 +15,7 @@ from acer_robot.schema import TaskConfig
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
+from acer_robot.tasks.robot.source import model_path
 from acer_robot.tasks.tensor.draws import normal, on_device, uniform
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
 
@@ -114,6 +115,7 @@ def reach_task(config: TaskConfig) -> TensorTask:
     return TensorTask(
         id=f"robot/{config.id}",
         model=model,
+        file=str(model_path(str(config.model))),
         frame_skip=physics_steps(dt, float(model.opt.timestep)),
         time_limit=max(1, round(settings.seconds / dt)),
         bounds=bounds,

@@ -23,6 +23,7 @@ from acer_robot.tasks.robot.home import free_joint
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
 from acer_robot.tasks.robot.rotation import gravity_direction, turned_back, yaw_alone
+from acer_robot.tasks.robot.source import model_path
 from acer_robot.tasks.tensor.draws import normal, on_device, uniform
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
 
@@ -178,6 +179,7 @@ def velocity_task(config: TaskConfig) -> TensorTask:
     return TensorTask(
         id=f"robot/{config.id}",
         model=model,
+        file=str(model_path(str(config.model))),
         frame_skip=physics_steps(dt, float(model.opt.timestep)),
         time_limit=max(1, round(settings.seconds / dt)),
         bounds=robot.bounds,

@@ -34,5 +34,5 @@ def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
         slew_rate=rates,
         low_pass_hz=config.low_pass_hz,
         observes_last_command=is_limited(rates, config.low_pass_hz),
-        robot=describe_robot(task.model, bounds, config.model),
+        robot=describe_robot(task.model, bounds, task.file),
     )
