@@ -32,8 +32,17 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
-BY_JOINT = ("task.bounds", "task.slew_rate", "task.actuators", "task.home", "fallback", "rest")
-"""Options whose keys are names of joints."""
+BY_JOINT = (
+    "task.bounds",
+    "task.slew_rate",
+    "task.actuators",
+    "task.home",
+    "task.randomize",
+    "task.noise",
+    "fallback",
+    "rest",
+)
+"""Options whose keys are names of joints or of other parts of a robot."""
 OPEN_DICTIONARIES = (
     "kwargs",
     "bounds",

@@ -22,6 +22,7 @@ BEFORE_LEARNING = (
     "error.txt",
     "eval.csv",
     "home.png",
+    "robot.xml",
     "metrics.csv",
     "status.json",
 )

@@ -46,6 +46,7 @@ from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import VectorTask, absolute_files, make_task, make_training_task
 from acer_robot.training.announce import Sizes, start_block
+from acer_robot.tasks.robot.portrait import robot_xml
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.incidents import cause, keep_incident
@@ -446,10 +447,13 @@ def train(config: TrainConfig) -> Path:
 
 
 def show_home(config: TrainConfig) -> None:
-    """Draw a robot in its home pose into the run folder, if the task is a robot's and pictures are asked for."""
-    if config.task.suite != "robot" or not config.video:
+    """Write a robot's model into the run folder, and draw its home pose if pictures are asked for."""
+    if config.task.suite != "robot":
         return
     run_dir = Path(config.run_dir)
+    (run_dir / "robot.xml").write_text(robot_xml(config.task), encoding="utf-8")
+    if not config.video:
+        return
     reason = draw_home(config.task, run_dir)
     print(
         f"no picture of the home pose: {reason}" if reason else f"home pose: {run_dir / HOME_PICTURE}",

@@ -16,10 +16,10 @@ from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_com
 from acer_robot.tasks.robot.home import free_joint, home_pose, keyframe, movable
 from acer_robot.tasks.robot.joints import movable_joints
 from acer_robot.tasks.robot.scene import CONTACT, add_contact_sensors, add_scene, find_feet, floor_of
-from acer_robot.tasks.robot.source import compiled, load_robot
+from acer_robot.tasks.robot.source import compiled, load_robot, model_path
 
 if TYPE_CHECKING:
-    from mujoco import MjModel
+    from mujoco import MjModel, MjSpec
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Robot:
     """Limits of the commands; at rest they hold the home pose, or are no torque."""
     feet: tuple[int, ...]
     """Address in sensordata of the number of contacts of each foot."""
+    xml: str
+    """The model as MJCF, with all that was added to it."""
 
     @property
     def positions(self) -> list[int]:
@@ -87,10 +89,20 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
     ]
     rest = np.clip(rest, actuators.low, actuators.high).tolist()
     spec.add_key(name="home", qpos=home.tolist(), ctrl=rest)
+    _absolute_folders(spec, config.model)
     final = compiled(spec, config.model)
     bounds = ActionBounds(actuators.joints, actuators.low, actuators.high, tuple(rest))
     addresses = tuple(int(final.sensor(CONTACT + name).adr[0]) for name in feet)
-    return Robot(final, tuple(home.tolist()), actuators, bounds, addresses)
+    return Robot(final, tuple(home.tolist()), actuators, bounds, addresses, spec.to_xml())
+
+
+def _absolute_folders(spec: MjSpec, model: str | None) -> None:
+    """Let the model find its meshes and textures from every folder."""
+    folder = model_path(str(model)).resolve().parent
+    if spec.meshes:
+        spec.meshdir = str(folder / spec.meshdir)
+    if spec.textures:
+        spec.texturedir = str(folder / spec.texturedir)
 
 
 def _feet(model: MjModel, home: np.ndarray, floor: int | None) -> list[str]:

@@ -32,6 +32,11 @@ def robot_task(config: TaskConfig) -> TensorTask:
     return ROBOT_TASKS[kind](config)
 
 
+def is_legged(config: TaskConfig) -> bool:
+    """Return whether a robot's task is to follow a velocity on its legs."""
+    return config.suite == "robot" and config.id.rpartition("-")[2] == "velocity"
+
+
 def with_velocity(config: TaskConfig, velocity: Sequence[float] | None) -> TaskConfig:
     """Return the options of a task in which the robot must follow one velocity. None: they stay as they are.
 
@@ -40,7 +45,7 @@ def with_velocity(config: TaskConfig, velocity: Sequence[float] | None) -> TaskC
     """
     if velocity is None:
         return config
-    if config.suite != "robot" or config.id.rpartition("-")[2] != "velocity":
+    if not is_legged(config):
         raise InputError(
             f"task.velocity={list(velocity)} was given, but the task {config.id} follows no velocity; leave it out"
         )

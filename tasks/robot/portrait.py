@@ -1,4 +1,4 @@
-"""A picture of a robot in its home pose."""
+"""A robot as a picture of its home pose, and as a file that MuJoCo reads without this package."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ import numpy.typing as npt
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks.model.cameras import TRACKING
 from acer_robot.tasks.model.simulator import load_simulator
-from acer_robot.tasks.robot.known import robot_task
+from acer_robot.tasks.robot.build import build_robot
+from acer_robot.tasks.robot.known import is_legged, robot_task
 from acer_robot.tasks.tensor.pictures import Pictures
+
+
+def robot_xml(config: TaskConfig) -> str:
+    """Return a robot with its floor, actuators, sensors and home pose as MJCF.
+
+    Raises:
+        InputError: if the robot or an option cannot be used.
+    """
+    return build_robot(config, config.kwargs.get("timestep"), is_legged(config)).xml
 
 
 def home_picture(config: TaskConfig, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
