@@ -45,8 +45,8 @@ from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import VectorTask, absolute_files, make_task, make_training_task
-from acer_robot.training.announce import Sizes, start_block
 from acer_robot.tasks.robot.portrait import robot_xml
+from acer_robot.training.announce import Sizes, start_block
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.incidents import cause, keep_incident
