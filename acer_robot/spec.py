@@ -332,7 +332,10 @@ class TaskSpec:
             id=data["id"],
             observation=tuple(ObservationField(**dict(field)) for field in data["observation"]),
             bounds=ActionBounds(
-                *(tuple(bounds[name]) for name in ("names", "low", "high")), tuple(bounds.get("rest", ()))
+                tuple(bounds["names"]),
+                tuple(bounds["low"]),
+                tuple(bounds["high"]),
+                tuple(bounds.get("rest", ())),
             ),
             control_dt=data["control_dt"],
             frame_skip=data["frame_skip"],

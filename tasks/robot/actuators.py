@@ -128,6 +128,7 @@ def _replace(spec: MjSpec, joint: Any, options: Mapping[str, float]) -> None:  #
         actuator.set_to_position(kp=options["kp"], kv=options.get("kd", 0.0))
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST  # it takes kd into the implicit step
     else:
+        assert effort is not None  # an entry with neither keeps the file's actuator
         actuator.set_to_motor()
         actuator.ctrllimited, actuator.ctrlrange = mujoco.mjtLimited.mjLIMITED_TRUE, [-effort, effort]
 

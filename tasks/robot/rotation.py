@@ -16,7 +16,8 @@ def turned_back(vectors: Tensor, quaternions: Tensor) -> Tensor:
     unit = quaternions / quaternions.norm(dim=1, keepdim=True)
     scalar, axis = unit[:, :1], -unit[:, 1:]
     across = 2.0 * torch.linalg.cross(axis, vectors)
-    return vectors + scalar * across + torch.linalg.cross(axis, across)
+    turned: Tensor = vectors + scalar * across + torch.linalg.cross(axis, across)
+    return turned
 
 
 def gravity_direction(quaternions: Tensor) -> Tensor:

@@ -210,8 +210,8 @@ def draw_velocities(count: int, settings: Settings, generator: torch.Generator) 
     ranges = torch.tensor([settings.vx, settings.vy, settings.yaw_rate], dtype=torch.float64)
     low, high = ranges.to(generator.device).T
     shares = torch.rand(count, 4, generator=generator, device=generator.device, dtype=torch.float64)
-    drawn = low + shares[:, :3] * (high - low)
-    return drawn * (shares[:, 3:] >= settings.standing)
+    drawn: Tensor = (low + shares[:, :3] * (high - low)) * (shares[:, 3:] >= settings.standing)
+    return drawn
 
 
 def read_velocity(given: Sequence[float] | None) -> list[float] | None:
