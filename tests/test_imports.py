@@ -27,7 +27,7 @@ ROOMS = [
     "commands",
 ]
 """From top to bottom: a room may import the rooms above it and itself."""
-TASK_ROOMS = ["interface", "model", "cpu", "tensor", "make"]
+TASK_ROOMS = ["interface", "model", "cpu", "tensor", "robot", "make"]
 """The same inside tasks/."""
 EXCEPTIONS = {("acer", "modules")}
 """acer/ imports torch alone."""

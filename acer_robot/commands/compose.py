@@ -33,8 +33,29 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
-BY_JOINT = ("task.bounds", "task.slew_rate", "fallback", "rest")
-"""Options whose keys are names of joints."""
+BY_JOINT = (
+    "task.bounds",
+    "task.slew_rate",
+    "task.actuators",
+    "task.home",
+    "task.randomize",
+    "task.noise",
+    "fallback",
+    "rest",
+)
+"""Options whose keys are names of joints or of other parts of a robot."""
+OPEN_DICTIONARIES = (
+    "kwargs",
+    "bounds",
+    "slew_rate",
+    "actuators",
+    "home",
+    "reward",
+    "randomize",
+    "noise",
+    "push",
+)
+"""Dictionaries of a task's options whose keys are of the user's choice."""
 PROGRAMS = {"evaluate": "acer-eval"}
 """Commands that are not named `acer-` and the name of their config."""
 
@@ -182,8 +203,9 @@ def open_dictionaries(schema: type[Any]) -> DictConfig:
     """
     node = cast(DictConfig, OmegaConf.structured(schema))
     if "task" in node:
-        for dictionary in (node.task.kwargs, node.task.bounds, node.task.slew_rate):
-            OmegaConf.set_struct(dictionary, False)
+        for name in OPEN_DICTIONARIES:
+            if name in node.task:
+                OmegaConf.set_struct(node.task[name], False)
     for name in ("fallback", "rest"):
         if name in node:
             OmegaConf.set_struct(node[name], False)

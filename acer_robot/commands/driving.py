@@ -22,7 +22,7 @@ from acer_robot.deployment.stop_requests import StopRequests, counted_signals
 from acer_robot.deployment.task_plant import TaskPlant
 from acer_robot.policies.exported.file import LoadedPolicy
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
+from acer_robot.tasks import make_task, with_velocity
 
 if TYPE_CHECKING:
     from acer_robot.commands.deploy import DeployConfig
@@ -53,12 +53,12 @@ def _drive_plant(config: DeployConfig, policy: LoadedPolicy, name: str) -> dict[
 def _drive_task(config: DeployConfig, policy: LoadedPolicy) -> dict[str, Any]:
     """Drive the simulator, each episode as a drive of its own."""
     limits = limits_of_file(policy.spec, policy.metadata, config.safety)
-    task = make_task(policy.task_config, 1, config.seed)
+    task = make_task(with_velocity(policy.task_config, config.task.velocity), 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)
         timing = _simulated_time(config.rate, task.spec.control_dt)
         options = LoopOptions(
-            seed=config.seed, observation_noise=config.observation_noise, action_delay=config.action_delay
+            seed=config.seed, observation_noise=config.observation_noise, command_delay=config.command_delay
         )
         plant = TaskPlant(task, options, timing.now)
         logs = [DriveLog(_log_of(config, episode), policy.spec) for episode in range(config.episodes)]

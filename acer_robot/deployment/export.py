@@ -19,9 +19,11 @@ from acer_robot.children import ending_with_parent
 from acer_robot.deployment import verify_formats, verify_policy
 from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.policy_card import render_card
+from acer_robot.deployment.robustness import check_robustness
+from acer_robot.deployment.robustness import robustness as robustness_table
 from acer_robot.deployment.vectors import VECTORS, plausible_observations, vectors
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, save_exported
+from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, load_exported, save_exported
 from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, save_format
 from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.provenance import this_software
@@ -50,6 +52,7 @@ def export_policy(
     rest: Mapping[str, float] | None = None,
     formats: Sequence[str] = ("torchscript",),
     fuzzed_rows: int = verify_policy.FUZZED_ROWS,
+    robustness: bool = False,
 ) -> Path:
     """Export the exported policy of a run into the folder `out`, if every check passes.
 
@@ -64,6 +67,7 @@ def export_policy(
         rest: `{joint name: command}` instead of the home pose or the default, for where a safe stop ends.
         formats: "torchscript", and also "onnx" or "pt2" to write and check these formats.
         fuzzed_rows: random observations in the largest batch of the bounds check.
+        robustness: whether the score has a table of returns and falls where robot and world differ.
 
     Returns:
         The path of policy.pt.
@@ -75,6 +79,8 @@ def export_policy(
     unusable = fallback_command(run.spec.bounds, fallback)
     at_rest = rest_command(run.spec, rest)
     others = check_formats(formats)
+    if robustness:
+        check_robustness(run.config.task, episodes)
     check_folder("out", out)
     create_folder("out", out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
@@ -88,6 +94,8 @@ def export_policy(
             loop = compare(run, file, episodes, seed)
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
             sequence = loop.sequence
+            if robustness:
+                loop.evaluation["robustness"] = robustness_table(load_exported(file), seed)
             complete = save_exported(module, {**metadata, "evaluation": loop.evaluation}, file)
             save_recording(loop.recording, scratch / EPISODES_FILE)
             (scratch / "evaluation.json").write_text(

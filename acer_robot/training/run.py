@@ -19,6 +19,8 @@ from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import distributions
 from acer_robot.learner.learner import Learner
 from acer_robot.learner.precision import choose_precision
+from acer_robot.reporting.home_picture import FILE as HOME_PICTURE
+from acer_robot.reporting.home_picture import draw_home
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.layout import (
     create_run_dir,
@@ -32,6 +34,7 @@ from acer_robot.run_folder.status import write_status
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import absolute_files, make_task, make_training_task
+from acer_robot.tasks.robot.portrait import robot_xml
 from acer_robot.training.announce import Sizes, start_block
 from acer_robot.training.collecting import begin_evaluation, make_collector, make_replay, take_evaluation
 from acer_robot.training.feasible import check_joints
@@ -250,6 +253,7 @@ def train(config: TrainConfig) -> Path:
                 raise InputError(f"run_dir={run_dir} was taken by another run meanwhile; give another one")
             create_run_dir(run.config)
             write_environment(run_dir, run.software)
+            show_home(run.config)
         for attempt in range(1, config.max_rollbacks + 2):
             try:
                 return learn_and_finish(run, point)
@@ -260,6 +264,21 @@ def train(config: TrainConfig) -> Path:
                 point = restore_run(run, point)
                 run.change_streams(attempt)
         raise RuntimeError("the last attempt neither ended nor raised")
+
+
+def show_home(config: TrainConfig) -> None:
+    """Write a robot's model into the run folder, and draw its home pose if pictures are asked for."""
+    if config.task.suite != "robot":
+        return
+    run_dir = Path(config.run_dir)
+    (run_dir / "robot.xml").write_text(robot_xml(config.task), encoding="utf-8")
+    if not config.video:
+        return
+    reason = draw_home(config.task, run_dir)
+    print(
+        f"no picture of the home pose: {reason}" if reason else f"home pose: {run_dir / HOME_PICTURE}",
+        flush=True,
+    )
 
 
 def _point_to_go_back_to(run: Run, error: NonFiniteError, attempt: int) -> Point:

@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "collector.max_staleness": (1, 1e12),
     "collector.timeout": (1.0, 1e5),
     "collector.retries": (0, 1000),
+    "task.velocity": (-100.0, 100.0),
     "checkpoint.every_minutes": (0.01, 1e6),
     "checkpoint.keep": (0, 1000),
     "learner.gamma": (0.0, 1.0),

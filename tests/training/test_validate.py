@@ -175,7 +175,7 @@ def test_task_whose_joints_are_all_fixed_has_nothing_to_learn():
 
 
 def test_range_of_an_option_of_deploy_and_render(tmp_path):
-    with pytest.raises(InputError, match=r"action_delay=.*is out of range"):
-        deploy(DeployConfig(policy="policy.pt", action_delay=2**63 - 1))
+    with pytest.raises(InputError, match=r"command_delay=.*is out of range"):
+        deploy(DeployConfig(policy="policy.pt", command_delay=2**63 - 1))
     with pytest.raises(InputError, match="max_seconds=inf is out of range"):
         check_video(tmp_path / "video.mp4", VideoOptions(max_seconds=float("inf")))
