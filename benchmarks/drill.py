@@ -76,15 +76,14 @@ class Drill:
             **{name: type(getattr(Options(), name))(value) for name, value in incident.safety.items()},
         )
         limits = limits_of_file(policy.spec, policy.metadata, options)
-        verdicts = {}
-        log = self._folder / "python.csv"
-        status = drill_python.run(policy, limits, incident, log)
-        verdicts["Python"] = judge(incident, limits, log, status)
+        logs = {"Python": self._folder / "python.csv", "C++": self._folder / "cpp.csv"}
+        controller = None
         if self._with_cpp:
-            log = self._folder / "cpp.csv"
-            status = drill_cpp.run(self._files[incident.robot], incident, log)
-            verdicts["C++"] = judge(incident, limits, log, status)
-        return verdicts
+            controller = drill_cpp.start(self._files[incident.robot], incident, logs["C++"])
+        statuses = {"Python": drill_python.run(policy, limits, incident, logs["Python"])}
+        if controller is not None:
+            statuses["C++"] = drill_cpp.finish(controller)
+        return {name: judge(incident, limits, logs[name], status) for name, status in statuses.items()}
 
 
 def line(incident: Incident, implementation: str, verdict: Verdict) -> str:
@@ -107,7 +106,7 @@ def main() -> None:
         print(
             "C++ is not run: build/controller/controller is not built, or too old; `make controller` builds it"
         )
-    passed = 0
+    passed, built = 0, drill_cpp.build_times() if with_cpp else []
     with tempfile.TemporaryDirectory() as folder:
         drill = Drill(Path(folder), with_cpp)
         for incident in chosen:
@@ -115,6 +114,8 @@ def main() -> None:
             for implementation, verdict in verdicts.items():
                 print(line(incident, implementation, verdict), flush=True)
             passed += not any(verdict.wrong for verdict in verdicts.values())
+    if with_cpp and drill_cpp.build_times() != built:
+        sys.exit("the controller was rebuilt during the drill, so its verdicts say nothing; run it again")
     print(f"{passed} of {len(chosen)} incidents passed")
     sys.exit(passed != len(chosen))
 

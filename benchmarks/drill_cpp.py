@@ -21,12 +21,27 @@ def is_built() -> bool:
     return "--incident" in usage
 
 
-def run(policy: Path, incident: Incident, log: Path) -> int:
-    """Run an incident; return the exit status; negative: the signal that ended the process."""
+def build_times() -> list[int]:
+    """Return when the program and its library were built. They must stay the same during a drill."""
+    files = [CONTROLLER, *CONTROLLER.parent.glob("libacer_controller.so*")]
+    return [file.stat().st_mtime_ns for file in files]
+
+
+def start(policy: Path, incident: Incident, log: Path) -> subprocess.Popen[bytes]:
+    """Start the controller with an incident."""
     script = log.with_suffix(".txt")
     script.write_text("".join(f"{e.kind} {e.first} {e.last} {float(e.number):g}\n" for e in incident.events))
     safety = [part for name, value in incident.safety.items() for part in ("--safety", f"{name}={value:g}")]
     options = ["--ramp", *safety, "--steps", STEPS, "--log", log, "--incident", script]
     command = [str(part) for part in (CONTROLLER, policy, MODEL, *options)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False, preexec_fn=obey_signals)
-    return done.returncode
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=obey_signals
+    )
+
+
+def finish(controller: subprocess.Popen[bytes]) -> int:
+    """Wait for the controller; return the exit status; negative: the signal that ended the process."""
+    try:
+        return controller.wait(120)
+    finally:
+        controller.kill()

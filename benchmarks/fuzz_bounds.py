@@ -1,29 +1,37 @@
-"""Commands of an exported file for millions of random observations: NaN and those outside the bounds counted.
+"""Commands of an exported file for millions of random observations: what is NaN, out of bounds or too fast is counted.
 
-    python benchmarks/fuzz_bounds.py [policy.pt ...] [--observations 10000000] [--seed 0]
+    make controller
+    python benchmarks/fuzz_bounds.py [policy.pt ...] [--observations 10000000] [--pieces 10] [--from 1] [--to 10]
+
+Observations come as streams, so that the file's memory of its last commands is fuzzed as well. Each piece has random
+numbers of its own and starts anew. A line follows each piece, and `--from 4` goes on where an earlier call was ended.
+Where the C++ controller is built, each piece also goes through it and its safety layer.
 
 Without a file it exports three with random weights and asymmetric, one-sided, tiny and equal bounds: the default
 policy, the paper's (neither normaliser nor layer normalisation, clipped: it reaches its limits), and one with
-slew-rate limits and low-pass. The exit status is 1 if any command is NaN or outside the bounds of the metadata.
+slew-rate limits and low-pass. The exit status is 1 if any command is NaN, outside the
+bounds of the metadata, or beyond a slew rate.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from fresh_policy import export, fresh_run, machine
+from fresh_policy import export, fresh_run
 
 from acer_robot.policies.exported.file import LoadedPolicy, load_exported
+from acer_robot.rate_limit import largest_steps
 from acer_robot.schema import LearnerConfig
-from acer_robot.spec import representable_limits
+from acer_robot.spec import fallback_command
 
+CHECKS = Path(__file__).parents[1] / "build" / "controller" / "controller_test"
 BATCH = 10_000
 LOW = (-1.0, -0.3, 0.0, -2.5, -1e-7, 0.1)
 HIGH = (1.0, 0.1, 0.7, -0.4, 1e-7, 0.1)
@@ -70,26 +78,50 @@ def outside(commands: Floats, low: npt.NDArray[np.float64], high: npt.NDArray[np
     return int((beyond & (commands != nearest)).sum())
 
 
-def fuzz(policy: LoadedPolicy, count: int, seed: int) -> int:
-    """Print what was found and return the number of commands that break the promise."""
-    bounds = policy.spec.bounds
-    low, high = np.asarray(bounds.low), np.asarray(bounds.high)
-    lowest, highest = representable_limits(low, high, np.float32)
-    random, begin = np.random.default_rng(seed), time.perf_counter()
-    rows = unusable = nans = beyond = 0
-    at_limits = np.zeros(bounds.size, dtype=np.int64)
-    policy.reset()
-    for observations in batches(random, policy.spec.observation_size, count):
-        commands = policy.act(torch.from_numpy(observations)).numpy()
-        rows += len(commands)
-        unusable += int((~np.isfinite(observations).all(axis=1)).sum())
-        nans += int(np.isnan(commands).sum())
-        beyond += outside(commands, low, high)
-        at_limits += ((commands == lowest) | (commands == highest)).sum(axis=0)
-    print(f"{rows:,} observations ({unusable:,} not finite), {time.perf_counter() - begin:.0f} s")
-    print(f"commands at a limit, per joint: {', '.join(f'{n / rows:.0%}' for n in at_limits)}")
-    print(f"commands outside the bounds: {beyond}; NaN: {nans}")
-    return beyond + nans
+class Found:
+    """What the commands of a file did."""
+
+    def __init__(self, policy: LoadedPolicy) -> None:
+        self._policy, spec = policy, policy.spec
+        self._low, self._high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
+        self._steps = largest_steps(spec)
+        largest = np.maximum(np.abs(self._low), np.abs(self._high)).astype(np.float32)
+        self._rounding = np.spacing(largest).astype(np.float64)
+        self.rows = self.unusable = self.nans = self.outside = self.jumps = 0
+
+    def stream(self, random: np.random.Generator, count: int) -> None:
+        """Feed at least `count` observations as `BATCH` streams in parallel, each with the memory of its own."""
+        self._policy.reset()
+        last = np.tile(fallback_command(self._policy.spec.bounds), (BATCH, 1))
+        for observations in batches(random, self._policy.spec.observation_size, count):
+            commands = self._policy.act(torch.from_numpy(observations)).numpy()
+            self.rows += len(commands)
+            self.unusable += int((~np.isfinite(observations).all(axis=1)).sum())
+            self.nans += int(np.isnan(commands).sum())
+            self.outside += outside(commands, self._low, self._high)
+            exact = commands.astype(np.float64)
+            self.jumps += int((np.abs(exact - last) > self._steps + self._rounding).sum())
+            last = exact
+
+    @property
+    def broken(self) -> int:
+        """Commands that break the promise."""
+        return self.nans + self.outside + self.jumps
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} observations ({self.unusable:,} not finite); commands outside the bounds: "
+            f"{self.outside}; NaN: {self.nans}; beyond the slew rate: {self.jumps}"
+        )
+
+
+def in_cpp(path: Path, count: int, seed: int) -> bool:
+    """Fuzz the C++ controller with its safety layer, print what it found, and return whether all was well."""
+    done = subprocess.run(
+        [CHECKS, "fuzz", path, str(count), str(seed)], capture_output=True, text=True, check=False
+    )
+    print(f"  C++, {count:,} observations: {(done.stdout or done.stderr).strip()}", flush=True)
+    return done.returncode == 0
 
 
 def own_policies(folder: Path) -> list[Path]:
@@ -106,24 +138,34 @@ def own_policies(folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Fuzz every file."""
-    parser = argparse.ArgumentParser(description="Count commands outside the bounds.")
+    """Fuzz every file, piece by piece."""
+    parser = argparse.ArgumentParser(description="Count commands outside bounds and slew rates.")
     parser.add_argument("policies", type=Path, nargs="*")
-    parser.add_argument("--observations", type=int, default=10_000_000)
+    parser.add_argument("--observations", type=int, default=10_000_000, help="of all pieces together")
+    parser.add_argument("--pieces", type=int, default=10)
+    parser.add_argument("--from", type=int, default=1, dest="first", help="first piece to run")
+    parser.add_argument("--to", type=int, default=None, dest="last", help="last piece to run")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(machine())
-    broken = 0
+    with_cpp = CHECKS.is_file()
+    if not with_cpp:
+        print("C++ is not run: `make controller` builds build/controller/controller_test")
+    count, well = -(-options.observations // options.pieces), True
     with tempfile.TemporaryDirectory() as folder:
         for path in options.policies or own_policies(Path(folder)):
             policy = load_exported(path)
-            bounds = policy.spec.bounds
+            bounds, found = policy.spec.bounds, Found(policy)
             print(
-                f"\n{path.parent.name}: low {list(bounds.low)}, high {list(bounds.high)}, seed {options.seed}"
+                f"{path.parent.name}: low {list(bounds.low)}, high {list(bounds.high)}, seed {options.seed}"
             )
-            broken += fuzz(policy, options.observations, options.seed)
-    raise SystemExit(1 if broken else 0)
+            for piece in range(options.first, (options.last or options.pieces) + 1):
+                found.stream(np.random.default_rng([options.seed, piece]), count)
+                print(f"  after piece {piece} of {options.pieces}: {found}", flush=True)
+                if with_cpp:
+                    well &= in_cpp(path, count, options.seed + piece)
+            well &= found.broken == 0
+    raise SystemExit(0 if well else 1)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from fresh_policy import OBSERVATIONS, export, fresh_run, machine
 
-from acer_robot.policies.exported.file import load_exported
+from acer_robot.policies.exported.file import SCHEMA_VERSION, load_exported
 from acer_robot.policies.exported.module import Affine, ExportedPolicy
 from acer_robot.run_folder.checkpoints import TrainedRun
 
@@ -89,7 +89,7 @@ def other_formats(run: TrainedRun, folder: Path, calls: int) -> dict[str, Round 
         from acer_robot.policies.exported.formats import save_format
     except ImportError:
         return {"ONNX Runtime": "not installed", "torch.export (.pt2)": "not installed"}
-    module, metadata = ExportedPolicy(run.policy, run.spec).eval(), {"schema_version": 1}
+    module, metadata = ExportedPolicy(run.policy, run.spec).eval(), {"schema_version": SCHEMA_VERSION}
     row = torch.randn(1, OBSERVATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -366,7 +366,7 @@ def test_decisions_allocate_nothing(library, tmp_path, options):
 
 @pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
 def test_fuzzed_observations_never_leave_bounds_and_slew_limits(library, tmp_path, options):
-    done = run(library, "fuzz", export(tmp_path, **options), 50_000)
+    done = run(library, "fuzz", export(tmp_path, **options), 50_000, 0)
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("0 outside, 0 jumps, ")
     assert int(done.stdout.split()[4]) > 30_000
@@ -495,6 +495,20 @@ def test_files_of_schema_1_load_and_of_schema_3_do_not(controller, policy, tmp_p
     save_exported(module, {**metadata, "schema_version": 3}, tmp_path / "policy.pt")
     line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
     assert "metadata of schema 3; this program reads 1 and 2" in line
+
+
+@pytest.mark.parametrize("rest", [["a", 0, 0, 0, 0, 0], "home", [0.0], {"bthigh": 0.0}])
+def test_rest_that_is_no_list_of_numbers_is_refused(controller, policy, tmp_path, rest):
+    loaded = load_exported(policy)
+    module = ExportedPolicy(
+        Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval(), loaded.spec
+    )
+    save_exported(module, {**loaded.metadata, "rest": rest}, tmp_path / "policy.pt")
+    line = refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+    assert (
+        f"rest in policy.json is {json.dumps(rest, separators=(',', ':'))}; expected one number for each"
+        in line
+    )
 
 
 def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):

@@ -156,7 +156,6 @@ def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options
         InputError: if a limit cannot be used.
     """
     low, high = representable_limits(np.asarray(spec.bounds.low), np.asarray(spec.bounds.high), np.float32)
-    rest = metadata.get("rest") or fallback_command(spec.bounds)
     rates = [math.inf if rate is None else rate for rate in spec.slew_rate or (None,) * spec.action_size]
     normalizer, width = metadata["normalizer"], spec.observation_size
     options = options or Options()
@@ -166,7 +165,21 @@ def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options
         mean, std = normalizer["mean"][:width], [max(x, SMALLEST_STD) for x in normalizer["std"][:width]]
         if options.far_limit is None:
             options = dataclasses.replace(options, far_limit=float(normalizer["limit"]))
+    rest = _rest(spec, metadata.get("rest"))
     return Limits(low, high, rest, spec.control_dt, rates, mean, std, options, spec.bounds.names)
+
+
+def _rest(spec: TaskSpec, recorded: Any) -> npt.ArrayLike:  # noqa: ANN401 - whatever policy.json holds
+    """Return where a safe stop ends; files that do not record it stop at the fallback command."""
+    if recorded is None:
+        return fallback_command(spec.bounds)
+    numbers = isinstance(recorded, list) and all(type(value) in (int, float) for value in recorded)
+    if not numbers or len(recorded) != spec.action_size:
+        raise InputError(
+            f"rest in policy.json is {recorded!r}; expected one number for each of {spec.action_size} joints; "
+            f"export the run again"
+        )
+    return recorded
 
 
 def _positive(name: str, value: float) -> None:

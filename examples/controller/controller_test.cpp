@@ -93,14 +93,14 @@ float any_float(std::mt19937& random) {
 
 // POLICY STEPS: drives with observations of random bits, random gaps and random stops. Prints commands outside of their
 // bounds, and steps beyond the slew limit.
-int fuzz(const char* path, long steps) {
+int fuzz(const char* path, long steps, unsigned seed) {
   acer::Controller controller(path);
   const acer::Policy policy(path);
   const acer::Limits& limits = policy.limits();
   Buffers buffers(controller.task());
   const std::vector<double> measured(buffers.command.size(), 0.0);
   std::vector<float> last;
-  std::mt19937 random(0);
+  std::mt19937 random(seed);
   long outside = 0, jumps = 0, commands = 0;
   double now = 0.0;
   controller.start();
@@ -235,7 +235,7 @@ int main(int argc, char** argv) {
     const std::string check = argc > 1 ? argv[1] : "";
     if (check == "widths" && argc == 5) return widths(argv[2], argv[3], argv[4]);
     if (check == "allocations" && argc == 3) return count_allocations(argv[2]);
-    if (check == "fuzz" && argc == 4) return fuzz(argv[2], std::stol(argv[3]));
+    if (check == "fuzz" && argc == 5) return fuzz(argv[2], std::stol(argv[3]), std::stoul(argv[4]));
     if (check == "situations" && argc == 3) return situations(argv[2]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

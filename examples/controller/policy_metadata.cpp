@@ -76,7 +76,13 @@ Limits read_limits(const nlohmann::json& metadata, const TaskDescription& task) 
   limits.low = task.low;
   limits.high = task.high;
   round_inwards(limits.low, limits.high);
-  metadata.at("rest").get_to(limits.rest);
+  const auto& rest = metadata.at("rest");
+  const auto is_number = [](const nlohmann::json& value) { return value.is_number(); };
+  if (!rest.is_array() || rest.size() != task.joints.size() || !std::all_of(rest.begin(), rest.end(), is_number)) {
+    throw InputError("rest in policy.json is " + rest.dump() + "; expected one number for each of " +
+                     std::to_string(task.joints.size()) + " joints; export the run again");
+  }
+  rest.get_to(limits.rest);
   for (std::size_t j = 0; j < limits.rest.size() && j < limits.low.size(); ++j) {
     limits.rest[j] = std::min(std::max(limits.rest[j], limits.low[j]), limits.high[j]);
   }

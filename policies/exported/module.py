@@ -55,7 +55,8 @@ class ExportedPolicy(nn.Module):
     If the task has a slew rate or a low-pass, the module remembers the last commands (`CommandFilter` has the
     equation). If the policy was trained with them, the network also gets them, as canonical actions after the
     observation. After `reset()` the module starts from the command at rest again, as in training. The command at rest
-    is `fallback_command(bounds)`, also if `fallback` differs.
+    is `fallback_command(bounds)`, also if `fallback` differs. `step` is the same function with the last commands as an
+    argument, for formats that cannot remember them.
 
     Args:
         policy: the policy to export.
@@ -161,6 +162,18 @@ class ExportedPolicy(nn.Module):
         usable = total == total  # false for NaN alone
         return self._command(offset), usable
 
+    def step(self, observation: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return commands [B, m] and the next state [B, m] of a policy with a rate limit. TorchScript does not need it.
+
+        Args:
+            observation: [B, n] raw float32 observations.
+            state: [B, m] the last commands minus the command at rest; zeros at the start of an episode. A state beyond
+                the bounds is limited to them, and NaN becomes 0, so that no command leaves its bounds.
+        """
+        last = state.nan_to_num(0.0).clamp(self.lowest_move, self.highest_move)
+        move = self._next_move(self._offset_after(observation, last).nan_to_num(0.0), last)
+        return (self.rest + move).clamp(self.low, self.high), move
+
     @torch.jit.export
     def reset(self) -> None:
         """Start a new episode from the command at rest. Controllers must call it, also for policies without state."""
@@ -187,9 +200,13 @@ class ExportedPolicy(nn.Module):
                 f"this policy remembers its last commands, and the last were {list(self.last_move.size())}; "
                 f"call reset() before you give it observations of shape {list(observation.size())}"
             )
+        return self._offset_after(observation, self.last_move)
+
+    def _offset_after(self, observation: Tensor, last_move: Tensor) -> Tensor:
+        """Return commands minus the fallback command, for observations of the right width and the last moves."""
         seen = observation
         if self.observes_last_command:
-            seen = torch.cat((observation, self._last_command(observation)), -1)
+            seen = torch.cat((observation, self._last_command(observation, last_move)), -1)
         centred = (seen - self.mean).clamp_(self.lowest, self.highest)
         action = self.network(centred)
         if self.has_mean_bound:
@@ -197,30 +214,28 @@ class ExportedPolicy(nn.Module):
         action = action.clamp_(-1.0, 1.0) if self.clips else action.tanh_()
         return torch.addcmul(self.poison(observation), action, self.half_range)
 
-    def _last_command(self, observation: Tensor) -> Tensor:
+    def _last_command(self, observation: Tensor, last_move: Tensor) -> Tensor:
         """Return the last commands as canonical actions: [m] for an observation [n], [B, m] for [B, n]."""
-        canonical = (self.last_move - self.middle_move) * self.per_half_range
+        canonical = (last_move - self.middle_move) * self.per_half_range
         return canonical.clamp(-1.0, 1.0).expand(observation.size()[:-1] + canonical.size()[-1:])
 
     def _command(self, offset: Tensor) -> Tensor:
         """Return commands for offsets from the fallback command. A row of NaN gives the fallback command."""
         offset = offset.nan_to_num_(0.0)
         if self.is_filtered:
-            return (self.rest + self._limited(offset)).clamp_(self.low, self.high)
+            self.last_move = self._next_move(offset, self.last_move)
+            self.started = True
+            return (self.rest + self.last_move).clamp_(self.low, self.high)
         if not self.rests_at_zero:
             offset = offset.add_(self.fallback)
         return offset.clamp_(self.low, self.high)
 
-    def _limited(self, offset: Tensor) -> Tensor:
-        """Apply low-pass and slew-rate limit to the moves, and remember them for the next call."""
-        last = self.last_move
+    def _next_move(self, offset: Tensor, last: Tensor) -> Tensor:
+        """Return the moves that follow the last ones, within low-pass and slew rates."""
         move = (offset + self.fallback_move).clamp_(self.lowest_move, self.highest_move)
         if self.smoothing < 1.0:
             move = last + self.smoothing * (move - last)
-        move = move.clamp(last - self.steps, last + self.steps).clamp_(self.lowest_move, self.highest_move)
-        self.last_move = move
-        self.started = True
-        return move
+        return move.clamp(last - self.steps, last + self.steps).clamp_(self.lowest_move, self.highest_move)
 
 
 def _network(policy: Policy, scale: Tensor, mean_bound: float) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """ONNX and torch.export beside TorchScript: the same commands, the same checks."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -9,12 +10,16 @@ import torch
 from exported import make_policy, make_run, ordinary_observations, quick_export
 
 from acer_robot.deployment import export as deploy
+from acer_robot.deployment.verify_formats import verify
 from acer_robot.errors import InputError
 from acer_robot.policies.exported import formats as other_formats
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.policies.exported.formats import check_format, save_format
 from acer_robot.policies.exported.module import ExportedPolicy
 
 ALL = ("torchscript", "onnx", "pt2")
+STEP = ExportedPolicy.step
+LIMITED = make_run(make_policy(9, 4), slew_rate=(5.0, None, 10.0, 2.0), low_pass_hz=4.0, observes=True)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +110,70 @@ def test_an_absent_extra_is_named(monkeypatch):
     check_format("pt2")
 
 
-def test_a_policy_with_a_state_stays_with_torchscript(tmp_path):
-    run = make_run(make_policy(), slew_rate=(5.0, None, 10.0, 2.0))
-    with pytest.raises(InputError, match="cannot remember the last command"):
-        quick_export(run, tmp_path, formats=("torchscript", "pt2"))
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    """The export of a policy with slew rates and a low-pass, whose network observes the last command."""
+    for package in other_formats.ONNX_PACKAGES:
+        pytest.importorskip(package)
+    out = tmp_path_factory.mktemp("limited") / "export"
+    quick_export(LIMITED, out, formats=ALL)
+    return out
+
+
+def steps_of(file):
+    """Return the function from observations and state to commands and next state in a file."""
+    if file.suffix == ".pt2":
+        program = torch.export.load(file).module()
+        return lambda *arrays: [each.numpy() for each in program(*map(torch.from_numpy, arrays))]
+    session = sys.modules["onnxruntime"].InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda rows, state: session.run(["command", "next_state"], {"observation": rows, "state": state})
+
+
+@pytest.mark.parametrize("name", ["policy.onnx", "policy.pt2"])
+def test_state_goes_in_and_comes_out(limited, name):
+    step, torchscript = steps_of(limited / name), load_exported(limited / "policy.pt")
+    rows = np.random.default_rng(0).standard_normal((20, 3, 5)).astype(np.float32)
+    rows[7, 1] = np.nan
+    torchscript.reset()
+    state = np.zeros((3, 4), np.float32)
+    for observations in rows:
+        commands, state = step(observations, state)
+        expected = torchscript.act(torch.from_numpy(observations)).numpy()
+        np.testing.assert_allclose(commands, expected, atol=1e-5)
+    assert np.abs(state).max() > 0.1
+    beside = json.loads((limited / "policy.json").read_text())
+    assert beside["other_formats"][name]["verification"]["state"] == "30000 random states"
+
+
+@pytest.mark.parametrize("name", ["policy.onnx", "policy.pt2"])
+def test_any_state_keeps_bounds_and_slew_rates(limited, name):
+    step, bounds = steps_of(limited / name), make_run().spec.bounds
+    states = np.float32([[np.nan, np.inf, -np.inf, 1e38], [0.0, 0.0, 0.0, 0.0], [1e-40, 0.1, 0.2, -0.5]])
+    commands, following = step(np.full((3, 5), 3e38, np.float32), states)
+    rest = np.float32([0.0, 0.0, 0.0, -2.0])
+    last = np.clip(np.nan_to_num(states) + rest, bounds.low, bounds.high)
+    moved = np.abs(commands - last)
+    assert ((commands >= bounds.low) & (commands <= bounds.high)).all()
+    assert (moved <= np.array([0.1, np.inf, 0.2, 0.04]) + 1e-6).all()
+    assert moved.max() > 0.03
+    np.testing.assert_allclose(following + rest, commands, atol=1e-6)
+
+
+@pytest.mark.parametrize(("fault", "check"), [("bounds", "state"), ("slew", "state"), ("memory", "sequence")])
+def test_a_state_that_is_used_otherwise_is_refused(limited, tmp_path, monkeypatch, fault, check):
+    def wrong(policy, observation, state):
+        command, following = STEP(
+            policy, observation, torch.zeros_like(state) if fault == "memory" else state
+        )
+        off = {"bounds": 1.0 * (state.abs() > 1e6), "slew": 0.1 * torch.sign(state), "memory": 0.0 * state}
+        return command + off[fault], following + off[fault]
+
+    monkeypatch.setattr(ExportedPolicy, "step", wrong)
+    for name in ("policy.json", "test_vectors.npz"):
+        shutil.copy(limited / name, tmp_path)
+    metadata = json.loads((tmp_path / "policy.json").read_text())
+    save_format("pt2", ExportedPolicy(LIMITED.policy, LIMITED.spec), metadata, tmp_path)
+    threads = torch.get_num_threads()
+    report = verify(tmp_path / "policy.pt2", 1000)  # it takes one thread
+    torch.set_num_threads(threads)
+    assert report["failed"] == check
