@@ -23,8 +23,8 @@ train: setup ## train a policy; leaves policy file, video and report in runs/
 test: setup ## run the tests
 	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
-test-extras: setup ## install extras and run the tests that need them and take minutes
-	@$(PY) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable ".[warp]"
+test-extras: ## install the extras (Ray, warp, Hydra's launchers, ..) and run the tests that need them
+	@scripts/setup.sh extras
 	@$(PY) -m pytest -m extras $(ARGS)
 
 faults: setup ## kill, starve and damage runs, and show what was lost (some ten minutes)

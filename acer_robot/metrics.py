@@ -53,6 +53,33 @@ ROLLOUT = {
 }
 """Numbers of metrics.csv that do not come from the learner."""
 
+COLLECT = {
+    "collect/staleness_updates": Metric(
+        "most updates between the weights that acted and the arrival of their segment, since the last row; NaN if none "
+        "arrived",
+        "0 to collector.max_staleness. It rises with collector.workers and collector.segment_length. Near the limit: "
+        "the learner waits for the slowest worker",
+    ),
+    "collect/staleness_mean": Metric(
+        "mean updates between the weights that acted and the arrival of their segment, since the last row",
+        "0 to collect/staleness_updates",
+    ),
+    "collect/bytes_per_transition": Metric(
+        "bytes of a segment's arrays for each of its transitions, since the last row",
+        "constant: 4 bytes for each number of an observation twice, an action three times, and three more",
+    ),
+    "collect/workers": Metric(
+        "workers that collect",
+        "collector.workers. Below: workers were lost, and the printed lines say why",
+    ),
+    "collect/lost": Metric("workers that were lost so far", "0. Above: the printed lines say why"),
+    "collect/dropped": Metric(
+        "segments that arrived and were not stored so far: of a worker that was replaced, out of order, or torn",
+        "0. Above: the printed lines say why",
+    ),
+}
+"""Numbers of metrics.csv with collector=ray."""
+
 TASK = {
     "reward/TERM": Metric(
         "mean of this term of the reward over worlds and steps since the row before; for task.backend=batch and warp",
@@ -230,7 +257,7 @@ ROBOT = {
 ADDED = frozenset({"rollout/outliers", "rollout/unstable_steps", "rollout/rebuilds"})
 """Numbers that tables of former versions lack; a run that goes on there leaves them out."""
 
-METRICS = ROLLOUT | TASK | LEARNER | EVALUATION
+METRICS = ROLLOUT | TASK | LEARNER | EVALUATION | COLLECT
 
 Range = tuple[float, float]
 
@@ -312,7 +339,11 @@ def table() -> str:
         "other ranges. A range that names an option or a bound follows from the mathematics and holds for",
         "every task.",
     ]
-    for title, metrics in (("metrics.csv", ROLLOUT | TASK | LEARNER), ("eval.csv", EVALUATION)):
+    for title, metrics in (
+        ("metrics.csv", ROLLOUT | TASK | LEARNER),
+        ("metrics.csv with collector=ray", COLLECT),
+        ("eval.csv", EVALUATION),
+    ):
         lines += ["", f"## {title}", ""]
         lines += ["| name | formula | healthy, and what a value outside means |", "|---|---|---|"]
         for name, metric in metrics.items():

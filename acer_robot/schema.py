@@ -20,11 +20,12 @@ class TaskConfig:
     """The task, and how commands reach it."""
 
     suite: str = MISSING
-    """Where the task comes from: "gymnasium" or "dm_control"."""
+    """Where the task comes from: "gymnasium", "dm_control", or "robot": a robot of your own from an MJCF file."""
     id: str = MISSING
-    """A registered Gymnasium id ("HalfCheetah-v5") or "domain-task" of the dm_control suite ("walker-walk")."""
+    """A registered Gymnasium id ("HalfCheetah-v5"), "domain-task" of the dm_control suite ("walker-walk"), or for
+    robots "NAME-velocity" or "NAME-reach"."""
     kwargs: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments for `gymnasium.make` or for the dm_control task."""
+    """Keyword arguments for `gymnasium.make` or for the dm_control task; numbers of a robot's task (docs/robots.md)."""
     action_repeat: int = 1
     """Environment steps for which each command is held. Every count of steps includes these repeats."""
     bounds: dict[str, Any] = field(default_factory=dict)
@@ -40,6 +41,38 @@ class TaskConfig:
     """What simulates: "cpu" steps environments of Gymnasium and dm_control one by one. "batch" runs a tensor task on
     mujoco.batch with `threads` threads. "warp" trains on mujoco_warp and the run's device, and scores on "batch": every
     score is MuJoCo C's. docs/tensor_tasks.md lists the tensor tasks."""
+    model: str | None = None
+    """The robot, for task=robot: the path of an MJCF file, menagerie:NAME of MuJoCo Menagerie, or pup."""
+    actuators: dict[str, Any] = field(default_factory=dict)
+    """Actuators of a robot, by regular expressions over whole joint names. {.*_hip: {kp: 30, kd: 0.8, effort: 20,
+    scale: 0.4}} makes position targets within 0.4 rad of the home pose, and torques up to 20 N m. Without kp the
+    commands are torques. They replace what the file has on these joints; the last expression that matches counts."""
+    home: dict[str, Any] = field(default_factory=dict)
+    """Home pose of a robot, by regular expressions over joint names: {.*_calf: -1.8}, in rad or m. Other joints keep
+    the angle of the file's keyframe, or else of the file."""
+    reward: dict[str, Any] = field(default_factory=dict)
+    """Weights of the terms of a robot's reward, by name: {effort: 0.1}. docs/robots.md has the terms."""
+    velocity: list[float] | None = None
+    """The velocity [vx, vy, yaw_rate] that a robot must follow, in m/s and rad/s; null: it is drawn."""
+    randomize: dict[str, Any] = field(default_factory=dict)
+    """What differs by episode in the model, of tensor tasks: {geom_friction: [0.5, 1.25], body_mass: {trunk: [0.9,
+    1.2]}}. docs/sim_to_real.md lists the fields."""
+    noise: dict[str, Any] = field(default_factory=dict)
+    """Standard deviation of noise on observations, of tensor tasks, by their kind and in their unit: {position: 0.02,
+    velocity: 0.5}."""
+    command_delay: Any = 0
+    """Control steps by which commands arrive later, of tensor tasks: 2, or [0, 2], drawn by episode."""
+    push: dict[str, Any] = field(default_factory=dict)
+    """Pushes of a robot with a free base: {seconds: 5, speed: 0.5} changes its horizontal velocity by up to 0.5 m/s,
+    every 5 s on average."""
+
+
+@dataclass
+class ShownTask:
+    """What a command that runs a policy may change of its task."""
+
+    velocity: list[float] | None = None
+    """The velocity [vx, vy, yaw_rate] that a robot must follow, in m/s and rad/s; null: as in training."""
 
 
 @dataclass
@@ -205,11 +238,41 @@ class CheckpointConfig:
 
 
 @dataclass
+class CollectorConfig:
+    """Who steps the environments: this process, or workers of a Ray cluster."""
+
+    kind: str = "local"
+    """"local": this process. "ray": workers, each a process with environments of its own (docs/scale.md)."""
+    workers: int = 2
+    """Number of Ray workers. Each steps num_envs / workers environments."""
+    address: str | None = None
+    """Ray cluster: "auto", or HOST:PORT of its head. null: Ray is started on this machine, on the loopback alone."""
+    synchronous: bool = False
+    """Whether the one worker takes each step with the newest weights, as the local collector does; it gives the same
+    numbers. It needs collector.workers=1."""
+    segment_length: int = 32
+    """Steps of each environment that a worker sends at a time."""
+    ahead: int = 1
+    """Segments that each worker may collect before the learner takes them up. More hide a slow network."""
+    max_staleness: int = 100_000
+    """Updates that may pass between the weights that acted and the arrival of their segment. The learner waits for the
+    slowest worker where more would pass."""
+    timeout: float = 120.0
+    """Seconds without an answer after which a worker counts as lost."""
+    retries: int = 5
+    """How often in a row a lost worker is replaced before it is given up. The first replacement starts after 1 s, and
+    each further one after twice the time of the one before, up to 60 s."""
+    dashboard: bool = False
+    """Whether Ray's dashboard is started too, if Ray is started here."""
+
+
+@dataclass
 class TrainConfig:
     """Options of `acer-train`."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    collector: CollectorConfig = field(default_factory=CollectorConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     steps: int = 60_000
@@ -220,6 +283,9 @@ class TrainConfig:
     """Torch device of the learner and its replay: "cpu", "cuda", "cuda:1"."""
     run_dir: str = MISSING
     """Folder that receives everything the run leaves; must be new or empty."""
+    sweep_dir: str | None = None
+    """Folder of a sweep (-m). Each job has a folder in it that is named by its overrides. The same command again skips
+    what is finished and goes on with what was cut."""
     resume: str | None = None
     """Run folder whose run goes on; `steps` is then its new total. "auto": the newest unfinished run beside `run_dir`
     with the same options, or else a new one. null: a new run."""

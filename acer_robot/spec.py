@@ -33,6 +33,9 @@ class ActionBounds:
     names: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    rest: tuple[float, ...] = ()
+    """Command of each joint at rest, such as the home pose of position targets. (): zero, or the middle of the bounds
+    where they exclude zero."""
 
     def __post_init__(self) -> None:
         if not (len(self.names) == len(self.low) == len(self.high)) or not self.names:
@@ -42,6 +45,10 @@ class ActionBounds:
             )
         if len(set(self.names)) != len(self.names):
             raise InputError(f"joint names must be unique, got {list(self.names)}")
+        if self.rest and len(self.rest) != len(self.names):
+            raise InputError(
+                f"action bounds have {len(self.names)} joints and {len(self.rest)} commands at rest"
+            )
         for name, low, high in zip(self.names, self.low, self.high, strict=True):
             if not (np.isfinite(low) and np.isfinite(high)):
                 raise InputError(
@@ -50,6 +57,9 @@ class ActionBounds:
                 )
             if low > high:
                 raise InputError(f"joint {name!r} has low {low} above high {high}; swap them")
+        for name, low, rest, high in zip(self.names, self.low, self.rest, self.high, strict=bool(self.rest)):
+            if not low <= rest <= high:
+                raise InputError(f"joint {name!r} rests at {rest}, outside its bounds [{low}, {high}]")
 
     @property
     def size(self) -> int:
@@ -62,7 +72,8 @@ class ActionBounds:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, for JSON."""
-        return {"names": list(self.names), "low": list(self.low), "high": list(self.high)}
+        rest = {"rest": list(self.rest)} if self.rest else {}
+        return {"names": list(self.names), "low": list(self.low), "high": list(self.high), **rest}
 
 
 def to_command(canonical: Numbers, low: Numbers, high: Numbers) -> Numbers:
@@ -144,7 +155,7 @@ def fallback_command(
 ) -> npt.NDArray[np.float64]:
     """Return the fallback command [d], for unusable observations and for rest, as numbers that float32 holds exactly.
 
-    A joint gets 0 if its bounds contain 0, else the middle of its bounds.
+    A joint gets its command at rest. Where the bounds record none, it gets 0 if its bounds contain 0, else the middle.
 
     Args:
         bounds: the joints.
@@ -157,6 +168,8 @@ def fallback_command(
     low, high = representable_limits(np.asarray(bounds.low), np.asarray(bounds.high), np.float32)
     middle = (0.5 * low + 0.5 * high).astype(np.float32).astype(np.float64)
     command = np.where((low <= 0.0) & (high >= 0.0), 0.0, np.clip(middle, low, high))
+    if bounds.rest:
+        command = np.clip(np.asarray(bounds.rest).astype(np.float32).astype(np.float64), low, high)
     for name, value in (overrides or {}).items():
         if name not in bounds.names:
             raise InputError(f"{option} names joint {name!r}; this policy has {', '.join(bounds.names)}")
@@ -193,6 +206,7 @@ def narrow_bounds(
     low: Sequence[float],
     high: Sequence[float],
     overrides: Mapping[str, Any],
+    rest: Sequence[float] = (),
 ) -> ActionBounds:
     """Return the model's bounds, with narrower bounds for the joints in `overrides`.
 
@@ -201,6 +215,7 @@ def narrow_bounds(
         low: lower limits of the model in actuator units. One may be infinite if an override replaces it.
         high: upper limits; the same holds.
         overrides: `{joint name: [low, high]}`, each within the model's range.
+        rest: the commands at rest; they are clipped to the narrower bounds.
 
     Raises:
         InputError: for an unknown joint, a pair that is not two finite numbers with low <= high, or a pair that is
@@ -218,7 +233,8 @@ def narrow_bounds(
                 f"[{new_low[i]:g}, {new_high[i]:g}]; bounds can only be narrowed"
             )
         new_low[i], new_high[i] = lower, upper
-    return ActionBounds(tuple(names), tuple(new_low), tuple(new_high))
+    clipped = tuple(min(max(x, new_low[i]), new_high[i]) for i, x in enumerate(rest))
+    return ActionBounds(tuple(names), tuple(new_low), tuple(new_high), clipped)
 
 
 def _finite_pair(name: str, given: Any) -> tuple[float, float]:  # noqa: ANN401 - whatever a user wrote
@@ -242,6 +258,8 @@ class ObservationField:
     start: int
     stop: int
     unit: str = ""
+    frame: str = ""
+    """Frame that its axes belong to: "world", or the body that they turn with; "" where it has none."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +331,12 @@ class TaskSpec:
         spec = cls(
             id=data["id"],
             observation=tuple(ObservationField(**dict(field)) for field in data["observation"]),
-            bounds=ActionBounds(tuple(bounds["names"]), tuple(bounds["low"]), tuple(bounds["high"])),
+            bounds=ActionBounds(
+                tuple(bounds["names"]),
+                tuple(bounds["low"]),
+                tuple(bounds["high"]),
+                tuple(bounds.get("rest", ())),
+            ),
             control_dt=data["control_dt"],
             frame_skip=data["frame_skip"],
             action_repeat=data["action_repeat"],
@@ -332,7 +355,7 @@ class TaskSpec:
 
 def _check_spec(spec: TaskSpec) -> None:
     """Raise InputError if a recorded spec has values that no task can have."""
-    numbers = [spec.control_dt, *spec.bounds.low, *spec.bounds.high]
+    numbers = [spec.control_dt, *spec.bounds.low, *spec.bounds.high, *spec.bounds.rest]
     numbers += [rate for rate in (*spec.slew_rate, spec.low_pass_hz) if rate is not None]
     counts = [spec.frame_skip, spec.action_repeat, spec.time_limit]
     edges = [0, *(field.stop for field in spec.observation)]

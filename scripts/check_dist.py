@@ -17,6 +17,7 @@ def expected() -> set[str]:
         wanted |= {f"{package.replace('.', '/')}/{path.name}" for path in Path(folder).glob("*.py")}
     templates = Path("acer_robot/reporting/templates").glob("*.j2")
     wanted |= {path.as_posix() for path in templates}
+    wanted |= {f"acer_robot/{path.as_posix()}" for path in Path("tasks").rglob("*.xml")}
     configs = Path("configs")
     return wanted | {f"acer_robot/configs/{path.relative_to(configs)}" for path in configs.rglob("*.yaml")}
 

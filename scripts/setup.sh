@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make .venv with acer_robot and what it needs. A second call ends at once, unless something it depends on changed.
-# usage: scripts/setup.sh [test|dev]      PYTHON=/path/to/python3.11 chooses the interpreter
+# usage: scripts/setup.sh [test|dev|extras]      PYTHON=/path/to/python3.11 chooses the interpreter
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -4,6 +4,7 @@ from acer_robot.tasks.cpu.inside import INSIDE
 from acer_robot.tasks.files import absolute_files
 from acer_robot.tasks.interface import StepResult, VectorTask, command_limits
 from acer_robot.tasks.make import make_task, make_training_task
+from acer_robot.tasks.robot.known import with_velocity
 
 __all__ = [
     "INSIDE",
@@ -13,4 +14,5 @@ __all__ = [
     "command_limits",
     "make_task",
     "make_training_task",
+    "with_velocity",
 ]

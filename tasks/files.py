@@ -13,12 +13,12 @@ HERE = ("./", "../", "~/")
 
 
 def absolute_files(config: TaskConfig) -> TaskConfig:
-    """Return the options with absolute paths for the files that `task.kwargs` names from the current folder.
+    """Return the options with absolute paths for `task.model` and the files that `task.kwargs` names.
 
     A plain name under `xml_file` stays: Gymnasium looks for it among its own models.
     """
     kwargs = {name: _absolute(name, value) for name, value in config.kwargs.items()}
-    return dataclasses.replace(config, kwargs=kwargs)
+    return dataclasses.replace(config, kwargs=kwargs, model=_absolute("model", config.model))
 
 
 def _absolute(name: str, value: Any) -> Any:  # noqa: ANN401 - any keyword argument

@@ -20,11 +20,20 @@ from acer_robot.tasks.cpu.vector_task import CpuTask
 from acer_robot.tasks.cpu.workers import WorkerTask
 from acer_robot.tasks.interface import VectorTask
 from acer_robot.tasks.model.cameras import TRACKING
+from acer_robot.tasks.robot.known import robot_task
+from acer_robot.tasks.tensor.disturb import with_command_delay, with_noise, with_pushes
+from acer_robot.tasks.tensor.known import tensor_task
 from acer_robot.tasks.tensor.make import make_tensor_task
+from acer_robot.tasks.tensor.randomize import with_randomized_models
+from acer_robot.tasks.tensor.task import TensorTask
 
 MAX_ACTION_REPEAT = 1000
 """Environment steps that one command may be held for."""
 MAX_ENVIRONMENTS = 1_000_000
+ROBOT_OPTIONS = ("model", "actuators", "home", "reward", "velocity")
+"""Options that task.suite=robot alone reads."""
+TENSOR_OPTIONS = ("randomize", "noise", "command_delay", "push")
+"""Options that tensor tasks alone read."""
 TRIED = 8
 """Environments that are built first, to measure the memory of one."""
 
@@ -52,7 +61,7 @@ def make_task(
         InputError: if the task does not exist, its actions are not continuous and bounded, its observations
             are not flat, it has no such camera, or an option does not fit it.
     """
-    check_choice("task.suite", config.suite, ("gymnasium", "dm_control"))
+    check_choice("task.suite", config.suite, ("gymnasium", "dm_control", "robot"))
     check_choice("task.backend", config.backend, ("cpu", "batch", "warp"))
     check_range("task.action_repeat", config.action_repeat, 1, MAX_ACTION_REPEAT)
     if _has_nan(config.kwargs):
@@ -61,8 +70,11 @@ def make_task(
     check_range("seed", seed, 0)
     if render_size is not None and min(render_size) < 1:
         raise InputError(f"a picture of {render_size[0]} x {render_size[1]} pixels is empty; enlarge it")
-    if config.backend != "cpu":
-        return make_tensor_task(config, num_envs, seed, render_size, camera, training_on)
+    _check_robot_options(config)
+    if config.backend != "cpu" or config.suite == "robot":
+        task = robot_task(config) if config.suite == "robot" else tensor_task(config)
+        task = disturbed(task, config)
+        return make_tensor_task(task, config, num_envs, seed, render_size, camera, training_on)
     build = from_dm_control.build if config.suite == "dm_control" else from_gymnasium.build
     spec = _measured(config, render_size, camera)
     first = build(config, render_size, camera)
@@ -77,6 +89,32 @@ def make_task(
             )
             check_memory(what, each * (num_envs - TRIED), free_memory(), remedy)
     return CpuTask(spec, environments, seed)
+
+
+def disturbed(task: TensorTask, config: TaskConfig) -> TensorTask:
+    """Return the task with what task.randomize, task.noise, task.command_delay and task.push add to it.
+
+    Raises:
+        InputError: if one of them cannot be used.
+    """
+    task = with_randomized_models(task, config.randomize)
+    task = with_command_delay(task, config.command_delay)
+    return with_pushes(with_noise(task, config.noise), config.push)
+
+
+def _check_robot_options(config: TaskConfig) -> None:
+    """Raise InputError for options that the task would not read: those of robots, or of tensor tasks."""
+    for name in ROBOT_OPTIONS if config.suite != "robot" else ():
+        if getattr(config, name):
+            raise InputError(
+                f"task.{name}={getattr(config, name)} is an option of task=robot, which {config.id} does not read; "
+                "leave it out"
+            )
+    for name in TENSOR_OPTIONS if config.backend == "cpu" and config.suite != "robot" else ():
+        if getattr(config, name):
+            raise InputError(
+                f"task.{name}={getattr(config, name)} needs a tensor task; set task.backend=batch, or leave it out"
+            )
 
 
 def _measured(config: TaskConfig, render_size: tuple[int, int] | None, camera: str) -> TaskSpec:

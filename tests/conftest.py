@@ -15,11 +15,13 @@ settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip what takes minutes, unless it is asked for: `make test-extras`."""
-    if "extras" not in config.getoption("-m"):
+    """Skip what needs an extra or takes minutes, unless it is asked for: `make test-extras`."""
+    if "extras" not in (config.getoption("-m") or ""):
         for item in items:
             if item.get_closest_marker("extras"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes: make test-extras runs it"))
+                item.add_marker(
+                    pytest.mark.skip(reason="needs an extra or takes minutes: make test-extras runs it")
+                )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The C++ controller: the same commands as Python's, and one line for everything that it refuses."""
 
+import dataclasses
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from composed import composed_train
 from exported import make_policy
 
 from acer_robot.deployment.export import describe
@@ -24,6 +26,7 @@ from acer_robot.policies.policy import Policy
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
+from acer_robot.tasks.robot.portrait import robot_xml
 
 ROOT = Path(__file__).parent.parent
 BUILD = os.environ.get("CONTROLLER_BUILD", "controller")
@@ -66,7 +69,7 @@ def export(folder, task_id="HalfCheetah-v5", fields=None, **options):
 
     `fields` are added to its metadata's task.
     """
-    config = TaskConfig(suite="gymnasium", id=task_id, **options)
+    config = TaskConfig(**{"suite": "gymnasium", "id": task_id} | options)
     task = make_task(config, 1, 0)
     spec = task.spec
     task.close()
@@ -621,3 +624,40 @@ def test_help_prints_the_usage(controller):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: controller ")
     assert "--initial-state FILE" in done.stdout
+
+
+def test_robot_follows_a_velocity_as_in_python(controller, tmp_path):
+    """Pup from its home pose: gyroscope, gravity, last command and velocity are built as in training."""
+    options = composed_train("task=robot/pup").task
+    kwargs = {"start_angle": 0, "start_speed": 0, "redraw_seconds": 1e5}
+    config = dataclasses.asdict(options) | {"kwargs": kwargs, "velocity": [0.5, -0.1, 0.2]}
+    file = export(tmp_path, config.pop("id"), **config)
+    (tmp_path / "robot.xml").write_text(robot_xml(options))
+    log, steps = tmp_path / "log.csv", 30
+    given = ["--steps", steps, "--log", log, "--velocity", "0.5,-0.1,0.2"]
+    done = run(controller, file, tmp_path / "robot.xml", *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = np.loadtxt(log, delimiter=",", skiprows=1)[:, 2:]
+    loaded = load_exported(file)
+    task = make_task(loaded.task_config, 1, 0)
+    observation = task.reset()
+    for row in rows:
+        np.testing.assert_allclose(row[:45], observation[0], rtol=1e-4, atol=1e-3)
+        observation = task.step(loaded.act(torch.from_numpy(row[:45].astype(np.float32))[None])).observations
+    assert np.ptp(rows[:, 2]) > 0.1  # it turns
+    task.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("0.5,0", "is not three numbers"),
+        ("0,0,nan", "is not three numbers"),
+        ("0,0,0", "follows no velocity"),
+    ],
+)
+def test_unusable_velocity_is_refused(controller, policy, tmp_path, value, message):
+    done = run(controller, policy, HALF_CHEETAH, "--velocity", value, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

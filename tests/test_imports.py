@@ -22,11 +22,12 @@ ROOMS = [
     "run_folder",
     "deployment",
     "reporting",
+    "distributed",
     "training",
     "commands",
 ]
 """From top to bottom: a room may import the rooms above it and itself."""
-TASK_ROOMS = ["interface", "model", "cpu", "tensor", "make"]
+TASK_ROOMS = ["interface", "model", "cpu", "tensor", "robot", "make"]
 """The same inside tasks/."""
 EXCEPTIONS = {("acer", "modules")}
 """acer/ imports torch alone."""
@@ -40,6 +41,7 @@ ONLY = {
     "gymnasium": {"tasks"},
     "dm_control": {"tasks"},
     "mujoco": {"tasks"},
+    "ray": {"distributed"},
 }
 """Package -> the rooms that may import it."""
 WITHOUT_TORCH = {"modules", "configs"}

@@ -24,6 +24,7 @@ from acer_robot.commands.completion import task_completions
 from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
 from acer_robot.commands.error_lines import check_names, one_line
 from acer_robot.commands.help import help_text, version_text
+from acer_robot.commands.launchers import check_sweep_options, register_resolvers, sweep_folder
 from acer_robot.commands.option_docs import options
 from acer_robot.commands.process import command_process
 from acer_robot.commands.sweep import run_job, task_overrides
@@ -32,8 +33,29 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
-BY_JOINT = ("task.bounds", "task.slew_rate", "fallback", "rest")
-"""Options whose keys are names of joints."""
+BY_JOINT = (
+    "task.bounds",
+    "task.slew_rate",
+    "task.actuators",
+    "task.home",
+    "task.randomize",
+    "task.noise",
+    "fallback",
+    "rest",
+)
+"""Options whose keys are names of joints or of other parts of a robot."""
+OPEN_DICTIONARIES = (
+    "kwargs",
+    "bounds",
+    "slew_rate",
+    "actuators",
+    "home",
+    "reward",
+    "randomize",
+    "noise",
+    "push",
+)
+"""Dictionaries of a task's options whose keys are of the user's choice."""
 PROGRAMS = {"evaluate": "acer-eval"}
 """Commands that are not named `acer-` and the name of their config."""
 
@@ -96,6 +118,9 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
         raise InputError(
             "a sweep takes no names in quotes; put them into a task's file, and sweep over task=FILE"
         )
+    is_sweep = any(flag in sys.argv for flag in ("-m", "--multirun"))
+    check_sweep_options(sys.argv[1:], is_sweep)
+    register_resolvers()
     job.__module__ = "__main__"  # Hydra resolves relative config paths against the function's module
     os.environ["HYDRA_FULL_ERROR"] = (
         "1"  # else Hydra prints and swallows errors on its own, with exit status 1
@@ -107,7 +132,7 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
     try:
         # Hydra would print its own help. We compose the config for our help too, which shows its values.
         sys.argv = without_sweep(arguments) if wants_help() else arguments
-        sys.argv = [argument for argument in sys.argv if not is_quoted(argument)]
+        sys.argv = [argument for argument in sys.argv if not is_quoted(argument)] + sweep_folder(sys.argv)
         application()
     finally:
         sys.argv = arguments
@@ -178,8 +203,9 @@ def open_dictionaries(schema: type[Any]) -> DictConfig:
     """
     node = cast(DictConfig, OmegaConf.structured(schema))
     if "task" in node:
-        for dictionary in (node.task.kwargs, node.task.bounds, node.task.slew_rate):
-            OmegaConf.set_struct(dictionary, False)
+        for name in OPEN_DICTIONARIES:
+            if name in node.task:
+                OmegaConf.set_struct(node.task[name], False)
     for name in ("fallback", "rest"):
         if name in node:
             OmegaConf.set_struct(node[name], False)

@@ -11,7 +11,7 @@ from acer_robot.deployment.limits import Options
 from acer_robot.deployment.realtime import RealTimeOptions, check_realtime
 from acer_robot.errors import InputError
 from acer_robot.run_folder.policy_path import given_policy
-from acer_robot.schema import check_range
+from acer_robot.schema import ShownTask, check_range
 
 LARGEST = 3.4028234663852886e38
 """The largest number of float32."""
@@ -37,7 +37,9 @@ class DeployConfig:
     """Commands after which an episode stops; null: it runs to its end."""
     observation_noise: float = 0.0
     """Standard deviation of Gaussian noise on every entry of the observation, in the unit of that entry."""
-    action_delay: int = 0
+    task: ShownTask = field(default_factory=ShownTask)
+    """What is changed of the policy's task."""
+    command_delay: int = 0
     """Delay of every command, in control steps. Until the first one arrives, the simulator gets the command at rest."""
     plant: str | None = None
     """A robot of your own: module:function, whose result has connect, read, write and close (docs/driving.md). The
@@ -66,7 +68,7 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     from acer_robot.deployment.pacing import Pacer, percentiles, stop_key
     from acer_robot.policies.exported.file import load_exported
     from acer_robot.spec import check_same_robot
-    from acer_robot.tasks import make_task
+    from acer_robot.tasks import make_task, with_velocity
 
     check_job(config)
     policy = load_exported(given_policy(config.policy, config.run))
@@ -74,13 +76,13 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
         from acer_robot.deployment.drive_job import DriveJob, drive
 
         return drive(DriveJob(**{each.name: getattr(config, each.name) for each in fields(DriveJob)}), policy)
-    task = make_task(policy.task_config, 1, config.seed)
+    task = make_task(with_velocity(policy.task_config, config.task.velocity), 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)
         torch.set_num_threads(1)
         pacer = Pacer(task.spec.control_dt / config.rate if config.rate > 0.0 else 0.0)
         options = LoopOptions(
-            config.episodes, config.seed, config.max_steps, config.observation_noise, config.action_delay
+            config.episodes, config.seed, config.max_steps, config.observation_noise, config.command_delay
         )
         controller = Controller(policy, task, options)
         with stop_key() as stop:
@@ -104,7 +106,7 @@ def check_job(config: DeployConfig) -> None:
     """Raise InputError for an option that cannot be used."""
     check_range("episodes", config.episodes, 1, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
-    check_range("action_delay", config.action_delay, 0, 10_000)
+    check_range("command_delay", config.command_delay, 0, 10_000)
     check_range("rate", config.rate, 0.0, LARGEST)
     check_range("observation_noise", config.observation_noise, 0.0, LARGEST)
     if config.max_steps is not None:
@@ -119,7 +121,7 @@ def check_job(config: DeployConfig) -> None:
 def _check_plant_options(config: DeployConfig) -> None:
     """Raise InputError for an option that only the simulator has."""
     defaults = DeployConfig()
-    for name in ("episodes", "rate", "observation_noise", "action_delay"):
+    for name in ("episodes", "rate", "observation_noise", "command_delay"):
         if getattr(config, name) != getattr(defaults, name):
             raise InputError(
                 f"{name}={getattr(config, name)} is for the simulator; a plant has none: remove it"

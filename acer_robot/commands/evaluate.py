@@ -6,14 +6,14 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
 from acer_robot.reporting.wandb_download import ARTIFACT_PREFIX, check_reference, download_policy
 from acer_robot.run_folder.policy_path import given_policy
-from acer_robot.schema import check_range
+from acer_robot.schema import ShownTask, check_range
 
 
 @dataclass
@@ -31,6 +31,8 @@ class EvaluateConfig:
     """Episodes to run."""
     seed: int = 0
     """Seed of the episodes."""
+    task: ShownTask = field(default_factory=ShownTask)
+    """What is changed of the policy's task."""
 
 
 def check_job(config: EvaluateConfig) -> None:
@@ -51,9 +53,11 @@ def _evaluate(config: EvaluateConfig) -> float:
     check_job(config)
     if config.policy is not None:
         with _local(config.policy) as file:
-            episodes = evaluate_file(file, config.episodes, config.seed)
+            episodes = evaluate_file(file, config.episodes, config.seed, config.task.velocity)
     else:
-        episodes = evaluate_run(Path(str(config.run)), config.checkpoint, config.episodes, config.seed)
+        episodes = evaluate_run(
+            Path(str(config.run)), config.checkpoint, config.episodes, config.seed, config.task.velocity
+        )
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
     print(json.dumps(episodes.summary()))

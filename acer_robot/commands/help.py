@@ -28,7 +28,8 @@ def help_text(program: str, summary: str, schema: type[Any], config: DictConfig)
     assert isinstance(values, dict)
     parts = [f"{program}: {summary}", "", f"usage: {program} [option=value ...]", ""]
     known = {option.name: option for option in options(schema)}
-    names = [name for name in FIRST if name in known or name in values]
+    chosen = {"task"} if "task.suite" in known else set()  # elsewhere task.* only changes a policy's task
+    names = [name for name in FIRST if name in known or (name in values and name in {"learner", *chosen})]
     plain = [name for name in known if "." not in name]
     learner = [name for name in known if name.startswith("learner.")]
     heading = ""

@@ -51,7 +51,7 @@ def _play(config: PlayConfig) -> None:
         raise InputError(f"{path} does not exist; give a policy.pt that acer-export wrote, or a run folder")
     check_display()
     if path is not None:
-        policy, task = open_policy(Path(path), config.seed)
+        policy, task = open_policy(Path(path), config.seed, velocity=config.task.velocity)
     else:
         task = make_task(config.task, 1, config.seed)
         policy = RestPolicy(task)

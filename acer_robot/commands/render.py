@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
 from acer_robot.run_folder.policy_path import given_policy
+from acer_robot.schema import ShownTask
 
 if TYPE_CHECKING:
     from acer_robot.reporting.video import VideoOptions
@@ -45,6 +46,8 @@ class RenderConfig:
     """Frames per second of simulated time; the nearest rate that the control step allows is used."""
     max_seconds: float | None = None
     """Simulated seconds after which each episode stops; null: it runs to its end."""
+    task: ShownTask = field(default_factory=ShownTask)
+    """What is changed of the policy's task."""
 
 
 def check_job(config: RenderConfig) -> None:
@@ -85,6 +88,7 @@ def video_options(config: RenderConfig) -> VideoOptions:
         max_seconds=config.max_seconds,
         camera=config.camera,
         overlay=config.overlay,
+        velocity=None if config.task.velocity is None else tuple(config.task.velocity),
         grid=cast(tuple[int, int], rows_columns),
     )
 

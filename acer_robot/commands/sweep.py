@@ -27,6 +27,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from acer_robot.commands.error_lines import check_names, one_line
+from acer_robot.commands.launchers import prepare_launcher
+from acer_robot.commands.sweep_job import JobFailed, job_folder, sweep_table
 from acer_robot.errors import InputError, NonFiniteError, TaskError
 
 FAILED = "failed_jobs.txt"
@@ -67,6 +69,7 @@ class Sweep(Callback):
         except Exception:  # noqa: BLE001 - Hydra would turn a bug into a warning and start the jobs
             traceback.print_exc()
             raise SystemExit(1) from None
+        prepare_launcher(config)
         (Path(config.hydra.sweep.dir) / FAILED).unlink(missing_ok=True)
 
     def check(self, config: DictConfig) -> None:
@@ -89,7 +92,8 @@ class Sweep(Callback):
             except REFUSALS as error:
                 raise InputError(f"{described(number, overrides)}: {one_line(error)}") from error
             if self.separate:
-                place = getattr(options, self.separate)
+                sweep_dir = getattr(options, "sweep_dir", None)
+                place = job_folder(sweep_dir, overrides) if sweep_dir else getattr(options, self.separate)
                 first = places.setdefault(Path(place).absolute(), number)
                 if first != number:
                     raise InputError(
@@ -98,12 +102,14 @@ class Sweep(Callback):
                     )
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
-        """List the jobs that failed.
+        """List the runs of a sweep_dir, and the jobs that failed.
 
         Raises:
             SystemExit: status 1, if there are any.
         """
         failed = Path(config.hydra.sweep.dir) / FAILED
+        if config.get("sweep_dir"):
+            print(sweep_table(Path(config.sweep_dir)), flush=True)
         if failed.exists():
             lines = failed.read_text(encoding="utf-8").splitlines()
             noun = "job" if len(lines) == 1 else "jobs"
@@ -146,7 +152,7 @@ def run_job(config: DictConfig, schema: type[Any], body: Callable[[Any], float |
     try:
         check_names(config, schema)
         return body(OmegaConf.to_object(config))
-    except (*REFUSALS, NonFiniteError, TaskError) as error:
+    except (*REFUSALS, NonFiniteError, TaskError, JobFailed) as error:
         failure, reason = error, one_line(error)
         print(f"acer-robot: error: {reason}", file=sys.stderr, flush=True)
     except Exception as error:  # noqa: BLE001 - a bug in one job must not end the others

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from acer_robot.commands.compose import given_names, run_command
+from acer_robot.commands.sweep_job import run_sweep_job
 from acer_robot.errors import NonFiniteError, TaskError
 from acer_robot.interrupt import exit_status
 from acer_robot.schema import TrainConfig
@@ -32,8 +33,10 @@ def check_job(config: TrainConfig) -> None:
 
 def _command(config: TrainConfig) -> float | None:
     """Train. Give a sweeper the exported policy's return, or the best evaluation's where nothing is exported."""
+    if config.sweep_dir is not None:
+        run_dir = run_sweep_job(config.sweep_dir, config.device)
+        return result_of(run_dir, config.hand_over)
     # Imports that take seconds come late: help, versions and mistyped options answer at once.
-    from acer_robot.run_folder.tables import best_evaluation, read_table
     from acer_robot.training.announce import next_commands
     from acer_robot.training.resume import resumed_config
     from acer_robot.training.run import train
@@ -47,7 +50,14 @@ def _command(config: TrainConfig) -> float | None:
     except (NonFiniteError, TaskError) as error:
         raise type(error)(f"training stopped: {error}") from error
     print(*next_commands(run_dir, config), sep="\n", flush=True)
-    if config.hand_over:
+    return result_of(run_dir, config.hand_over)
+
+
+def result_of(run_dir: Path, hand_over: bool) -> float | None:
+    """Return the exported policy's return, or the best evaluation's where nothing is exported."""
+    from acer_robot.run_folder.tables import best_evaluation, read_table
+
+    if hand_over:
         return float(json.loads((run_dir / "export" / "evaluation.json").read_text())["return_mean"])
     best = best_evaluation(read_table(run_dir / "eval.csv"))
     return best[0] if best else None

@@ -29,7 +29,7 @@ class LoopOptions:
     """Largest number of commands in an episode; None: run each episode to its end."""
     observation_noise: float = 0.0
     """Standard deviation of Gaussian noise on every entry of the observation, in the entry's own unit."""
-    action_delay: int = 0
+    command_delay: int = 0
     """Delay of each command in control periods. Until the first one arrives the simulator gets the command at rest."""
 
 
@@ -73,7 +73,7 @@ class Controller:
         """Run one episode; return whether `stop()` ended it."""
         observation, done = self._task.reset()[0], False
         self._policy.reset()
-        pending: deque[Tensor] = deque([self._rest] * self._options.action_delay)
+        pending: deque[Tensor] = deque([self._rest] * self._options.command_delay)
         outcome.returns.append(0.0)
         outcome.lengths.append(0)
         pacer.restart()

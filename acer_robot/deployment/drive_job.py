@@ -22,8 +22,9 @@ from acer_robot.deployment.realtime import RealTimeOptions, real_time, sleep
 from acer_robot.deployment.stop_requests import StopRequests, counted_signals
 from acer_robot.deployment.task_plant import TaskPlant
 from acer_robot.policies.exported.file import LoadedPolicy
+from acer_robot.schema import ShownTask
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
+from acer_robot.tasks import make_task, with_velocity
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class DriveJob:
     """Speed of the simulator as a multiple of real time; 0: as fast as possible."""
     max_steps: int | None
     observation_noise: float
-    action_delay: int
+    command_delay: int
+    task: ShownTask
     log: str | None
     safety: Options
     realtime: RealTimeOptions
@@ -69,12 +71,12 @@ def _drive_plant(job: DriveJob, policy: LoadedPolicy, name: str) -> dict[str, An
 def _drive_task(job: DriveJob, policy: LoadedPolicy) -> dict[str, Any]:
     """Drive the simulator, each episode as a drive of its own."""
     limits = limits_of_file(policy.spec, policy.metadata, job.safety)
-    task = make_task(policy.task_config, 1, job.seed)
+    task = make_task(with_velocity(policy.task_config, job.task.velocity), 1, job.seed)
     try:
         check_same_robot(policy.spec, task.spec)
         timing = _simulated_time(job.rate, task.spec.control_dt)
         options = LoopOptions(
-            seed=job.seed, observation_noise=job.observation_noise, action_delay=job.action_delay
+            seed=job.seed, observation_noise=job.observation_noise, command_delay=job.command_delay
         )
         plant = TaskPlant(task, options, timing.now)
         logs = [DriveLog(_log_of(job, episode), policy.spec) for episode in range(job.episodes)]

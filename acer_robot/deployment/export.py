@@ -19,9 +19,11 @@ from acer_robot.children import ending_with_parent
 from acer_robot.deployment import verify_formats, verify_policy
 from acer_robot.deployment.closed_loop import compare
 from acer_robot.deployment.policy_card import render_card
+from acer_robot.deployment.robustness import check_robustness
+from acer_robot.deployment.robustness import robustness as robustness_table
 from acer_robot.deployment.vectors import VECTORS, plausible_observations, vectors
 from acer_robot.errors import InputError
-from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, save_exported
+from acer_robot.policies.exported.file import SCHEMA_VERSION, encode_options, load_exported, save_exported
 from acer_robot.policies.exported.formats import OTHER_FORMATS, check_format, save_format
 from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.provenance import this_software
@@ -29,15 +31,16 @@ from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.run_folder.recording import FILE as EPISODES_FILE
 from acer_robot.run_folder.recording import save_recording
-from acer_robot.schema import check_choice
+from acer_robot.schema import CollectorConfig, check_choice
 from acer_robot.spec import check_same_robot, fallback_command, rest_command
 from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
-NOT_HASHED = ("run_dir", "wandb", "threads", "log_every", "hand_over", "video", "tensorboard")
-"""Options that `config_sha256` leaves out. `run_dir` and `wandb` say where results go. `log_every` says how often they
-are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and changes only how
-sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy is the best."""
+NOT_HASHED = ("run_dir", "sweep_dir", "wandb", "threads", "log_every", "hand_over", "video", "tensorboard")
+"""Options that `config_sha256` leaves out. `run_dir`, `sweep_dir` and `wandb` say where results go. `log_every` says
+how often they are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and
+changes only how sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy
+is the best."""
 
 
 def export_policy(
@@ -49,6 +52,7 @@ def export_policy(
     rest: Mapping[str, float] | None = None,
     formats: Sequence[str] = ("torchscript",),
     fuzzed_rows: int = verify_policy.FUZZED_ROWS,
+    robustness: bool = False,
 ) -> Path:
     """Export the exported policy of a run into the folder `out`, if every check passes.
 
@@ -63,6 +67,7 @@ def export_policy(
         rest: `{joint name: command}` instead of the home pose or the default, for where a safe stop ends.
         formats: "torchscript", and also "onnx" or "pt2" to write and check these formats.
         fuzzed_rows: random observations in the largest batch of the bounds check.
+        robustness: whether the score has a table of returns and falls where robot and world differ.
 
     Returns:
         The path of policy.pt.
@@ -74,6 +79,8 @@ def export_policy(
     unusable = fallback_command(run.spec.bounds, fallback)
     at_rest = rest_command(run.spec, rest)
     others = check_formats(formats)
+    if robustness:
+        check_robustness(run.config.task, episodes)
     check_folder("out", out)
     create_folder("out", out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
@@ -87,6 +94,8 @@ def export_policy(
             loop = compare(run, file, episodes, seed)
             observations = loop.observations[np.linspace(0, len(loop.observations) - 1, VECTORS, dtype=int)]
             sequence = loop.sequence
+            if robustness:
+                loop.evaluation["robustness"] = robustness_table(load_exported(file), seed)
             complete = save_exported(module, {**metadata, "evaluation": loop.evaluation}, file)
             save_recording(loop.recording, scratch / EPISODES_FILE)
             (scratch / "evaluation.json").write_text(
@@ -153,6 +162,8 @@ def describe(run: TrainedRun) -> dict[str, Any]:
 def config_sha256(config: Mapping[str, Any]) -> str:
     """Return the sha256 of the options that decide what a run learns: all options except those in NOT_HASHED."""
     deciding = {name: value for name, value in config.items() if name not in NOT_HASHED}
+    if deciding.get("collector") == dataclasses.asdict(CollectorConfig()):
+        del deciding["collector"]  # so that a recipe keeps the hash that it had before there was this group
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from acer_robot.deployment.robustness import table_rows
 from acer_robot.rate_limit import is_limited
-from acer_robot.spec import TaskSpec
+from acer_robot.spec import ObservationField, TaskSpec
 
 CARD = """\
 # Policy card: {task}
@@ -120,7 +121,7 @@ def render_card(metadata: Mapping[str, Any]) -> str:
         else "the environment's units: they are no actuator's, and only this task defines their meaning",
         notes="".join(f"\n- {note}" for note in spec.notes) + "\n" * bool(spec.notes),
         observation_rows="\n".join(
-            f"| {_cell(field.name)} | {_entries(field.start, field.stop)} | {field.unit} |"
+            f"| {_cell(field.name)} | {_entries(field.start, field.stop)} | {_unit(field)} |"
             for field in spec.observation
         ),
         command_rows="\n".join(
@@ -167,7 +168,20 @@ def _scores(evaluation: Mapping[str, Any] | None) -> str:
             "The training-side policy has a mean return of "
             f"{evaluation['policy_return_mean']:.1f} on the same episodes."
         )
-    return "\n".join(lines)
+    return "\n".join(lines) + _robustness(evaluation.get("robustness"))
+
+
+def _robustness(table: Mapping[str, Any] | None) -> str:
+    """Return the robustness table, if there is one."""
+    if table is None:
+        return ""
+    rows = [f"| {' | '.join(row)} |" for row in table_rows(table)]
+    head = (
+        f"\n\n## Robustness\n\n{table['episodes']} episodes each in MuJoCo C (seed {table['seed']}), with one thing "
+        "changed at a time. A fall is an\nepisode that ended before its time limit.\n\n"
+    )
+    worst = f"\n\nThe worst is {table['worst']}." if table["worst"] else ""
+    return head + "\n".join(["| change | mean return | falls |", "|---|---|---|", *rows]) + worst
 
 
 def _checks(metadata: Mapping[str, Any]) -> str:
@@ -261,6 +275,12 @@ def _provenance(metadata: Mapping[str, Any]) -> str:
 def _cell(text: str) -> str:
     """Return `text` for a cell of a table, with a backslash before each character that is Markdown syntax."""
     return re.sub(r"([\\`*<>|&\[\]])", r"\\\1", text)
+
+
+def _unit(field: ObservationField) -> str:
+    """Return the unit of an observation, and the frame that its axes belong to."""
+    frame = f"in the frame of {_cell(field.frame)}" if field.frame else ""
+    return ", ".join(part for part in (field.unit, frame) if part)
 
 
 def _entries(start: int, stop: int) -> str:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Episodes, deterministic, run_rounds
 from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task
+from acer_robot.tasks import make_task, with_velocity
 
 
-def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
+def evaluate_file(path: Path, episodes: int, seed: int, velocity: Sequence[float] | None = None) -> Episodes:
     """Run a policy file in the task that its metadata names, as a controller would.
 
     The file limits how fast its commands change. The task therefore has no such limit and only clips commands.
 
+    A robot follows `velocity` where it is given.
+
     Raises:
-        InputError: if the task here is not the one that the file was exported for.
+        InputError: if the task here is not the one that the file was exported for, or it follows no velocity.
     """
     policy = load_exported(path)
-    task = make_task(policy.task_config, min(episodes, MAX_ENVIRONMENTS), seed)
+    task = make_task(with_velocity(policy.task_config, velocity), min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(policy.spec, task.spec)
         return run_rounds(policy.act, task, episodes, policy.reset)
@@ -28,14 +31,16 @@ def evaluate_file(path: Path, episodes: int, seed: int) -> Episodes:
         task.close()
 
 
-def evaluate_run(run_dir: Path, checkpoint: str, episodes: int, seed: int) -> Episodes:
-    """Run the exported policy of a run's checkpoint.
+def evaluate_run(
+    run_dir: Path, checkpoint: str, episodes: int, seed: int, velocity: Sequence[float] | None = None
+) -> Episodes:
+    """Run the exported policy of a run's checkpoint. A robot follows `velocity` where it is given.
 
     Raises:
-        InputError: if the task here is not the one that the run was trained in.
+        InputError: if the task here is not the one that the run was trained in, or it follows no velocity.
     """
     run = load_run(run_dir, checkpoint)
-    task = make_task(run.config.task, min(episodes, MAX_ENVIRONMENTS), seed)
+    task = make_task(with_velocity(run.config.task, velocity), min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(run.spec, task.spec)
         return run_rounds(deterministic(run.policy, task), task, episodes, start=lambda: None)

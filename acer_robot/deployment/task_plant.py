@@ -31,7 +31,7 @@ class TaskPlant:
 
     def connect(self) -> None:
         """Start an episode."""
-        self._pending = deque([self._rest] * self._options.action_delay)
+        self._pending = deque([self._rest] * self._options.command_delay)
         self.total, self.length, self.ended = 0.0, 0, False
         self._observe(self._task.reset()[0])
 

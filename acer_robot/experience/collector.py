@@ -67,6 +67,16 @@ class Collector:
             self._observations = state["observations"].to(self.task.device)
             self._returns = state["returns"].to(self.task.device)
 
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers of the task for a row of metrics.csv, since the last call."""
+        return {
+            "rollout/unstable_steps": float(getattr(self.task, "unstable_steps", 0)),
+            **self.task.numbers(),
+        }
+
+    def close(self) -> None:
+        """Do nothing: who made the task closes it."""
+
     def reseed(self, seed: int) -> None:
         """Begin another stream of exploration noise."""
         self._generator.manual_seed(seed)

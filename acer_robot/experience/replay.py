@@ -23,6 +23,9 @@ class Replay:
     segment is a plain slice of it. All fields of a step lie side by side in one tensor [capacity, num_envs, width]: a
     batch is a single gather.
 
+    With `block`, rows arrive in blocks of that many, each from one of several workers: only the rows of a block are
+    consecutive in time, and no segment crosses the border of a block.
+
     Raises:
         InputError: if a segment does not fit, or the ring does not fit into the device's free memory.
     """
@@ -37,8 +40,12 @@ class Replay:
         device: torch.device,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
+        block: int | None = None,
     ) -> None:
+        self._block = block
         self.capacity = transitions // num_envs
+        if block is not None:
+            self.capacity -= self.capacity % block
         if segment_length > self.capacity:
             raise InputError(
                 f"learner.segment_length={segment_length} does not fit into the replay: learner.replay_size="
@@ -103,13 +110,17 @@ class Replay:
         """
         self.size = self._head = 0
         for part in rows or ():
-            newest = part[-self.capacity :]
-            pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
-            for piece in pieces:
-                self._data[self._head : self._head + len(piece)] = piece
-                self._advance(len(piece))
+            self.extend(part)
         self.added = state["added"]
         self._generator.set_state(state["generator"])
+
+    def extend(self, rows: Tensor) -> None:
+        """Store rows [N, num_envs, width] in the order of time, as `rows` yields them."""
+        newest = rows[-self.capacity :]
+        pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
+        for piece in pieces:
+            self._data[self._head : self._head + len(piece)] = piece
+            self._advance(len(piece))
 
     def cut(self) -> None:
         """Count the last step of every environment as the end of an episode, whose successor keeps its value."""
@@ -134,23 +145,34 @@ class Replay:
         return self.added - self.size
 
     @property
+    def row_width(self) -> int:
+        """Numbers in a row for each environment."""
+        return self._data.shape[-1]
+
+    @property
     def row_bytes(self) -> int:
         """Size of one row: one step of every environment."""
         return self._data[0].numel() * self._data.element_size()
 
     def sample(self, segments: int) -> Trajectory:
-        """Return `segments` segments, uniform over environments and over all starts that do not cross the ring's head.
+        """Return `segments` segments, uniform over environments and over all starts whose rows are consecutive in time.
 
         Raises:
             InputError: if fewer steps than one segment are stored.
         """
         self._require_segment()
-        starts = self.size - self.segment_length + 1
-        device = self._data.device
         oldest = self._head if self.size == self.capacity else 0
-        start = torch.randint(starts, (segments,), generator=self._generator, device=device) + oldest
-        column = torch.randint(self.num_envs, (segments,), generator=self._generator, device=device)
-        return self._segments(start, column)
+        if self._block is None:
+            start = self._uniform(self.size - self.segment_length + 1, segments) + oldest
+        else:
+            block = self._uniform(self.size // self._block, segments)
+            start = self._uniform(self._block - self.segment_length + 1, segments)
+            start += block * self._block + oldest
+        return self._segments(start, self._uniform(self.num_envs, segments))
+
+    def _uniform(self, below: int, count: int) -> Tensor:
+        """Return `count` random numbers of 0 .. below - 1."""
+        return torch.randint(below, (count,), generator=self._generator, device=self._data.device)
 
     def latest(self, first: int, segments: int) -> Trajectory:
         """Return the last segment of each of the environments `first`, `first` + 1, .., at most `segments` of them.

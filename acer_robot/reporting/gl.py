@@ -15,8 +15,10 @@ GL_PACKAGES = {"egl": "libegl1 libgl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 _PROBE = """
 import mujoco
 model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><light/><geom size="1"/></worldbody></mujoco>')
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)  # it places the light; without it the frame is black everywhere
 with mujoco.Renderer(model, 8, 8) as renderer:
-    renderer.update_scene(mujoco.MjData(model))
+    renderer.update_scene(data)
     if not renderer.render().any():
         raise SystemExit("the test frame is black")
 """

@@ -13,6 +13,7 @@ import imageio.v3
 import imageio_ffmpeg
 import numpy as np
 
+from acer_robot.deployment.robustness import table_rows
 from acer_robot.metrics import METRICS
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.reporting.contents import (
@@ -24,6 +25,7 @@ from acer_robot.reporting.contents import (
     read_text,
 )
 from acer_robot.reporting.health import Reading, readings
+from acer_robot.reporting.home_picture import FILE as HOME_PICTURE
 from acer_robot.reporting.page import chart, duration, rounded, wide_and_narrow, write_page
 from acer_robot.reporting.robot import read_robot
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
@@ -64,6 +66,7 @@ def write_report(run_dir: Path, no_video: str = "none was rendered", out: Path |
         sick=[reading for reading in found.values() if reading.sick],
         tiles=_tiles(metrics, evaluations, score),
         curve=_curve(metrics, evaluations),
+        home=_home(run_dir),
         video=_video(run_dir, path.parent),
         no_video=no_video,
         render=f"acer-render {typed('policy', run_dir / 'export/policy.pt')} "
@@ -71,6 +74,7 @@ def write_report(run_dir: Path, no_video: str = "none was rendered", out: Path |
         export=f"acer-export {run}",
         report=f"acer-report {run}",
         score=score,
+        robustness=table_rows(score["robustness"]) if score.get("robustness") else [],
         robot=robot,
         evaluations=_evaluations(evaluations),
         best=_best(evaluations, run_dir),
@@ -104,6 +108,16 @@ def _curve(metrics: Table, evaluations: Table) -> str:
     if returns := evaluations.get("eval/return_mean"):
         label += f": the exported policy goes from {rounded(returns[0])} to {rounded(returns[-1])}"
     return wide_and_narrow(lambda size: learning_curve(evaluations, metrics, size), "curve", label)
+
+
+def _home(run_dir: Path) -> str:
+    """Return the picture of the robot's home pose as a data address, or nothing where there is none."""
+    path = run_dir / HOME_PICTURE
+    return (
+        f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+        if path.is_file()
+        else ""
+    )
 
 
 def _video(run_dir: Path, beside: Path) -> dict[str, str] | None:

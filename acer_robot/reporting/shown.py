@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import TrainedRun, load_run
 from acer_robot.run_folder.policy_path import checkpoint_of, policy_file
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import VectorTask, make_task
+from acer_robot.tasks import VectorTask, make_task, with_velocity
 
 LABEL = 40
 """Characters of a path that name a policy in a picture; the end tells most."""
@@ -43,7 +44,11 @@ class CheckpointPolicy:
 
 
 def open_policy(
-    path: Path, seed: int, size: tuple[int, int] | None = None, camera: str = "tracking"
+    path: Path,
+    seed: int,
+    size: tuple[int, int] | None = None,
+    camera: str = "tracking",
+    velocity: Sequence[float] | None = None,
 ) -> tuple[ActingPolicy, VectorTask]:
     """Load a policy and make its task with one environment, which draws if it gets a `size` (width, height).
 
@@ -52,6 +57,7 @@ def open_policy(
         seed: seed of the episodes.
         size: of the pictures in pixels.
         camera: what they are taken with.
+        velocity: that a robot must follow; None: as in training.
 
     Raises:
         InputError: if the policy or the camera cannot be used, or the task here is another one.
@@ -63,7 +69,7 @@ def open_policy(
     else:
         loaded = load_exported(policy_file(path))
         spec, config = loaded.spec, loaded.task_config
-    task = make_task(config, 1, seed, size, camera)
+    task = make_task(with_velocity(config, velocity), 1, seed, size, camera)
     try:
         check_same_robot(spec, task.spec)
     except BaseException:

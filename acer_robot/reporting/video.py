@@ -75,6 +75,8 @@ class VideoOptions:
     """Whether return, time, speed and commands between their bounds are shown."""
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of episodes that are shown at once, each with a seed of its own."""
+    velocity: tuple[float, ...] | None = None
+    """Velocity [vx, vy, yaw_rate] that a robot must follow; None: as in training."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def render_policies(policies: Sequence[Path], out: Path, options: VideoOptions) 
         for cell in range(rows * columns):
             path = policies[cell % len(policies)]
             seed = options.seed if len(policies) > 1 else options.seed + cell
-            policy, task = open_policy(path, seed, size, options.camera)
+            policy, task = open_policy(path, seed, size, options.camera, options.velocity)
             stack.callback(task.close)
             rollouts.append(Rollout(policy, task, options, label(path) if len(policies) > 1 else ""))
         check_same_rate(rollouts, policies)

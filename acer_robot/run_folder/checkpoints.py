@@ -25,6 +25,7 @@ from acer_robot.run_folder.layout import CHECKPOINTS
 from acer_robot.run_folder.whole_file import sync_folder, write_whole
 from acer_robot.schema import (
     CheckpointConfig,
+    CollectorConfig,
     LearnerConfig,
     TaskConfig,
     TrainConfig,
@@ -292,6 +293,7 @@ def config_from_dict(data: dict[str, Any]) -> TrainConfig:
     parts = {
         "task": TaskConfig,
         "learner": LearnerConfig,
+        "collector": CollectorConfig,
         "wandb": WandbConfig,
         "checkpoint": CheckpointConfig,
     }

@@ -16,7 +16,16 @@ from acer_robot.run_folder.owner import LOCK
 from acer_robot.run_folder.whole_file import write_whole
 from acer_robot.schema import TrainConfig
 
-BEFORE_LEARNING = ("config.yaml", "environment.txt", "error.txt", "eval.csv", "metrics.csv", "status.json")
+BEFORE_LEARNING = (
+    "config.yaml",
+    "environment.txt",
+    "error.txt",
+    "eval.csv",
+    "home.png",
+    "robot.xml",
+    "metrics.csv",
+    "status.json",
+)
 """Files of a run that has no checkpoint yet."""
 CHECKPOINTS = ("latest", "best")
 """The end of the run, and where the exported policy's evaluation was highest."""

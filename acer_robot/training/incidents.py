@@ -18,7 +18,7 @@ from acer_robot.run_folder.incidents import read_incident, write_incident
 from acer_robot.tasks import make_task
 
 if TYPE_CHECKING:
-    from acer_robot.training.run import Run
+    from acer_robot.training.parts import Run
 
 
 def keep_incident(run: Run, error: NonFiniteError | TaskError) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from acer_robot.errors import DAMAGE, InputError, first_line
+from acer_robot.experience.collector import Collector
 from acer_robot.experience.seeds import process_streams, restore_process_streams
 from acer_robot.run_folder.checkpoints import config_from_dict, read_content
 from acer_robot.run_folder.layout import clear_unlearnt
@@ -25,7 +26,7 @@ from acer_robot.shell import typed
 from acer_robot.tasks import absolute_files
 
 if TYPE_CHECKING:
-    from acer_robot.training.run import Run
+    from acer_robot.training.parts import Run
 
 FORMAT = 1
 """Version of what a checkpoint holds for a run to go on. Version 0.2.0 of acer-robot reads 1."""
@@ -47,6 +48,12 @@ MAY_CHANGE = {
     "hand_over": "what is left at the end",
     "video": "what is left at the end",
     **{f"wandb.{field.name}": "where and how reports go" for field in dataclasses.fields(WandbConfig)},
+    "collector.address": "where the workers run",
+    "collector.ahead": "how old the weights are that act",
+    "collector.max_staleness": "how old the weights may be that act",
+    "collector.timeout": "when a worker counts as lost",
+    "collector.retries": "how often a worker is replaced",
+    "collector.dashboard": "what Ray starts",
     "checkpoint.replay": "what is left for the next time",
     "checkpoint.every_minutes": "what is left for the next time",
     "checkpoint.keep": "what is left for the next time",
@@ -56,7 +63,7 @@ MAY_CHANGE = {
 _LEFT_TO_THE_RUN = {"learner.compile": None, "learner.precision": "auto"}
 """Options with the value by which a run decides for itself at its start. It records what it took, and keeps it."""
 
-_OF_THIS_CALL = ("resume", "init_from", "run_dir")
+_OF_THIS_CALL = ("resume", "init_from", "run_dir", "sweep_dir")
 
 
 @dataclass(frozen=True)
@@ -374,6 +381,14 @@ def _restore_replay(run: Run, state: dict[str, Any], run_dir: Path) -> None:
 
 def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
     """Restore the environments; where that cannot be done, start new episodes and say why."""
+    if not isinstance(run.collector, Collector):
+        run.collector.restore(state["collector"])
+        print(
+            "the workers restart: their episodes and random streams are new, and segments and evaluations that were on "
+            "their way are lost, so the numbers are not those of a run that was never stopped",
+            flush=True,
+        )
+        return
     reason = state["task"].get("missing", "")
     if not reason:
         try:
@@ -386,6 +401,7 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
             f"the episodes of training restart, since the state of an environment is not there: {reason}",
             flush=True,
         )
+    assert isinstance(run.collector, Collector)
     run.collector.restore(state["collector"], episodes=not reason)
     evaluations = state["evaluation_task"].get("state")
     if evaluations:

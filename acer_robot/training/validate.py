@@ -16,6 +16,7 @@ from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
+from acer_robot.training.collecting import check_collector
 from acer_robot.training.feasible import check_learns, check_sizes
 
 MAX_SEED = 2**31 - 1
@@ -37,6 +38,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, MAX_SEED),
     "task.workers": (0, 1024),
     "task.action_repeat": (1, MAX_ACTION_REPEAT),
+    "collector.workers": (1, 10_000),
+    "collector.segment_length": (1, 100_000),
+    "collector.ahead": (1, 100),
+    "collector.max_staleness": (1, 1e12),
+    "collector.timeout": (1.0, 1e5),
+    "collector.retries": (0, 1000),
+    "task.velocity": (-100.0, 100.0),
     "checkpoint.every_minutes": (0.01, 1e6),
     "checkpoint.keep": (0, 1000),
     "learner.gamma": (0.0, 1.0),
@@ -89,6 +97,7 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     check_choice("on_divergence", config.on_divergence, ("stop", "rollback"))
     check_choice("on_environment_error", config.on_environment_error, ("stop", "rebuild"))
     _check_choices(config.learner)
+    check_collector(config)
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)

@@ -145,7 +145,7 @@ int drive(const Options& given) {
   acer::Controller controller(options.policy, options.safety,
                               options.libtorch ? acer::Engine::libtorch : acer::Engine::packed);
   const acer::TaskDescription& task = controller.task();
-  Robot robot(options.model, task);
+  Robot robot(options.model, task, options.velocity);
   if (options.steps == 0) options.steps = task.time_limit > 0 ? task.commands_in_episode() : 1000;
   StartStates states(options, robot.model());
   const StartState& start = states.next();

@@ -105,7 +105,7 @@ void print_episode(const TaskDescription& task, int episode, double total, int s
 int run(Options options) {
   Policy policy(options.policy, engine(options));
   const TaskDescription& task = policy.task();
-  Robot robot(options.model, task);
+  Robot robot(options.model, task, options.velocity);
   if (options.steps == 0) options.steps = task.time_limit > 0 ? task.commands_in_episode() : 1000;
 
   StartStates states(options, robot.model());

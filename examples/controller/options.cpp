@@ -3,6 +3,7 @@
 #include <getopt.h>
 
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -13,7 +14,7 @@ namespace {
 
 const char* const usage =
     "usage: controller POLICY.pt MODEL.xml [--episodes N] [--steps N] [--realtime] [--seed N | --initial-state FILE] "
-    "[--log FILE.csv] [--libtorch] [--ramp [--safety NAME=VALUE].. [--incident FILE]], or: controller --bench POLICY.pt [--libtorch], or: controller --help";
+    "[--log FILE.csv] [--velocity VX,VY,YAW_RATE] [--libtorch] [--ramp [--safety NAME=VALUE].. [--incident FILE]], or: controller --bench POLICY.pt [--libtorch], or: controller --help";
 
 template <typename Number>
 Number number(const char* name, const std::string& text, Number lowest) {
@@ -25,6 +26,21 @@ Number number(const char* name, const std::string& text, Number lowest) {
                      " on");
   }
   return value;
+}
+
+std::array<double, 3> three_numbers(const char* name, const std::string& text) {
+  std::array<double, 3> numbers{};
+  const char* at = text.c_str();
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    char* end = nullptr;
+    numbers[i] = std::strtod(at, &end);
+    const char expected = i + 1 < numbers.size() ? ',' : '\0';
+    if (end == at || *end != expected || !std::isfinite(numbers[i])) {
+      throw acer::InputError("--" + std::string(name) + "=" + text + " is not three numbers: VX,VY,YAW_RATE");
+    }
+    at = end + 1;
+  }
+  return numbers;
 }
 
 // Sets one option of the safety layer: NAME=VALUE. The library checks its range.
@@ -73,6 +89,7 @@ Options parse(int argc, char** argv) {
                           {"safety", required_argument, nullptr, 'y'},
                           {"seed", required_argument, nullptr, 's'},
                           {"steps", required_argument, nullptr, 'n'},
+                          {"velocity", required_argument, nullptr, 'v'},
                           {nullptr, 0, nullptr, 0}};
   Options options;
   bool safety = false;
@@ -91,6 +108,7 @@ Options parse(int argc, char** argv) {
       case 's': options.seed = number<std::uint64_t>("seed", optarg, 0); break;
       case 'i': options.initial_state = optarg; break;
       case 'l': options.log = optarg; break;
+      case 'v': options.velocity = three_numbers("velocity", optarg); break;
       default: throw acer::InputError(std::string("cannot use ") + argv[optind - 1] + "; " + usage);
     }
   }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "acer_controller.hpp"
@@ -18,6 +20,7 @@ struct Options {
   bool ramp = false;          // drive behind the safety layer
   acer::SafetyOptions safety;
   std::string incident;       // file with what goes wrong; empty: nothing
+  std::optional<std::array<double, 3>> velocity;  // that a robot must follow; empty: zero
   std::string log;            // file for commands and observations; empty: none
 };
 

@@ -101,6 +101,14 @@ std::map<std::string, const double*> state_by_name(const mjModel& model, const m
   return state;
 }
 
+// The first free joint; -1: there is none.
+int free_joint(const mjModel& model) {
+  for (int i = 0; i < model.njnt; ++i) {
+    if (model.jnt_type[i] == mjJNT_FREE) return i;
+  }
+  return -1;
+}
+
 // The kind of an actuator: docs/driving.md, What the file is made for.
 std::string kind_of(const mjModel& model, int i) {
   const mjtNum* gain = model.actuator_gainprm + mjNGAIN * i;
@@ -144,11 +152,17 @@ acer::Actuator actuator_of(const mjModel& model, int i, const std::string& joint
 
 }  // namespace
 
-Robot::Robot(const std::string& model_path, const acer::TaskDescription& task)
+Robot::Robot(const std::string& model_path, const acer::TaskDescription& task,
+             const std::optional<std::array<double, 3>>& velocity)
     : path_(model_path),
       model_(load(model_path)),
       data_(mj_makeData(model_.get()), &mj_deleteData),
-      physics_steps_(task.frame_skip * task.action_repeat) {
+      physics_steps_(task.frame_skip * task.action_repeat),
+      velocity_(velocity.value_or(std::array<double, 3>{})) {
+  const auto& entries = task.observation;
+  if (velocity && std::find(entries.begin(), entries.end(), "command:vx") == entries.end()) {
+    throw InputError("--velocity was given, but the task " + task.id + " follows no velocity");
+  }
   acer::check(task, describe());
   find_entries(task);
 }
@@ -166,15 +180,44 @@ acer::RobotDescription Robot::describe() const {
     robot.actuators.push_back(actuator_of(*model_, i, robot.joints[i]));
   }
   robot.control_dt = model_->opt.timestep * physics_steps_;
-  for (const auto& [name, value] : state_by_name(*model_, *data_)) {
+  for (const auto& [name, value] : named()) {
     robot.observation.push_back(name);
     if (name.compare(0, velocity.size(), velocity) == 0) robot.observation.push_back(clipped + name);
   }
   return robot;
 }
 
+// What the task of a robot observes beside the state (docs/robots.md): the gyroscope and the direction of gravity of the
+// free body, the last command and the velocity to follow.
+std::map<std::string, const double*> Robot::named() const {
+  auto names = state_by_name(*model_, *data_);
+  const auto joints = actuator_names(*model_);
+  for (int i = 0; i < model_->nu; ++i) names["last_command:" + joints[i]] = data_->ctrl + i;
+  const char* const commands[] = {"command:vx", "command:vy", "command:yaw_rate"};
+  for (int i = 0; i < 3; ++i) names[commands[i]] = &velocity_[i];
+  if (const int base = free_joint(*model_); base >= 0) {
+    const char* name = mj_id2name(model_.get(), mjOBJ_BODY, model_->jnt_bodyid[base]);
+    const std::string body = name != nullptr && *name != '\0' ? name : "base";
+    const char axes[] = {'x', 'y', 'z'};
+    for (int i = 0; i < 3; ++i) {
+      names[text("angular_velocity:", body, '.', axes[i])] = data_->qvel + model_->jnt_dofadr[base] + 3 + i;
+      names[text("gravity:", body, '.', axes[i])] = &gravity_[i];
+    }
+  }
+  return names;
+}
+
+void Robot::sense() {
+  const int base = free_joint(*model_);
+  if (base < 0) return;
+  const double down[] = {0.0, 0.0, -1.0};
+  double back[4];
+  mju_negQuat(back, data_->qpos + model_->jnt_qposadr[base] + 3);
+  mju_rotVecQuat(gravity_.data(), down, back);
+}
+
 void Robot::find_entries(const acer::TaskDescription& task) {
-  const auto state = state_by_name(*model_, *data_);
+  const auto state = named();
   for (const auto& name : task.observation) {
     const bool is_clipped = name.compare(0, clipped.size(), clipped) == 0;
     const double limit = is_clipped ? clipped_velocity : std::numeric_limits<double>::infinity();
@@ -186,7 +229,11 @@ void Robot::reset(const std::vector<double>& qpos, const std::vector<double>& qv
   mj_resetData(model_.get(), data_.get());
   std::copy(qpos.begin(), qpos.end(), data_->qpos);
   std::copy(qvel.begin(), qvel.end(), data_->qvel);
+  if (const int home = mj_name2id(model_.get(), mjOBJ_KEY, "home"); home >= 0) {
+    std::copy_n(model_->key_ctrl + home * model_->nu, model_->nu, data_->ctrl);
+  }
   mj_forward(model_.get(), data_.get());
+  sense();
 }
 
 std::vector<double> Robot::measured() const {
@@ -208,4 +255,5 @@ void Robot::observe(std::vector<float>& observation) const {
 void Robot::apply(const std::vector<float>& command) {
   std::copy(command.begin(), command.end(), data_->ctrl);
   for (int step = 0; step < physics_steps_; ++step) mj_step(model_.get(), data_.get());
+  sense();
 }

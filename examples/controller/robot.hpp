@@ -2,7 +2,10 @@
 
 #include <mujoco/mujoco.h>
 
+#include <array>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,14 +14,17 @@
 // The robot, here simulated by MuJoCo. On a real one, `observe` reads sensors and `apply` writes to motor drivers.
 class Robot {
  public:
+  // `velocity` is what a robot that follows a velocity is commanded: forward, to the left (m/s), turning left (rad/s).
   // Throws InputError if the model cannot be loaded, or if its joints, limits, time step or the observed entries do not
-  // fit `task`.
-  Robot(const std::string& model_path, const acer::TaskDescription& task);
+  // fit `task`. Also if a velocity is given and the task follows none.
+  Robot(const std::string& model_path, const acer::TaskDescription& task,
+        const std::optional<std::array<double, 3>>& velocity = std::nullopt);
 
   // What the model says about the robot.
   acer::RobotDescription describe() const;
 
-  // Puts the robot into a state; qpos and qvel have the model's sizes.
+  // Puts the robot into a state; qpos and qvel have the model's sizes. The actuators get the commands of the keyframe
+  // "home", if the model has one.
   void reset(const std::vector<double>& qpos, const std::vector<double>& qvel);
 
   // Writes the observation that the policy was trained with, entry by entry.
@@ -40,10 +46,14 @@ class Robot {
   };
 
   void find_entries(const acer::TaskDescription& task);
+  std::map<std::string, const double*> named() const;
+  void sense();  // computes the entries that are no numbers of the state
 
   std::string path_;
   std::unique_ptr<mjModel, decltype(&mj_deleteModel)> model_;
   std::unique_ptr<mjData, decltype(&mj_deleteData)> data_;
   std::vector<Entry> entries_;
   int physics_steps_;
+  std::array<double, 3> velocity_{};  // commanded
+  std::array<double, 3> gravity_{};   // direction in the frame of the free body
 };

@@ -1,5 +1,6 @@
 #include "start_state.hpp"
 
+#include <algorithm>
 #include <fstream>
 
 #include "acer_controller.hpp"
@@ -32,6 +33,11 @@ StartStates::StartStates(const Options& options, const mjModel& model)
 }
 
 const StartState& StartStates::next() {
-  if (is_drawn_) draw_start(model_, random_, state_.qpos, state_.qvel);
+  const int home = mj_name2id(&model_, mjOBJ_KEY, "home");
+  if (is_drawn_ && home >= 0) {
+    std::copy_n(model_.key_qpos + home * model_.nq, model_.nq, state_.qpos.begin());
+  } else if (is_drawn_) {
+    draw_start(model_, random_, state_.qpos, state_.qvel);
+  }
   return state_;
 }

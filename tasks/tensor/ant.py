@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from acer_robot.tasks.tensor.draws import normal, on_device, uniform
-from acer_robot.tasks.tensor.gymnasium_model import actuator_bounds, gymnasium_model, layout_of
+from acer_robot.tasks.tensor.gymnasium_model import (
+    actuator_bounds,
+    gymnasium_file,
+    gymnasium_model,
+    layout_of,
+)
 from acer_robot.tasks.tensor.task import State, TensorTask
 
 ID = "Ant-v5"
@@ -55,6 +60,7 @@ def ant(
     return TensorTask(
         id=f"gymnasium/{ID}",
         model=model,
+        file=gymnasium_file("ant.xml"),
         frame_skip=frame_skip,
         time_limit=1000,
         bounds=actuator_bounds(model),

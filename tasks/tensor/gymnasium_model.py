@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 def gymnasium_model(file: str) -> MjModel:
     """Return a model that Gymnasium installs, such as "half_cheetah.xml"."""
     mujoco = load_simulator("mujoco", rendering=False)
+    with quiet_building():
+        model: MjModel = mujoco.MjModel.from_xml_path(gymnasium_file(file))
+    return model
+
+
+def gymnasium_file(file: str) -> str:
+    """Return the path of a model that Gymnasium installs."""
     import gymnasium
 
     assert gymnasium.__file__ is not None
-    path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / file
-    with quiet_building():
-        model: MjModel = mujoco.MjModel.from_xml_path(str(path))
-    return model
+    return str(Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / file)
 
 
 def actuator_bounds(model: MjModel) -> ActionBounds:

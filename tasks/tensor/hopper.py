@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from acer_robot.tasks.tensor.draws import on_device, uniform
-from acer_robot.tasks.tensor.gymnasium_model import actuator_bounds, gymnasium_model, layout_of
+from acer_robot.tasks.tensor.gymnasium_model import (
+    actuator_bounds,
+    gymnasium_file,
+    gymnasium_model,
+    layout_of,
+)
 from acer_robot.tasks.tensor.task import State, TensorTask
 
 ID = "Hopper-v5"
@@ -51,6 +56,7 @@ def hopper(
     return TensorTask(
         id=f"gymnasium/{ID}",
         model=model,
+        file=gymnasium_file("hopper.xml"),
         frame_skip=frame_skip,
         time_limit=1000,
         bounds=actuator_bounds(model),

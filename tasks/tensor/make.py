@@ -9,7 +9,6 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec, to_command
 from acer_robot.tasks.model.cameras import TRACKING
 from acer_robot.tasks.tensor.batch_simulator import BatchSimulator
-from acer_robot.tasks.tensor.known import tensor_task
 from acer_robot.tasks.tensor.pictures import Pictures
 from acer_robot.tasks.tensor.spec import describe
 from acer_robot.tasks.tensor.task import TensorTask
@@ -24,6 +23,7 @@ TRIED_WORLDS, TRIED_STEPS = 4, 5
 
 
 def make_tensor_task(
+    task: TensorTask,
     config: TaskConfig,
     num_envs: int,
     seed: int,
@@ -31,12 +31,11 @@ def make_tensor_task(
     camera: str = TRACKING,
     training_on: torch.device | None = None,
 ) -> TensorVectorTask:
-    """Make `num_envs` worlds of a task with tensor functions; see `make_task`.
+    """Make `num_envs` worlds of a task; see `make_task`.
 
     Raises:
-        InputError: if the task has none, an option does not fit, or its simulation is unstable from the start.
+        InputError: if an option does not fit, or its simulation is unstable from the start.
     """
-    task = tensor_task(config)
     if config.action_repeat != 1:
         raise InputError(
             f"task.action_repeat={config.action_repeat} cannot be had with task.backend={config.backend}; hold "

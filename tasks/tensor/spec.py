@@ -7,6 +7,7 @@ from importlib.metadata import version
 from acer_robot.rate_limit import check_low_pass, is_limited, slew_rates
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec, narrow_bounds
+from acer_robot.tasks.model.actuators import describe_robot
 from acer_robot.tasks.tensor.task import TensorTask
 
 
@@ -17,7 +18,8 @@ def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
         InputError: if task.bounds, task.slew_rate or task.low_pass_hz cannot be used.
     """
     check_low_pass(config.low_pass_hz)
-    bounds = narrow_bounds(task.bounds.names, task.bounds.low, task.bounds.high, config.bounds)
+    whole = task.bounds
+    bounds = narrow_bounds(whole.names, whole.low, whole.high, config.bounds, whole.rest)
     rates = slew_rates(bounds.names, config.slew_rate)
     packages = ("gymnasium", "mujoco") if task.id.startswith("gymnasium/") else ("mujoco",)
     return TaskSpec(
@@ -32,4 +34,5 @@ def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
         slew_rate=rates,
         low_pass_hz=config.low_pass_hz,
         observes_last_command=is_limited(rates, config.low_pass_hz),
+        robot=describe_robot(task.model, bounds, task.file),
     )

@@ -203,14 +203,16 @@ class WarpSimulator:
         """
         if name in self._expanded:
             return self._expanded[name]
-        array, template = getattr(self._model, name, None), getattr(self.model, name, None)
+        owner, last = (self._model.opt, name[4:]) if name.startswith("opt.") else (self._model, name)
+        one_model = self.model.opt if name.startswith("opt.") else self.model
+        array, template = getattr(owner, last, None), getattr(one_model, last, None)
         if array is None or template is None:
             raise InputError(
                 f"the task changes the model's field {name!r}, which task.backend=warp does not have"
             )
         one = self._warp.to_torch(array)[:1]
         values = one.repeat(self.worlds, *[1] * (one.dim() - 1)).contiguous()
-        setattr(self._model, name, self._warp.from_torch(values, dtype=array.dtype))
+        setattr(owner, last, self._warp.from_torch(values, dtype=array.dtype))
         self._graphs.clear()  # they read the array before
         self._expanded[name] = values.view(self.worlds, *np.shape(template))
         return self._expanded[name]

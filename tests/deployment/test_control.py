@@ -126,14 +126,14 @@ def run_scripted(scripted, **options):
 
 def test_a_delay_shifts_the_commands_behind_rest(scripted):
     usual = run_scripted(scripted)
-    late = run_scripted(scripted, action_delay=2)
+    late = run_scripted(scripted, command_delay=2)
     assert usual.shape == (6, 2)
     np.testing.assert_array_equal(late[:2], np.zeros((2, 2)))
     np.testing.assert_allclose(late[2:], usual[:4], atol=1e-6)  # this robot's observations ignore commands
 
 
 def test_a_delay_starts_anew_with_each_episode(scripted):
-    late = run_scripted(scripted, action_delay=2, episodes=2)
+    late = run_scripted(scripted, command_delay=2, episodes=2)
     assert late.shape == (12, 2)
     np.testing.assert_array_equal(late[6:8], np.zeros((2, 2)))
 
@@ -224,7 +224,7 @@ def test_another_robot_is_refused(changes, name):
         {"rate": -1.0},
         {"rate": float("nan")},
         {"max_steps": 0},
-        {"action_delay": -1},
+        {"command_delay": -1},
         {"observation_noise": -0.1},
     ],
 )

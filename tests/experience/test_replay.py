@@ -117,6 +117,20 @@ def test_ring_is_no_larger_than_the_run_can_fill(asked, rows):
     run.evaluation_task.close()
 
 
+def test_no_segment_crosses_the_border_of_a_block():
+    replay = Replay(40, 2, 1, 1, 3, torch.device("cpu"), block=5)
+    assert replay.capacity == 20
+    for number in range(6):  # the ring is full, and its head is inside
+        rows = torch.zeros(5, 2, replay.row_width)
+        rows[..., 0] = 10 * number + torch.arange(5).unsqueeze(1)
+        replay.extend(rows)
+    seen = replay.sample(2000).observations[..., 0]  # [3, 2000]
+    assert torch.equal(seen[1:] - seen[:-1], torch.ones(2, 2000))
+    starts, counts = seen[0].unique(return_counts=True)
+    assert starts.tolist() == [10.0 * block + start for block in (2, 3, 4, 5) for start in (0, 1, 2)]
+    assert counts.min() > 100
+
+
 @pytest.mark.parametrize("steps", [5, 10, 23])
 def test_failed_step_is_not_stored(steps):
     """Environment 1 fails: its step before becomes the end of an episode, and stands there twice."""

@@ -43,7 +43,8 @@ def test_folder_that_cannot_be_created_is_refused(tmp_path, monkeypatch, name, w
         check_folder("run_dir", path)
     assert words in str(refused.value)
     assert str(refused.value).startswith("run_dir=")
-    monkeypatch.setattr(training, "make_task", lambda *_: pytest.fail("an environment was built"))
+    for name in ("make_task", "make_training_task"):
+        monkeypatch.setattr(training, name, lambda *_: pytest.fail("an environment was built"))
     with pytest.raises(InputError, match="run_dir="):
         training.prepare(TrainConfig(TaskConfig("gymnasium", "Pendulum-v1"), run_dir=str(path)))
     with pytest.raises(InputError, match="out="):

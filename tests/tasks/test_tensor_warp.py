@@ -119,7 +119,7 @@ def test_failed_world_on_warp_is_counted_and_reset():
 @pytest.mark.extras
 def test_world_without_room_is_counted(monkeypatch):
     small = dataclasses.replace(GYMNASIUM["HalfCheetah-v5"](), max_constraints=1)
-    monkeypatch.setattr(tensor_make, "tensor_task", lambda config: small)
+    monkeypatch.setattr("acer_robot.tasks.make.tensor_task", lambda config: small)
     warp = both({})[0]
     warp.reset()
     for _ in range(6):
@@ -137,7 +137,7 @@ def test_models_on_warp_differ_by_world(monkeypatch):
         return {"body_mass": masses * torch.linspace(0.5, 2.0, count, dtype=torch.float64).unsqueeze(1)}
 
     changed = dataclasses.replace(plain, randomize=randomize)
-    monkeypatch.setattr(tensor_make, "tensor_task", lambda config: changed)
+    monkeypatch.setattr("acer_robot.tasks.make.tensor_task", lambda config: changed)
     warp, batch = both({})
     np.testing.assert_allclose(warp.reset(), batch.reset(), **CLOSE)
     for _ in range(2):

@@ -13,7 +13,7 @@ from tensor_cases import FAR, cart, commands, worlds
 from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
-from acer_robot.tasks.tensor import make as tensor_make
+from acer_robot.tasks.tensor.known import tensor_task
 from acer_robot.tasks.tensor.make import SPREAD_FROM, make_tensor_task
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tensor_tasks.md"
@@ -151,7 +151,7 @@ def test_first_episodes_of_many_worlds_are_spread():
     )
 
     def ends(count, training_on):
-        task = make_tensor_task(config, count, 0, training_on=training_on)
+        task = make_tensor_task(tensor_task(config), config, count, 0, training_on=training_on)
         task.reset()
         zero = torch.zeros(count, 6)
         return torch.stack([task.step(zero).truncated for _ in range(50)])
@@ -214,20 +214,18 @@ def test_unusable_commands_are_named():
         task.step(torch.zeros(1, 1))
 
 
-def test_task_that_starts_unstable_is_refused(monkeypatch):
+def test_task_that_starts_unstable_is_refused():
     plain = cart()
     wild = dataclasses.replace(
         plain, apply=lambda before, command: {"ctrl": command, "qvel": before.qvel + 1e30}
     )
-    monkeypatch.setattr(tensor_make, "tensor_task", lambda config: wild)
     with pytest.raises(InputError, match="4 of 4 worlds become unstable within 5 steps"):
-        make_tensor_task(TaskConfig("robot", "cart", backend="batch"), 2, 0)
+        make_tensor_task(wild, TaskConfig("robot", "cart", backend="batch"), 2, 0)
     lost = dataclasses.replace(plain, observe=lambda state: plain.observe(state) * torch.nan)
-    monkeypatch.setattr(tensor_make, "tensor_task", lambda config: lost)
     with pytest.raises(
         InputError, match="cannot start: world 0 of cart: observation 0 at the start is not finite"
     ):
-        make_tensor_task(TaskConfig("robot", "cart", backend="batch"), 2, 0)
+        make_tensor_task(lost, TaskConfig("robot", "cart", backend="batch"), 2, 0)
 
 
 def test_field_that_does_not_exist_is_named():

@@ -11,6 +11,7 @@ from composed import composed_train
 
 from acer_robot.commands import train as train_command
 from acer_robot.errors import InputError, NonFiniteError, TaskError
+from acer_robot.experience.collector import Collector
 from acer_robot.interrupt import Interrupted
 from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import read_checkpoint
@@ -146,13 +147,13 @@ def test_evaluation_is_interrupted_between_two_steps(tmp_path, monkeypatch):
 
 
 def test_no_checkpoint_is_left_before_the_first_update(tmp_path, monkeypatch, capsys):
-    step = training.Collector.step
+    step = Collector.step
 
     def interrupted(collector):
         os.kill(os.getpid(), signal.SIGINT)
         return step(collector)
 
-    monkeypatch.setattr(training.Collector, "step", interrupted)
+    monkeypatch.setattr(Collector, "step", interrupted)
     folder = tmp_path / "my run"
     monkeypatch.setattr(sys, "argv", ["acer-train", f"run_dir='{folder}'", *TINY])
     with pytest.raises(SystemExit) as stopped:

@@ -11,7 +11,7 @@ from acer_robot.commands.deploy import DeployConfig, deploy
 from acer_robot.errors import InputError
 from acer_robot.experience.update_counter import UpdateSchedule
 from acer_robot.reporting.video import VideoOptions, check_video
-from acer_robot.schema import CheckpointConfig, LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.schema import CheckpointConfig, CollectorConfig, LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.spec import ActionBounds
 from acer_robot.tasks import make, make_task
 from acer_robot.training.feasible import check_joints, first_update
@@ -104,6 +104,7 @@ def test_no_number_is_left_without_a_range():
         "learner.": LearnerConfig,
         "task.": TaskConfig,
         "checkpoint.": CheckpointConfig,
+        "collector.": CollectorConfig,
     }
     assert set().union(*(numbers(schema, prefix) for prefix, schema in groups.items())) == ranged
 
@@ -174,7 +175,7 @@ def test_task_whose_joints_are_all_fixed_has_nothing_to_learn():
 
 
 def test_range_of_an_option_of_deploy_and_render(tmp_path):
-    with pytest.raises(InputError, match=r"action_delay=.*is out of range"):
-        deploy(DeployConfig(policy="policy.pt", action_delay=2**63 - 1))
+    with pytest.raises(InputError, match=r"command_delay=.*is out of range"):
+        deploy(DeployConfig(policy="policy.pt", command_delay=2**63 - 1))
     with pytest.raises(InputError, match="max_seconds=inf is out of range"):
         check_video(tmp_path / "video.mp4", VideoOptions(max_seconds=float("inf")))

@@ -1,0 +1,1 @@
+"""Collectors and evaluations on a Ray cluster. No other room imports Ray."""

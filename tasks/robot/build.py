@@ -1,0 +1,123 @@
+"""A robot ready to be simulated: its model, its commands, its home pose and its feet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acer_robot.errors import InputError
+from acer_robot.schema import TaskConfig
+from acer_robot.spec import ActionBounds
+from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_commands
+from acer_robot.tasks.robot.home import free_joint, home_pose, keyframe, movable
+from acer_robot.tasks.robot.joints import movable_joints
+from acer_robot.tasks.robot.scene import CONTACT, add_contact_sensors, add_scene, find_feet, floor_of
+from acer_robot.tasks.robot.source import compiled, load_robot, model_path
+
+if TYPE_CHECKING:
+    from mujoco import MjModel, MjSpec
+
+
+@dataclass(frozen=True)
+class Robot:
+    """A robot's model and what tasks need to know about it."""
+
+    model: MjModel
+    home: tuple[float, ...]
+    """qpos of the home pose."""
+    actuators: Actuators
+    bounds: ActionBounds
+    """Limits of the commands; at rest they hold the home pose, or are no torque."""
+    feet: tuple[int, ...]
+    """Address in sensordata of the number of contacts of each foot."""
+    xml: str
+    """The model as MJCF, with all that was added to it."""
+
+    @property
+    def positions(self) -> list[int]:
+        """Address in qpos of the joint of each command."""
+        return [int(self.model.joint(name).qposadr[0]) for name in self.actuators.joints]
+
+    @property
+    def velocities(self) -> list[int]:
+        """Address in qvel of the joint of each command."""
+        return [int(self.model.joint(name).dofadr[0]) for name in self.actuators.joints]
+
+    @property
+    def efforts(self) -> Tensor:
+        """Force [d] that counts as full effort: the actuator's limit, else the robot's weight times 0.1 m."""
+        weight = 0.1 * float(self.model.body_mass.sum()) * 9.81
+        limited = torch.tensor(self.model.actuator_forcelimited, dtype=torch.bool)
+        limits = torch.tensor(self.model.actuator_forcerange[:, 1])
+        return torch.where(limited, limits, torch.full_like(limits, weight))
+
+
+def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool = False) -> Robot:
+    """Make a robot from `task.model`, `task.actuators` and `task.home`.
+
+    Args:
+        config: the options of the task.
+        timestep: seconds of a physics step; None: the file's.
+        legged: whether the robot must have a free base and feet.
+
+    Raises:
+        InputError: if the file, or an option, cannot be used.
+    """
+    spec = load_robot(config.model)
+    movable_joints(spec)
+    start = keyframe(compiled(spec, config.model))
+    for key in list(spec.keys):
+        spec.delete(key)  # its commands would be those of other actuators
+    if timestep is not None:
+        spec.option.timestep = timestep
+    scales = add_actuators(spec, config.actuators)
+    add_scene(spec)
+    model = compiled(spec, config.model)
+    floor = floor_of(model)
+    home = home_pose(model, start, config.home, floor)
+    angles = {name: float(home[model.jnt_qposadr[joint]]) for name, joint in movable(model).items()}
+    actuators = limit_commands(spec, model, angles, scales)
+    feet = _feet(model, home, floor) if legged else []
+    add_contact_sensors(spec, feet)
+    rest = [
+        angles[name] if is_target else 0.0
+        for name, is_target in zip(actuators.joints, actuators.is_target, strict=True)
+    ]
+    rest = np.clip(rest, actuators.low, actuators.high).tolist()
+    spec.add_key(name="home", qpos=home.tolist(), ctrl=rest)
+    _absolute_folders(spec, config.model)
+    final = compiled(spec, config.model)
+    bounds = ActionBounds(actuators.joints, actuators.low, actuators.high, tuple(rest))
+    addresses = tuple(int(final.sensor(CONTACT + name).adr[0]) for name in feet)
+    return Robot(final, tuple(home.tolist()), actuators, bounds, addresses, spec.to_xml())
+
+
+def _absolute_folders(spec: MjSpec, model: str | None) -> None:
+    """Let the model find its meshes and textures from every folder."""
+    folder = model_path(str(model)).resolve().parent
+    if spec.meshes:
+        spec.meshdir = str(folder / spec.meshdir)
+    if spec.textures:
+        spec.texturedir = str(folder / spec.texturedir)
+
+
+def _feet(model: MjModel, home: np.ndarray, floor: int | None) -> list[str]:
+    """Return the names of a legged robot's feet.
+
+    Raises:
+        InputError: if the robot cannot walk.
+    """
+    if free_joint(model) is None:
+        raise InputError(
+            "the robot is fixed to the world, so that it cannot follow a velocity; give its trunk a free joint, or use "
+            "task=robot/reach"
+        )
+    if floor is None:
+        raise InputError(
+            "the robot stands on no plane, which velocity tracking needs; remove the file's ground"
+        )
+    return find_feet(model, home, floor)

@@ -1,0 +1,43 @@
+"""What the entries of a robot's observation are called, with unit and frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from acer_robot.spec import ObservationField
+from acer_robot.tasks.robot.build import Robot
+
+AXES = ("x", "y", "z")
+
+Row = tuple[str, str, str]
+"""Name, unit and frame of one entry."""
+
+
+def laid_out(rows: Sequence[Row]) -> tuple[ObservationField, ...]:
+    """Lay entries of width 1 end to end."""
+    return tuple(ObservationField(name, i, i + 1, unit, frame) for i, (name, unit, frame) in enumerate(rows))
+
+
+def joint_fields(robot: Robot) -> list[Row]:
+    """Name position and velocity of each joint that a command drives."""
+    lengths = [_length(robot, name) for name in robot.actuators.joints]
+    joints = list(zip(robot.actuators.joints, lengths, strict=True))
+    positions: list[Row] = [(f"position:{name}", unit, "") for name, unit in joints]
+    return positions + [(f"velocity:{name}", f"{unit}/s", "") for name, unit in joints]
+
+
+def command_fields(robot: Robot) -> list[Row]:
+    """Name the last command of each joint."""
+    rows: list[Row] = []
+    for name, is_target in zip(robot.actuators.joints, robot.actuators.is_target, strict=True):
+        length = _length(robot, name)
+        force = "N m" if length == "rad" else "N"
+        rows.append((f"last_command:{name}", length if is_target else force, ""))
+    return rows
+
+
+def _length(robot: Robot, name: str) -> str:
+    import mujoco
+
+    slides = robot.model.joint(name).type[0] == int(mujoco.mjtJoint.mjJNT_SLIDE)
+    return "m" if slides else "rad"

@@ -1,0 +1,227 @@
+"""Velocity tracking for legged robots: walk as a commanded velocity says, and do not fall.
+
+The policy observes what a real robot knows: the gyroscope, the direction of gravity, joint positions and velocities,
+its last command, and the velocity to follow. It does not observe the velocity of its trunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from acer_robot.errors import InputError
+from acer_robot.schema import TaskConfig
+from acer_robot.spec import ObservationField
+from acer_robot.tasks.model.numbers import number
+from acer_robot.tasks.robot.build import Robot, build_robot
+from acer_robot.tasks.robot.home import free_joint
+from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
+from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
+from acer_robot.tasks.robot.rotation import gravity_direction, turned_back, yaw_alone
+from acer_robot.tasks.robot.source import model_path
+from acer_robot.tasks.tensor.draws import normal, on_device, uniform
+from acer_robot.tasks.tensor.task import Memory, State, TensorTask
+
+AXIS_NAMES = ("vx", "vy", "yaw_rate")
+"""Forward and sideways velocity in m/s and turning rate in rad/s, in the frame of the trunk without its tilt."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Numbers of the task; `task.kwargs` sets them."""
+
+    MAY_BE_ZERO: ClassVar = ("standing", "start_angle", "start_speed", "lowest")
+    SHARES: ClassVar = ("standing",)
+
+    control_dt: float = 0.04
+    """Seconds between two commands."""
+    timestep: float | None = None
+    """Seconds of a physics step; None: the file's."""
+    seconds: float = 20.0
+    """Seconds of an episode."""
+    vx: tuple[float, float] = (-0.4, 0.8)
+    """Range in m/s of the commanded forward velocity."""
+    vy: tuple[float, float] = (-0.3, 0.3)
+    """Range in m/s of the commanded velocity to the left."""
+    yaw_rate: tuple[float, float] = (-0.8, 0.8)
+    """Range in rad/s of the commanded turning rate to the left."""
+    redraw_seconds: float = 5.0
+    """Mean time in seconds until another velocity is drawn within an episode."""
+    standing: float = 0.1
+    """Share of draws that command to stand."""
+    velocity_error: float = 0.25
+    """Error in m/s that halves the reward for the velocity."""
+    yaw_rate_error: float = 0.5
+    """Error in rad/s that halves the reward for the turning rate."""
+    lowest: float = 0.5
+    """Height of the trunk, as a share of its height in the home pose, below which the robot has fallen."""
+    tilt: float = 1.0
+    """Angle in rad between trunk and vertical above which the robot has fallen."""
+    start_angle: float = 0.1
+    """Largest deviation in rad of a joint from the home pose at the start of an episode."""
+    start_speed: float = 0.1
+    """Standard deviation of the velocities at the start of an episode, in m/s and rad/s."""
+
+
+WEIGHTS = {
+    "velocity": 0.7,
+    "yaw_rate": 0.2,
+    "upright": 0.1,
+    "height": 1.0,
+    "effort": 0.05,
+    "command_rate": 0.05,
+    "air_time": 0.5,
+}
+"""Weights of the terms of the reward; `task.reward` changes them. A robot that does all it should gets about 1."""
+
+LONGEST_AIR, SHORTEST_AIR = 0.4, 0.1
+"""Seconds in the air of a foot: above the first a step is no better, below the second it costs."""
+MOVING = 0.05
+"""Commanded speed above which steps are rewarded."""
+
+
+def velocity_task(config: TaskConfig) -> TensorTask:
+    """Return the task of a robot.
+
+    Raises:
+        InputError: if the robot or an option cannot be used.
+    """
+    settings, weights = read_settings(config.kwargs, Settings), read_weights(config.reward, WEIGHTS)
+    fixed = read_velocity(config.velocity)
+    robot = build_robot(config, settings.timestep, legged=True)
+    model = robot.model
+    base = free_joint(model)
+    assert base is not None
+    at, dof = int(model.jnt_qposadr[base]), int(model.jnt_dofadr[base])
+    joints, rates, feet = robot.positions, robot.velocities, list(robot.feet)
+    home_height, dt = robot.home[at + 2], settings.control_dt
+    efforts = robot.efforts
+    bounds = robot.bounds
+    low, high = (torch.tensor(limit, dtype=torch.float64) for limit in (bounds.low, bounds.high))
+    body = str(model.body(model.jnt_bodyid[base]).name or "base")
+    is_driven = sorted(set(range(model.nq)) & set(joints))
+
+    def reset(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        qpos = on_device(robot.home, generator).repeat(count, 1)
+        drawn = uniform(count, len(is_driven), settings.start_angle, generator)
+        qpos[:, is_driven] += drawn
+        return qpos, normal(count, model.nv, settings.start_speed, generator)
+
+    def draw(count: int, generator: torch.Generator) -> Tensor:
+        if fixed is not None:
+            return on_device(fixed, generator).repeat(count, 1)
+        return draw_velocities(count, settings, generator)
+
+    def begin(count: int, generator: torch.Generator) -> Memory:
+        return {
+            "velocity": draw(count, generator),
+            "last_command": on_device(robot.bounds.rest, generator).repeat(count, 1),
+            "air": torch.zeros(count, len(feet), dtype=torch.float64, device=generator.device),
+        }
+
+    def remember(after: State, command: Tensor, generator: torch.Generator) -> Memory:
+        count = len(command)
+        other = draw(count, generator)
+        chance = torch.rand(count, 1, generator=generator, device=generator.device)
+        redrawn = chance < dt / settings.redraw_seconds
+        touches = after.sensordata[:, feet] > 0.0
+        return {
+            "velocity": torch.where(
+                redrawn, other.to(after.memory["velocity"].dtype), after.memory["velocity"]
+            ),
+            "last_command": command.clone(),
+            "air": torch.where(touches, torch.zeros_like(after.memory["air"]), after.memory["air"] + dt),
+        }
+
+    def observe(state: State) -> Tensor:
+        qpos, qvel = state.qpos, state.qvel
+        parts = [
+            qvel[:, dof + 3 : dof + 6],
+            gravity_direction(qpos[:, at + 3 : at + 7]),
+            qpos[:, joints],
+            qvel[:, rates],
+            state.memory["last_command"],
+            state.memory["velocity"],
+        ]
+        return torch.cat([part.to(qpos.dtype) for part in parts], dim=1)
+
+    def reward(before: State, command: Tensor, after: State) -> dict[str, Tensor]:
+        wanted, quaternion = before.memory["velocity"], after.qpos[:, at + 3 : at + 7]
+        speed = turned_back(after.qvel[:, dof : dof + 3], yaw_alone(quaternion))[:, :2]
+        error = (speed - wanted[:, :2]).norm(dim=1)
+        turning = (after.qvel[:, dof + 5] - wanted[:, 2]).abs()
+        height = after.qpos[:, at + 2] / home_height - 1.0
+        span = (high - low).clamp_min(1e-9).to(command)
+        change = 2.0 * (command - before.memory["last_command"]) / span
+        lands = (after.sensordata[:, feet] > 0.0) & (before.memory["air"] > 0.0)
+        steps = (before.memory["air"].clamp_max(LONGEST_AIR) - SHORTEST_AIR) * lands
+        moving = wanted.norm(dim=1) > MOVING
+        terms = {
+            "velocity": 1.0 / (1.0 + (error / settings.velocity_error).square()),
+            "yaw_rate": 1.0 / (1.0 + (turning / settings.yaw_rate_error).square()),
+            "upright": -gravity_direction(quaternion)[:, 2],
+            "height": -height.clamp_max(0.0).square(),
+            "effort": -(after.actuator_force / efforts.to(after.qpos)).square().mean(1),
+            "command_rate": -change.square().mean(1),
+            "air_time": steps.sum(1) * moving,
+        }
+        return {name: weights[name] * value for name, value in terms.items()}
+
+    def terminated(state: State) -> Tensor:
+        upright = -gravity_direction(state.qpos[:, at + 3 : at + 7])[:, 2]
+        return (upright < math.cos(settings.tilt)) | (state.qpos[:, at + 2] < settings.lowest * home_height)
+
+    return TensorTask(
+        id=f"robot/{config.id}",
+        model=model,
+        file=str(model_path(str(config.model))),
+        frame_skip=physics_steps(dt, float(model.opt.timestep)),
+        time_limit=max(1, round(settings.seconds / dt)),
+        bounds=robot.bounds,
+        layout=layout_of(robot, body),
+        fields=("qpos", "qvel", "sensordata", "actuator_force"),
+        reset=reset,
+        observe=observe,
+        reward=reward,
+        terminated=terminated,
+        begin=begin,
+        remember=remember,
+    )
+
+
+def layout_of(robot: Robot, body: str) -> tuple[ObservationField, ...]:
+    """Name the entries of the observation."""
+    entries = [(f"angular_velocity:{body}.{axis}", "rad/s", body) for axis in AXES]
+    entries += [(f"gravity:{body}.{axis}", "", body) for axis in AXES]
+    entries += joint_fields(robot)
+    entries += command_fields(robot)
+    units = ("m/s", "m/s", "rad/s")
+    entries += [(f"command:{name}", unit, body) for name, unit in zip(AXIS_NAMES, units, strict=True)]
+    return laid_out(entries)
+
+
+def draw_velocities(count: int, settings: Settings, generator: torch.Generator) -> Tensor:
+    """Return velocities [count, 3] to follow; some of them are zero."""
+    ranges = torch.tensor([settings.vx, settings.vy, settings.yaw_rate], dtype=torch.float64)
+    low, high = ranges.to(generator.device).T
+    shares = torch.rand(count, 4, generator=generator, device=generator.device, dtype=torch.float64)
+    drawn: Tensor = (low + shares[:, :3] * (high - low)) * (shares[:, 3:] >= settings.standing)
+    return drawn
+
+
+def read_velocity(given: Sequence[float] | None) -> list[float] | None:
+    """Return the velocity that `task.velocity` fixes; None: velocities are drawn.
+
+    Raises:
+        InputError: if it is not three numbers.
+    """
+    if given is None:
+        return None
+    if len(given) != len(AXIS_NAMES):
+        raise InputError(f"task.velocity={list(given)} has {len(given)} numbers; expected [vx, vy, yaw_rate]")
+    return [number("task.velocity", value, -100.0, 100.0) for value in given]

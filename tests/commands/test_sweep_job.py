@@ -1,0 +1,182 @@
+"""A job of a sweep with sweep_dir: its folder, its process, and what is skipped or gone on with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from acer_robot.commands import launchers, sweep_job
+from acer_robot.commands.launchers import check_sweep_options, cores_over, gpus_of, sweep_folder
+from acer_robot.commands.sweep_job import arguments_of, environment, job_folder, reason_of
+from acer_robot.errors import InputError
+from acer_robot.run_folder.owner import owned
+from acer_robot.run_folder.status import read_status
+
+TINY = [
+    "task=gym", "task.id=Pendulum-v1", "+task.kwargs.max_episode_steps=70", "num_envs=2", "eval_every=90",
+    "eval_episodes=2", "log_every=30", "video=False", "hand_over=False", "wandb.mode=disabled", "learner.hidden=[8,8]",
+    "learner.advantage_hidden=8", "learner.learning_starts=40", "learner.segments=4", "learner.replay_ratio=8",
+    "learner.compile=False", "threads=1",
+]  # fmt: skip
+
+
+def test_same_overrides_are_the_same_job():
+    one = job_folder("s", ["seed=1", "task=hopper", "launcher=joblib", "sweep_dir=s", "wandb.mode=offline"])
+    assert one == job_folder("s", ["task=hopper", "seed=1"]) == Path("s/seed-1_task-hopper")
+
+
+def test_other_overrides_are_another_job():
+    lists = [
+        ["a=[1,2]"],
+        ["a=[1.2]"],
+        ["a=1-2"],
+        ["a=1:2"],
+        ["a=b", "c=d"],
+        ["x=" + "y" * 300],
+        ["x=" + "y" * 301],
+    ]
+    names = [job_folder("s", overrides).name for overrides in lists]
+    assert len(set(names)) == len(lists)
+    assert all(len(name) < 140 and "/" not in name for name in names)
+
+
+def test_job_begins_goes_on_or_is_refused(tmp_path):
+    folder, overrides = tmp_path / "job", ["seed=1", "launcher=joblib", "sweep_dir=s"]
+    assert arguments_of(overrides, folder) == ["seed=1", f"run_dir='{folder}'"]
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    assert arguments_of(overrides, folder)[-1].startswith("run_dir=")
+    assert not (folder / "config.yaml").exists()  # of a run that was cut before its first checkpoint
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/latest.pt").touch()
+    assert arguments_of(overrides, folder) == ["seed=1", f"resume='{folder}'"]
+    with owned(folder), pytest.raises(InputError, match="is in use by another process"):
+        arguments_of(overrides, folder)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason"),
+    [
+        (2, "x\nacer-robot: error: no such task\n", "no such task"),
+        (1, "Traceback\nKeyError: 'a'\n", "exit status 1: KeyError: 'a'"),
+        (-9, "", "killed by SIGKILL"),
+    ],
+)
+def test_reason_of_a_failure(tmp_path, status, text, reason):
+    (tmp_path / "log").write_text(text)
+    assert reason_of(status, tmp_path / "log") == reason
+
+
+def test_jobs_take_turns_at_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert [environment("cuda", number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["4", "6", "4"]
+    assert environment("cuda:1", 0)["CUDA_VISIBLE_DEVICES"] == "4,6"
+
+
+def test_cores_are_divided_by_threads(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [cores_over(threads) for threads in (1, 3, 16)] == [8, 2, 1]
+    assert [gpus_of(device) for device in ("cpu", "cuda", "cuda:1")] == [None, 1, 1]
+
+
+@pytest.mark.parametrize("argument", ["launcher=joblib", "search=optuna", "sweep_dir=x"])
+def test_option_of_a_sweep_needs_m(argument):
+    with pytest.raises(InputError, match="is for a sweep; add -m"):
+        check_sweep_options([argument], is_sweep=False)
+
+
+@pytest.mark.parametrize(
+    ("argument", "extra"),
+    [("launcher=joblib", "sweep"), ("launcher=slurm", "slurm"), ("search=optuna", "sweep")],
+)
+def test_missing_launcher_names_its_extra(monkeypatch, argument, extra):
+    monkeypatch.setattr(launchers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=rf"pip install 'acer-robot\[{extra}\]'"):
+        check_sweep_options([argument], is_sweep=True)
+
+
+def test_folder_of_a_sweep_is_that_of_hydra():
+    assert sweep_folder(["-m", "sweep_dir=runs/a", "seed=1"]) == ["hydra.sweep.dir=runs/a"]
+    assert sweep_folder(["-m", "seed=1"]) == []
+
+
+def sweep(folder, *arguments):
+    command = [
+        sys.executable,
+        "-m",
+        "acer_robot.commands.train",
+        "-m",
+        *TINY,
+        f"sweep_dir={folder}",
+        *arguments,
+    ]
+    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_sweep_skips_goes_on_and_names_what_failed(tmp_path):
+    folder = tmp_path / "sweep"
+    status, out, err = sweep(folder, "steps=120", "seed=0,1", "init_from=null")
+    assert (status, err.count("job ")) == (0, 2), err
+    jobs = sorted(path for path in folder.iterdir() if (path / "config.yaml").is_file())
+    assert len(jobs) == 2
+    assert all(read_status(job) == "finished" for job in jobs)
+    assert out.count("finished") == 2
+    (jobs[0] / "status.json").write_text('{"format": 1, "state": "running"}')  # as a killed run leaves it
+    written = (jobs[1] / "checkpoints/latest.pt").stat().st_mtime_ns
+    (jobs[0] / "checkpoints/latest.pt").write_bytes(b"")
+    for former in (jobs[0] / "checkpoints").glob("latest.*.pt"):
+        former.write_bytes(b"")
+    status, out, err = sweep(folder, "steps=120", "seed=0,1", "init_from=null")
+    assert status == 1
+    assert f"{jobs[1].name}: finished already" in err
+    assert (jobs[1] / "checkpoints/latest.pt").stat().st_mtime_ns == written
+    assert "1 job failed:" in err
+    assert "cannot be read as a checkpoint: it is empty" in err.splitlines()[-1]
+
+
+@pytest.mark.extras
+def test_killed_and_crashed_jobs_leave_the_others(tmp_path):
+    """Eight jobs side by side: one crashes, one is killed half-way; the same command again finishes all."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    folder = tmp_path / "sweep"
+    options = ["steps=900", "seed=0,1,2,3,4,5,6,7", "launcher=joblib", "hydra.launcher.n_jobs=2"]
+    command = [
+        sys.executable,
+        "-m",
+        "acer_robot.commands.train",
+        "-m",
+        *TINY,
+        f"sweep_dir={folder}",
+        *options,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    blocked = job_folder(str(folder), [*TINY, "steps=900", "seed=6"])
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.write_text("a file is where the folder should be\n")
+    killed = job_folder(str(folder), [*TINY, "steps=900", "seed=3"])
+    while not (killed / "checkpoints/latest.pt").is_file():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    number = int((killed / ".lock").read_text().split()[1])
+    os.kill(number, signal.SIGKILL)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert "2 jobs failed:" in err
+    assert "killed by SIGKILL" in err
+    finished = [path for path in folder.iterdir() if path.is_dir() and read_status(path) == "finished"]
+    assert len(finished) == 6, out
+    blocked.unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    finished = [path for path in folder.iterdir() if path.is_dir() and read_status(path) == "finished"]
+    assert len(finished) == 8
+    assert "goes on from environment step" in (folder / sweep_job.LOGS / f"{killed.name}.txt").read_text()

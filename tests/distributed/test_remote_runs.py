@@ -1,0 +1,99 @@
+"""Whole runs with workers in this process."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from composed import composed_train
+from in_process_workers import InProcessEvaluations, InProcessWorkers
+
+from acer_robot.distributed import start
+from acer_robot.errors import InputError
+from acer_robot.run_folder.checkpoints import read_checkpoint
+from acer_robot.run_folder.tables import read_table
+from acer_robot.training.resume import resumed_config
+from acer_robot.training.run import train
+
+TINY = [
+    "task=gym", "task.id=Pendulum-v1", "+task.kwargs.max_episode_steps=70", "num_envs=2", "steps=240", "eval_every=90",
+    "eval_episodes=2", "log_every=30", "video=false", "hand_over=false", "wandb.mode=disabled", "learner.hidden=[8,8]",
+    "learner.advantage_hidden=8", "learner.learning_starts=40", "learner.segments=4", "learner.replay_ratio=8",
+    "learner.compile=false", "seed=3",
+]  # fmt: skip
+SYNCHRONOUS = ["collector=ray", "collector.workers=1", "collector.synchronous=true"]
+TWO = ["collector=ray", "collector.workers=2", "collector.segment_length=10"]
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(start, "RayWorkers", InProcessWorkers)
+    monkeypatch.setattr(start, "Evaluations", InProcessEvaluations)
+
+
+def run(folder, *overrides):
+    return train(composed_train(f"run_dir='{folder}'", *TINY, *overrides))
+
+
+def columns(path):
+    table = read_table(path)
+    return {
+        name: list(map(repr, values))
+        for name, values in table.items()
+        if not name.startswith(("time/s", "collect/")) and name != "seconds"
+    }
+
+
+def test_one_synchronous_worker_equals_the_local_collector(tmp_path):
+    local, remote = run(tmp_path / "local"), run(tmp_path / "remote", *SYNCHRONOUS)
+    contents = [read_checkpoint(folder) for folder in (local, remote)]
+    one, other = (content["learner"]["modules"] for content in contents)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert contents[0]["resume"]["returns"] == contents[1]["resume"]["returns"]
+    for table in ("metrics.csv", "eval.csv"):
+        assert columns(local / table) == columns(remote / table)
+
+
+def test_evaluations_beside_training_reach_the_table_and_best(tmp_path):
+    folder = run(tmp_path / "run", *TWO)
+    evaluations = read_table(folder / "eval.csv")
+    assert evaluations["step"] == [90.0, 180.0, 240.0]
+    best = max(evaluations["eval/return_mean"])
+    step = evaluations["step"][evaluations["eval/return_mean"].index(best)]
+    assert read_checkpoint(folder, "best")["steps"] == step
+    latest = read_checkpoint(folder)
+    assert (latest["steps"], latest["resume"]["best"] <= best) == (240, True)
+    metrics = read_table(folder / "metrics.csv")
+    assert metrics["time/updates"][-1] == latest["learner"]["updates"] == (240 - 30) * 8 // 32
+
+
+def test_run_goes_on_with_new_workers(tmp_path, capsys):
+    folder = run(tmp_path / "run", *TWO)
+    config = composed_train(f"resume='{folder}'", "steps=400")
+    train(resumed_config(config, ["steps"]))
+    assert "the workers restart: their episodes and random streams are new" in capsys.readouterr().out
+    latest = read_checkpoint(folder)
+    assert latest["steps"] == 400
+    assert latest["resume"]["collector"]["incarnations"] == [1, 1]
+    assert latest["resume"]["replay"]["added"] == 400
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["collector.workers=3"], "collector.workers=3 has no effect with collector=local; add collector=ray"),
+        (["collector=ray", "num_envs=5"], "num_envs=5 cannot be divided among collector.workers=2; set num_envs=6"),
+        (["collector=ray", "learner.on_policy=true"], "learner.on_policy=true needs segments of the present policy"),
+        (["collector=ray", "collector.synchronous=true"], "set collector.workers=1"),
+        (["collector=ray", "collector.segment_length=4"], "set collector.segment_length=8 or more"),
+        (["collector=ray", "learner.replay_size=30"], "does not hold one segment of a worker; set it to 32"),
+        (["collector=ray", "collector.max_staleness=5"], "24 updates pass; set it to 24 or more"),
+
+        (["collector=ray", "collector.workers=0"], "collector.workers=0 is out of range"),
+    ],
+)  # fmt: skip
+def test_collector_options_that_cannot_be_used(tmp_path, overrides, message):
+    with pytest.raises(InputError) as error:
+        run(tmp_path / "run", *overrides)
+    assert message in str(error.value)
+    assert not (tmp_path / "run").exists()

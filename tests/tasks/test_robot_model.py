@@ -1,0 +1,174 @@
+"""A robot from an MJCF file: what is added to it, what its commands are, and which files and options are refused."""
+
+import sys
+
+import numpy as np
+import pytest
+from robots import pup_config, walker, walker_config
+
+from acer_robot.errors import InputError
+from acer_robot.tasks import absolute_files, make_task
+from acer_robot.tasks.robot.build import build_robot
+from acer_robot.tasks.robot.home import distance_to_floor
+from acer_robot.tasks.robot.scene import floor_of
+
+MOTORS = """<actuator><motor name="old" joint="left_hip" ctrlrange="-3 3"/>
+<motor name="other" joint="right_hip" gear="2" ctrlrange="-4 4"/></actuator>"""
+KEY = '<keyframe><key name="x" qpos="0 0 .9 1 0 0 0 .1 .2" ctrl="1 1"/></keyframe>'
+
+
+def test_floor_light_actuators_and_feet_are_added(tmp_path):
+    robot = build_robot(walker_config(tmp_path, home={".*": 0.1}), legged=True)
+    model = robot.model
+    assert model.geom("floor").type == [0]
+    assert model.nlight == 1
+    assert robot.actuators.joints == ("left_hip", "right_hip")
+    np.testing.assert_allclose(robot.bounds.low, [-0.3, -0.3])
+    np.testing.assert_allclose(robot.bounds.high, [0.5, 0.5])
+    assert robot.bounds.rest == (0.1, 0.1)
+    np.testing.assert_allclose(model.actuator_gainprm[:, 0], 20.0)
+    np.testing.assert_allclose(model.actuator_biasprm[:, 1:3], [[-20.0, -0.5]] * 2)
+    np.testing.assert_allclose(model.actuator_forcerange, [[-5.0, 5.0]] * 2)
+    assert len(robot.feet) == 2
+    assert abs(distance_to_floor(model, np.array(robot.home), floor_of(model))) < 1e-6
+
+
+def test_actuators_replace_the_files_on_their_joints_alone(tmp_path):
+    xml = walker(extra=MOTORS + KEY)
+    robot = build_robot(
+        walker_config(tmp_path, xml, actuators={"left.*": {"kp": 9, "effort": 5, "scale": 0.2}})
+    )
+    assert robot.actuators.joints == ("right_hip", "left_hip")
+    assert robot.actuators.is_target == (False, True)
+    np.testing.assert_allclose(robot.bounds.high, [4.0, 0.3])
+    assert robot.bounds.rest == (0.0, 0.1)
+    assert robot.home[2] == 0.9  # the keyframe's, as task.home is empty
+
+
+def test_torques_and_scale_alone(tmp_path):
+    xml = walker(extra=MOTORS)
+    robot = build_robot(walker_config(tmp_path, xml, actuators={".*": {"scale": 1.5}}))
+    assert robot.bounds.high == (1.5, 1.5)
+    robot = build_robot(walker_config(tmp_path, actuators={".*": {"effort": 7}}))
+    assert robot.bounds.low == (-7.0, -7.0)
+    assert robot.bounds.rest == (0.0, 0.0)
+
+
+def test_last_expression_that_matches_counts(tmp_path):
+    wanted = {".*": {"kp": 20, "scale": 0.4}, "left.*": {"kp": 7, "scale": 0.2}}
+    robot = build_robot(walker_config(tmp_path, actuators=wanted))
+    assert robot.model.actuator_gainprm[:, 0].tolist() == [7.0, 20.0]
+
+
+def test_joint_range_in_degrees_limits_targets(tmp_path):
+    wanted = {".*": {"kp": 20, "scale": 3}}
+    robot = build_robot(walker_config(tmp_path, actuators=wanted))
+    np.testing.assert_allclose(robot.bounds.high, [np.pi / 3] * 2)
+
+
+def test_model_becomes_an_absolute_path(tmp_path, monkeypatch):
+    walker_config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config = walker_config(tmp_path, model="walker.xml")
+    assert absolute_files(config).model == str(tmp_path / "walker.xml")
+    assert absolute_files(pup_config()).model == "pup"
+
+
+POSITION = '<actuator><position name="p" joint="left_hip" kp="3"/></actuator>'
+TENDON = """<tendon><fixed name="t"><joint joint="left_hip" coef="1"/></fixed></tendon>
+<actuator><motor name="m" tendon="t"/></actuator>"""
+TWO = (
+    '<actuator><motor joint="left_hip" ctrlrange="0 1"/><motor joint="left_hip" ctrlrange="0 1"/></actuator>'
+)
+PER_JOINT = "task.actuators of joint 'left_hip'"
+
+
+@pytest.mark.parametrize(
+    ("xml", "options", "message"),
+    [
+        (None, {"model": None}, "task.model must be given"),
+        (None, {"model": "nothing.xml"}, "task.model='nothing.xml' is no file"),
+        ("<mujoco><worldbody>", {}, "cannot be read as MJCF"),
+        ("<mujoco><asset><mesh name='a' file='no.stl'/></asset></mujoco>", {}, "cannot be compiled"),
+        (None, {"actuators": {}}, "the model has no actuators; give them: task.actuators={.*"),
+        (None, {"actuators": {"knee": {"kp": 1}}}, "matches no joint; the model has left_hip, right_hip"),
+        (None, {"actuators": {"(": {"kp": 1}}}, "which is no regular expression"),
+        (None, {"actuators": {".*": 3}}, f"{PER_JOINT} is 3; expected names and numbers"),
+        (None, {"actuators": {".*": {"k": 1}}}, f"{PER_JOINT} has 'k', which is not known; it takes kp, kd"),
+        (None, {"actuators": {".*": {"kp": "a"}}}, f"kp in {PER_JOINT} is 'a'; expected a number"),
+        (None, {"actuators": {".*": {"kp": float("nan")}}}, "is nan; expected a number"),
+        (None, {"actuators": {".*": {"kp": 0}}}, "is 0, so that the joint would not move"),
+        (
+            None,
+            {"actuators": {".*": {"scale": 1}}},
+            "has neither kp nor effort, and the file has no actuator",
+        ),
+        (walker(joint="slide"), {"actuators": {".*": {"kp": 3}}}, "have no finite limits; give them"),
+        (walker(extra=TENDON), {"actuators": {}}, "the file's actuator 'm' drives no joint"),
+        (walker(extra=TWO), {"actuators": {}}, "the joint 'left_hip' has two actuators"),
+        (walker(named=False), {}, "in body 'left_leg', has no name"),
+        (walker(joint="ball"), {}, "of body 'left_leg' is a ball joint"),
+        (None, {"home": {"left.*": 2.0}}, "has joint 'left_hip' at 2, outside its range [-1.0472, 1.0472]"),
+        (None, {"home": {"knee": 2.0}}, "task.home has the key 'knee', which matches no joint"),
+        (None, {"home": {".*": "up"}}, "task.home of joint 'left_hip' is 'up'"),
+        (walker(free=False), {}, "the robot is fixed to the world"),
+        (None, {"home": {"left.*": 1.0}, "kwargs": {"control_dt": 0.003}}, "no multiple of the physics step"),
+        (None, {"kwargs": {"gait": 1}}, "task.kwargs names 'gait', which is not known"),
+        (None, {"kwargs": {"vx": [1, 0]}}, "an empty range"),
+        (None, {"kwargs": {"vx": 1}}, "expected two numbers [low, high]"),
+        (None, {"kwargs": {"seconds": 0}}, "expected a number from"),
+        (None, {"reward": {"style": 1}}, "task.reward names 'style', which is no term; it takes velocity"),
+        (None, {"reward": {"effort": -1}}, "task.reward of effort is -1; expected a number"),
+        (None, {"velocity": [0.5]}, "task.velocity=[0.5] has 1 numbers; expected [vx, vy, yaw_rate]"),
+        (None, {"velocity": [0.5, 0, float("nan")]}, "task.velocity is nan"),
+        (None, {"id": "own-dance"}, "task.id='own-dance' of task.suite=robot is not known"),
+        (None, {"backend": "cpu"}, "task.suite=robot needs task.backend=batch"),
+        (None, {"action_repeat": 2}, "hold commands for more physics steps"),
+    ],
+)
+def test_unusable_robots_are_named(tmp_path, xml, options, message):
+    with pytest.raises(InputError) as error:
+        make_task(walker_config(tmp_path, xml, **options), 1, 0)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_menagerie_without_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco_menagerie", None)
+    with pytest.raises(InputError, match=r"pip install 'acer-robot\[robots\]'"):
+        make_task(pup_config(model="menagerie:unitree_go1"), 1, 0)
+
+
+class Menagerie:
+    """What the package mujoco-menagerie offers."""
+
+    MenagerieError = type("MenagerieError", (Exception,), {})
+    UnknownRobotError = type("UnknownRobotError", (MenagerieError,), {})
+    path = None
+
+    def names(self):
+        return ["a", "b"]
+
+    def get(self, name):
+        if name == "unknown":
+            raise self.UnknownRobotError("Unknown robot 'unknown'.")
+        return self
+
+    default_model = "robot"
+
+    def xml(self, entry):
+        if self.path is None:
+            raise self.MenagerieError("no network\nat all")
+        assert entry == "robot"
+        return self.path
+
+
+def test_menagerie(monkeypatch, tmp_path):
+    package = Menagerie()
+    monkeypatch.setitem(sys.modules, "mujoco_menagerie", package)
+    with pytest.raises(InputError, match="cannot be downloaded: no network; connect to a network once"):
+        build_robot(pup_config(model="menagerie:a"))
+    with pytest.raises(InputError, match=r"Unknown robot 'unknown'\. The package has 2 robots"):
+        build_robot(pup_config(model="menagerie:unknown"))
+    package.path = walker_config(tmp_path).model
+    assert build_robot(walker_config(tmp_path, model="menagerie:a")).bounds.names[0] == "left_hip"
