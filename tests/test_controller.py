@@ -626,7 +626,7 @@ def test_robot_follows_a_velocity_as_in_python(controller, tmp_path):
     task = make_task(loaded.task_config, 1, 0)
     np.testing.assert_allclose(rows[0, :45], task.reset()[0], rtol=0, atol=1e-6)
     task.close()
-    # Later rows are compared with themselves: whether a foot touches in the first step depends on the last digit of robot.xml.
+    # Later rows are compared with themselves: the last digit of robot.xml decides whether a foot touches at first.
     np.testing.assert_array_equal(rows[1:, 30:42], rows[:-1, 45:])
     np.testing.assert_allclose(rows[:, 42:45], np.tile([0.5, -0.1, 0.2], (steps, 1)), rtol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(rows[:, 3:6], axis=1), 1.0, rtol=1e-5)
