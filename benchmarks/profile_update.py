@@ -116,8 +116,8 @@ def profiled(words: list[str], updates: int, compiling: bool, trace: Path | None
     kind = "compiled" if compiling else "eager"
     seen = sum(times.values()) / updates / 1e3
     return (
-        f"{updates} updates, {kind}, {options.precision}, {torch.get_num_threads()} threads: {plain * 1e3:.2f} ms each, "
-        f"{seen:.2f} ms with the profiler\n\n{table(times, names, updates)}"
+        f"{updates} updates, {kind}, {options.precision}, {torch.get_num_threads()} threads: {plain * 1e3:.2f} ms each "
+        f"and {seen:.2f} with the profiler\n\n{table(times, names, updates)}"
     )
 
 
