@@ -47,6 +47,11 @@ DAMAGE = (
 """What a reader of torch, JSON or CSV may raise for a damaged file: it depends on the byte that is wrong."""
 
 
+def named(error: BaseException) -> str:
+    """Return the kind of an error and the first line of its message."""
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the error's name where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

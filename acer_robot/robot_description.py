@@ -60,10 +60,11 @@ class RobotDescription:
         Raises:
             KeyError, TypeError: if the values do not describe a robot.
         """
-        actuators = tuple(
-            Actuator(**{name: tuple(v) if isinstance(v, list) else v for name, v in dict(actuator).items()})
+        entries: list[dict[str, Any]] = [
+            {name: tuple(v) if isinstance(v, list) else v for name, v in dict(actuator).items()}
             for actuator in data["actuators"]
-        )
+        ]
+        actuators = tuple(Actuator(**entry) for entry in entries)
         home = data.get("home")
         return cls(actuators, data.get("model_sha256"), None if home is None else tuple(home))
 

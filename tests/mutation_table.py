@@ -725,6 +725,21 @@ BATCH_SIMULATOR: tuple[Row, ...] = (
     ),
 )
 
+EXPORTED: tuple[Row, ...] = (
+    (
+        "exported: a NaN in the state reaches the command",
+        "last = state.nan_to_num(0.0).clamp(",
+        "last = state.clamp(",
+        "deployment/test_deploy_formats.py -k any_state",
+    ),
+    (
+        "exported: the next state is the one before",
+        "return (self.rest + move).clamp(self.low, self.high), move",
+        "return (self.rest + move).clamp(self.low, self.high), last",
+        "deployment/test_deploy_formats.py -k goes_in",
+    ),
+)
+
 SAFETY: tuple[Row, ...] = (
     (
         "safety: running forgets the slew limit",
@@ -804,6 +819,7 @@ MUTATIONS = {
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
     "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,
     "acer_robot/deployment/safety.py": SAFETY,
+    "acer_robot/policies/exported/module.py": EXPORTED,
     "acer_robot/policies/normalizer.py": NORMALIZER,
     "acer_robot/tasks/cpu/stability.py": STABILITY,
 }

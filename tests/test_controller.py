@@ -575,6 +575,7 @@ def prefix(controller, tmp_path_factory):
     return prefix
 
 
+@pytest.mark.slow
 def test_installed_library_serves_another_project(prefix, policy, tmp_path):
     robot = built(ROOT / "examples" / "controller" / "consumer", prefix, tmp_path) / "robot"
     assert [path.name for path in (prefix / "include").iterdir()] == ["acer_controller.hpp"]
@@ -587,6 +588,7 @@ def test_installed_library_serves_another_project(prefix, policy, tmp_path):
     assert commands[-1] == "stopped 0"
 
 
+@pytest.mark.slow
 def test_ros2_plugin_runs_against_the_stub(prefix, policy, tmp_path):
     test = built(ROOT / "examples" / "ros2_control", prefix, tmp_path) / "stub_test"
     done = run(test, policy, 20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from acer_robot.commands.compose import run_command
@@ -73,9 +73,9 @@ def deploy(config: DeployConfig) -> dict[str, Any]:
     check_job(config)
     policy = load_exported(given_policy(config.policy, config.run))
     if config.plant is not None or config.ramp:
-        from acer_robot.commands.driving import drive
+        from acer_robot.deployment.drive_job import DriveJob, drive
 
-        return drive(config, policy)
+        return drive(DriveJob(**{each.name: getattr(config, each.name) for each in fields(DriveJob)}), policy)
     task = make_task(with_velocity(policy.task_config, config.task.velocity), 1, config.seed)
     try:
         check_same_robot(policy.spec, task.spec)

@@ -16,9 +16,6 @@ from acer_robot.policies.exported.file import LoadedPolicy
 from acer_robot.spec import fallback_command
 from acer_robot.tasks import VectorTask
 
-WARM_UP_CALLS = 50
-"""Calls before the loop starts. TorchScript compiles during the first calls, so these are slow."""
-
 
 @dataclass(frozen=True)
 class LoopOptions:
@@ -58,8 +55,7 @@ class Controller:
         self._noise = torch.Generator().manual_seed(options.seed)
         self._rest = torch.from_numpy(fallback_command(task.spec.bounds))
         self._max_steps = math.inf if options.max_steps is None else options.max_steps
-        for _ in range(WARM_UP_CALLS):
-            policy.act(torch.zeros(task.spec.observation_size))
+        policy.warm_up()
 
     def run(self, pacer: Pacer, stop: Callable[[], bool]) -> Outcome:
         """Run the episodes. `stop()`, Ctrl-C or another signal ends them early."""

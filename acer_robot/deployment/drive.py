@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +17,8 @@ from acer_robot.deployment.pacing import Pacer
 from acer_robot.deployment.plant import Plant, Vector, checked_reading, measured
 from acer_robot.deployment.safety import IDLE, Inputs, Output, State, is_new, tick
 from acer_robot.deployment.stop_requests import StopRequests
-from acer_robot.errors import InputError, first_line
+from acer_robot.errors import InputError, named
 from acer_robot.policies.exported.file import LoadedPolicy
-
-WARM_UP_CALLS = 50
-"""Calls before the loop starts. TorchScript compiles during the first calls, so these are slow."""
 
 
 @dataclass
@@ -77,9 +73,7 @@ class Driver:
         self._state, self._drive = State(), Drive()
         self._error = ""
         self._stamp: float | None = None
-        for _ in range(WARM_UP_CALLS):
-            policy.act(torch.zeros(policy.spec.observation_size))
-        policy.reset()
+        policy.warm_up()
 
     def drive(self, max_ticks: float = math.inf, ended: Callable[[], bool] = lambda: False) -> Drive:
         """Drive until the layer is done, and close the plant.
@@ -103,7 +97,7 @@ class Driver:
             self._drive.reason = str(error)
             raise
         except BaseException as error:
-            self._drive.cause, self._drive.reason = "error", _named(error)
+            self._drive.cause, self._drive.reason = "error", named(error)
             raise
         finally:
             self._close()
@@ -113,7 +107,7 @@ class Driver:
         try:
             self._plant.connect()
         except Exception as error:  # a user's plant may raise anything
-            raise InputError(f"the plant cannot connect: {_named(error)}") from error
+            raise InputError(f"the plant cannot connect: {named(error)}") from error
 
     def _tick(self, number: int, end: bool) -> bool:
         """Do one tick; return whether the loop is done."""
@@ -146,9 +140,9 @@ class Driver:
             if self._state.mode == IDLE and isinstance(error, InputError):
                 raise
             if self._state.mode == IDLE:
-                raise InputError(f"the plant cannot be read: {_named(error)}") from error
+                raise InputError(f"the plant cannot be read: {named(error)}") from error
             bad = isinstance(error, InputError)
-            self._fail(str(error) if bad else f"the plant cannot be read: {_named(error)}")
+            self._fail(str(error) if bad else f"the plant cannot be read: {named(error)}")
             return None, None
         self._stamp = stamp if stamp is not None else self._stamp
         return observation, stamp
@@ -162,7 +156,7 @@ class Driver:
         try:
             command: Vector = self._policy.act(torch.from_numpy(observation)).numpy()
         except Exception as error:  # noqa: BLE001 - TorchScript raises its own kinds
-            self._fail(f"the policy failed: {_named(error)}")
+            self._fail(f"the policy failed: {named(error)}")
             return None
         self._drive.latencies.append(time.perf_counter() - start)
         return command
@@ -176,7 +170,8 @@ class Driver:
         """Write the tick down before the plant gets its command."""
         state = output.state
         started = inputs.now if state.started is None else state.started
-        age = None if state.newest is None else inputs.now - state.newest
+        seen, now = state.newest, state.previous  # a bad clock leaves the last good time
+        age = None if seen is None or now is None else now - seen
         arrays = (inputs.observation, inputs.policy, output.command)
         self._log.add(inputs.now - started, number, (state.mode, state.cause), state.late > 0, age, arrays)
         try:
@@ -191,7 +186,7 @@ class Driver:
         try:
             self._plant.write(output.command.astype(np.float32))
         except Exception as error:  # noqa: BLE001 - a user's plant may raise anything
-            self._fail(f"the plant cannot be commanded: {_named(error)}")
+            self._fail(f"the plant cannot be commanded: {named(error)}")
             self._drive.cause = "error"
             return False
         self._drive.commands += 1
@@ -223,23 +218,9 @@ class Driver:
         try:
             self._plant.close()
         except Exception as error:  # noqa: BLE001 - a user's plant may raise anything
-            self._fail(f"the plant cannot be closed: {_named(error)}")
+            self._fail(f"the plant cannot be closed: {named(error)}")
             self._drive.cause = "error" if self._drive.cause in ("none", "end") else self._drive.cause
         finally:
             self._drive.reason = self._drive.reason or self._error
             cause = self._drive.cause if self._drive.cause != "none" else "error"
             self._log.finish(f"{cause}: {self._drive.reason}" if self._drive.reason else cause)
-
-
-def summary(drive: Drive) -> dict[str, Any]:
-    """Return what `acer-deploy` prints of a drive."""
-    return {
-        "cause": drive.cause,
-        "reason": drive.reason,
-        "commands": drive.commands,
-        "far_observations": drive.far,
-    }
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"

@@ -169,7 +169,7 @@ def limits_of_file(spec: TaskSpec, metadata: Mapping[str, Any], options: Options
     return Limits(low, high, rest, spec.control_dt, rates, mean, std, options, spec.bounds.names)
 
 
-def _rest(spec: TaskSpec, recorded: Any) -> npt.ArrayLike:  # noqa: ANN401 - whatever policy.json holds
+def _rest(spec: TaskSpec, recorded: Any) -> Floats:  # noqa: ANN401 - whatever policy.json holds
     """Return where a safe stop ends; files that do not record it stop at the fallback command."""
     if recorded is None:
         return fallback_command(spec.bounds)
@@ -179,7 +179,7 @@ def _rest(spec: TaskSpec, recorded: Any) -> npt.ArrayLike:  # noqa: ANN401 - wha
             f"rest in policy.json is {recorded!r}; expected one number for each of {spec.action_size} joints; "
             f"export the run again"
         )
-    return recorded
+    return np.array(recorded, np.float64)
 
 
 def _positive(name: str, value: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from acer_robot.errors import InputError, first_line
+from acer_robot.errors import InputError, first_line, named
 from acer_robot.robot_description import check_robot, is_equal
 from acer_robot.spec import TaskSpec
 
@@ -60,11 +60,11 @@ def load_plant(name: str) -> Plant:
     except AttributeError as error:
         raise InputError(f"plant={name!r}: {first_line(error)}") from error
     except Exception as error:  # a user's module may raise anything
-        raise InputError(f"plant={name!r} cannot be imported: {_named(error)}") from error
+        raise InputError(f"plant={name!r} cannot be imported: {named(error)}") from error
     try:
         plant: Plant = make()
     except Exception as error:  # a user's function may raise anything
-        raise InputError(f"plant={name!r} cannot be made: {_named(error)}") from error
+        raise InputError(f"plant={name!r} cannot be made: {named(error)}") from error
     for method in ("connect", "read", "write", "close"):
         if not callable(getattr(plant, method, None)):
             raise InputError(
@@ -88,7 +88,7 @@ def check_plant(plant: Plant, spec: TaskSpec, robot: Mapping[str, Any] | None) -
     try:
         description = describe()
     except Exception as error:  # a user's function may raise anything
-        raise InputError(f"the plant's describe() failed: {_named(error)}") from error
+        raise InputError(f"the plant's describe() failed: {named(error)}") from error
     if not isinstance(description, Mapping):
         raise InputError(
             f"the plant's describe() returned a {type(description).__name__}; expected a dictionary"
@@ -149,7 +149,7 @@ def measured(plant: Plant, joints: int) -> Vector | None:
     try:
         values = np.asarray(ask(), np.float32)
     except Exception as error:  # a user's function may raise anything
-        raise InputError(f"the plant's measured() failed: {_named(error)}") from error
+        raise InputError(f"the plant's measured() failed: {named(error)}") from error
     if values.shape != (joints,):
         raise InputError(
             f"the plant's measured() returned the shape {list(values.shape)}; expected [{joints}]"
@@ -184,7 +184,3 @@ def _kind(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}"
     return f"{value!r}" if isinstance(value, str | int | float) else f"a {type(value).__name__}"
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"

@@ -30,6 +30,8 @@ SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 """Versions that this code reads."""
 METADATA_FILE = "policy.json"
+WARM_UP_CALLS = 50
+"""Calls before a loop starts. TorchScript compiles during the first calls, so these are slow."""
 
 
 def save_exported(module: ExportedPolicy, metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -70,6 +72,12 @@ class LoadedPolicy:
     def reset(self) -> None:
         """Start a new episode, or a batch of episodes."""
         self.module.reset()
+
+    def warm_up(self) -> None:
+        """Make the slow first calls before a loop starts; the next call starts an episode."""
+        for _ in range(WARM_UP_CALLS):
+            self.act(torch.zeros(self.spec.observation_size))
+        self.reset()
 
     def act(self, observations: Tensor) -> Tensor:
         """Return commands [B, m] in actuator units for raw float32 observations [B, n], on the CPU."""

@@ -47,7 +47,9 @@ class Timid(ExportedPolicy):
     """Goes only nine tenths of the way to where it should."""
 
     def _command(self, offset):
-        return (self.rest + 0.9 * self._limited(offset.nan_to_num_(0.0))).clamp_(self.low, self.high)
+        self.last_move = self._next_move(offset.nan_to_num_(0.0), self.last_move)
+        self.started = True
+        return (self.rest + 0.9 * self.last_move).clamp_(self.low, self.high)
 
 
 @pytest.fixture(scope="module")

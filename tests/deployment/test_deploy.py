@@ -109,16 +109,15 @@ class Optimistic(ExportedPolicy):
 class Sluggish(ExportedPolicy):
     """Its commands change half as fast as they may."""
 
-    def _limited(self, offset):
+    def _next_move(self, offset, last):
         step = 0.5 * self.steps
-        self.last_move = (offset + self.fallback_move).clamp(self.last_move - step, self.last_move + step)
-        return self.last_move
+        return (offset + self.fallback_move).clamp(last - step, last + step)
 
 
 class Restless(ExportedPolicy):
     """Forgets its last command, and so may go from one end to the other."""
 
-    def _limited(self, offset):
+    def _next_move(self, offset, last):
         return (offset + self.fallback_move).clamp(-self.steps, self.steps)
 
 

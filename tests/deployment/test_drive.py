@@ -202,6 +202,14 @@ def test_a_write_that_fails_closes_at_once(policy, tmp_path):
     assert "cannot be commanded" in why_stopped(tmp_path / "log.csv")
 
 
+def test_age_in_the_log_is_never_negative(policy, tmp_path):
+    clock = Clock()
+    plant = MemoryPlant(clock, faults={8: lambda: setattr(clock, "time", clock.time - 1.0)})
+    flight = Flight(policy, plant, tmp_path / "log.csv").fly()
+    assert flight.result.cause == "clock"
+    assert [float(row["age"]) for row in rows(tmp_path / "log.csv")[6:9]] == [0.0, 0.0, 0.0]
+
+
 def test_log_tells_every_tick(policy, tmp_path):
     flight = Flight(policy, MemoryPlant(faults={8: "lost"}), tmp_path / "log.csv").fly()
     table = rows(tmp_path / "log.csv")
