@@ -78,7 +78,7 @@ COLLECT = {
         "0. Above: the printed lines say why",
     ),
 }
-"""Numbers of metrics.csv with collector=ray."""
+"""Numbers of metrics.csv with collector=ray or overlapped."""
 
 TASK = {
     "reward/TERM": Metric(
@@ -341,7 +341,7 @@ def table() -> str:
     ]
     for title, metrics in (
         ("metrics.csv", ROLLOUT | TASK | LEARNER),
-        ("metrics.csv with collector=ray", COLLECT),
+        ("metrics.csv with collector=ray or overlapped", COLLECT),
         ("eval.csv", EVALUATION),
     ):
         lines += ["", f"## {title}", ""]

@@ -239,12 +239,13 @@ class CheckpointConfig:
 
 @dataclass
 class CollectorConfig:
-    """Who steps the environments: this process, or workers of a Ray cluster."""
+    """Who steps the environments: this process, other processes of this machine, or workers of a Ray cluster."""
 
     kind: str = "local"
-    """"local": this process. "ray": workers, each a process with environments of its own (docs/scale.md)."""
+    """"local": this process. "overlapped": workers beside the learner, each a process of this machine with environments
+    of its own; evaluations run beside it too. "ray": the same on a Ray cluster (docs/scale.md)."""
     workers: int = 2
-    """Number of Ray workers. Each steps num_envs / workers environments."""
+    """Number of workers. Each steps num_envs / workers environments. collector=overlapped sets 1."""
     address: str | None = None
     """Ray cluster: "auto", or HOST:PORT of its head. null: Ray is started on this machine, on the loopback alone."""
     synchronous: bool = False
@@ -313,6 +314,9 @@ class TrainConfig:
     """Environment steps between evaluations."""
     eval_episodes: int = 10
     """Episodes of an evaluation."""
+    eval_online: bool = True
+    """Whether an evaluation also scores the current policy. If false, it takes half the time, and eval/return_online is
+    NaN."""
     log_every: int = 1_000
     """Environment steps between rows of metrics.csv."""
     tensorboard: bool = False

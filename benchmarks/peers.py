@@ -91,14 +91,14 @@ PPO_SETTINGS: dict[str, dict[str, Any]] = {
 SETTINGS = {"sac": SAC_SETTINGS, "ppo": PPO_SETTINGS}
 
 
-def build(learner: str, task: str, seed: int) -> BaseAlgorithm:
+def build(learner: str, task: str, seed: int, device: str = "cpu") -> BaseAlgorithm:
     """Return an untrained SAC or PPO with the zoo's settings for `task`."""
     settings = SETTINGS[learner][task]
     env: VecEnv = DummyVecEnv([lambda: gymnasium.make(task)])
     if learner == "sac":
-        return SAC("MlpPolicy", env, seed=seed, device="cpu", **settings)
+        return SAC("MlpPolicy", env, seed=seed, device=device, **settings)
     env = VecNormalize(env, gamma=settings["gamma"])
-    return PPO("MlpPolicy", env, seed=seed, device="cpu", **settings)
+    return PPO("MlpPolicy", env, seed=seed, device=device, **settings)
 
 
 class Evaluate(BaseCallback):

@@ -79,6 +79,10 @@ class VectorTask(Protocol):
     def add_velocity(self, change: npt.NDArray[np.float64]) -> None:
         """Change the velocities [nv] of environment 0's MuJoCo simulation at once, as a push does."""
 
+    @property
+    def unstable_steps(self) -> int:
+        """Steps after which MuJoCo reported an unstable simulation; tensor tasks count failed worlds instead."""
+
     def numbers(self) -> dict[str, float]:
         """Return the task's own numbers for a row of metrics.csv, since the last call; most tasks have none."""
 

@@ -208,9 +208,9 @@ def check_wandb() -> Finding:
 
     mode, reason = mode_and_reason(WandbConfig())
     if mode == "online":
-        if reason := why_unreachable(base_url()):
+        if obstacle := why_unreachable(base_url()):
             return Finding(
-                "note", f"wandb: runs will be offline: {reason}", "wandb.mode=offline, or mend the network"
+                "note", f"wandb: runs will be offline: {obstacle}", "wandb.mode=offline, or mend the network"
             )
         return Finding("ok", f"wandb: online at {base_url()}, which answers")
     return Finding("ok", f"wandb: {mode} ({reason}); `wandb login` configures a key")

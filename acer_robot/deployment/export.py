@@ -36,7 +36,17 @@ from acer_robot.spec import check_same_robot, fallback_command, rest_command
 from acer_robot.tasks import make_task
 
 VERIFICATION_SECONDS = 300
-NOT_HASHED = ("run_dir", "sweep_dir", "wandb", "threads", "log_every", "hand_over", "video", "tensorboard")
+NOT_HASHED = (
+    "run_dir",
+    "sweep_dir",
+    "wandb",
+    "threads",
+    "log_every",
+    "hand_over",
+    "video",
+    "tensorboard",
+    "eval_online",
+)
 """Options that `config_sha256` leaves out. `run_dir`, `sweep_dir` and `wandb` say where results go. `log_every` says
 how often they are written. `hand_over` and `video` say what follows training. `threads` depends on the machine and
 changes only how sums are rounded. The hash includes `eval_every` and `eval_episodes`, because they decide which policy

@@ -1,30 +1,24 @@
-"""Evaluations on the cluster, beside training: the learner goes on, and takes up the result when it is there."""
+"""Evaluations beside training, in another process: the learner goes on, and takes up the result when it is there."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from acer_robot.distributed.cluster import connect
-from acer_robot.distributed.ray_workers import answer_of
-from acer_robot.distributed.remote_collector import WorkerLost
-from acer_robot.distributed.segment import Weights, load_weights, weights_of
-from acer_robot.errors import TaskError
+from acer_robot.distributed.segment import Weights, load_weights
 from acer_robot.experience.episodes import deterministic, run_episodes
 from acer_robot.learner.learner import Learner
 from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.run_folder.checkpoints import config_from_dict
-from acer_robot.schema import TrainConfig
 from acer_robot.tasks import make_task
 
 RETRIES = 3
-"""How often Ray repeats an evaluation whose process or node is lost."""
+"""How often an evaluation is repeated whose process or node is lost."""
 
 
 def evaluate(config: dict[str, Any], seed: int, average: Weights, online: Weights) -> dict[str, float]:
@@ -47,13 +41,13 @@ def evaluate(config: dict[str, Any], seed: int, average: Weights, online: Weight
         load_weights(policy, average)
         of_average = run_episodes(deterministic(policy, task), task)
         load_weights(policy, online)
-        of_online = run_episodes(deterministic(policy, task), task)
+        of_online = run_episodes(deterministic(policy, task), task) if options.eval_online else None
     finally:
         task.close()
     return {
         "eval/return_mean": float(of_average.returns.mean()),
         "eval/return_std": float(of_average.returns.std()),
-        "eval/return_online": float(of_online.returns.mean()),
+        "eval/return_online": float("nan") if of_online is None else float(of_online.returns.mean()),
         "eval/length_mean": float(of_average.lengths.mean()),
     }
 
@@ -70,33 +64,22 @@ class Evaluation:
     """`Learner.checkpoint_state()` of that step, to be kept if it is the best."""
     order: tuple[Any, ...]
     """Arguments of `evaluate`."""
-    ticket: object
+    ticket: object = None
     row: dict[str, float] = dataclasses.field(default_factory=dict)
     """Numbers of eval.csv, once they are there."""
 
 
-class Evaluations:
+class Evaluations(Protocol):
     """The evaluations of a run that are on their way, the oldest first."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self._ray = connect(config.collector)
-        self._config = dataclasses.asdict(config)
-        self._task: Any = self._ray.remote(num_cpus=1, max_retries=RETRIES)(evaluate)
-        self._open: deque[Evaluation] = deque()
 
     def __len__(self) -> int:
         """Return how many are on their way."""
-        return len(self._open)
 
     def begin(self, step: int, seconds: float, seed: int, learner: Learner, state: dict[str, Any]) -> None:
         """Send the present policies out to be evaluated."""
-        order = (self._config, seed, weights_of(learner.exported_policy), weights_of(learner.policy))
-        self._open.append(Evaluation(step, seconds, state, order, self._task.remote(*order)))
 
     def repeat(self) -> None:
         """Send the oldest evaluation out again, since it failed."""
-        first = self._open[0]
-        first.ticket = self._task.remote(*first.order)
 
     def finished(self, seconds: float = 0.0) -> Evaluation | None:
         """Return the oldest evaluation if its result is there within `seconds`; it is then no longer on its way.
@@ -107,21 +90,6 @@ class Evaluations:
             TaskError: if an environment failed, or the process was lost RETRIES times.
             InputError: if an episode does not end.
         """
-        if not self._open:
-            return None
-        first = self._open[0]
-        if not self._ray.wait([first.ticket], timeout=seconds)[0]:
-            return None
-        try:
-            numbers = answer_of(lambda: self._ray.get(first.ticket))
-        except WorkerLost as error:
-            raise TaskError(f"the evaluation of step {first.step:,} was lost: {error}") from error
-        self._open.popleft()
-        first.row = {"seconds": first.seconds, **numbers}
-        return first
 
     def close(self) -> None:
         """Drop what is on its way."""
-        for evaluation in self._open:
-            self._ray.cancel(evaluation.ticket, force=True)
-        self._open.clear()

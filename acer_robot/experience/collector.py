@@ -70,7 +70,7 @@ class Collector:
     def numbers(self) -> dict[str, float]:
         """Return the numbers of the task for a row of metrics.csv, since the last call."""
         return {
-            "rollout/unstable_steps": float(getattr(self.task, "unstable_steps", 0)),
+            "rollout/unstable_steps": float(self.task.unstable_steps),
             **self.task.numbers(),
         }
 

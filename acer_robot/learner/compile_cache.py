@@ -66,7 +66,7 @@ def is_whole(path: Path) -> bool:
     *_, sections, _flags, _header, _entry, _entries, width, number, _names = rest
     if magic != b"\x7fELF":
         return False
-    return bits != 2 or (sections > 0 and sections + width * number <= size)
+    return bool(bits != 2 or (sections > 0 and sections + width * number <= size))
 
 
 def _is_locked(lock: Path) -> bool:

@@ -31,23 +31,30 @@ MOST_EVALUATIONS = 4
 def check_collector(config: TrainConfig) -> None:
     """Raise InputError for options of the collector that cannot be used, or that exclude each other."""
     options = config.collector
-    check_choice("collector", options.kind, ("local", "ray"))
+    check_choice("collector", options.kind, ("local", "overlapped", "ray"))
     if options.kind == "local":
         for field in dataclasses.fields(CollectorConfig):
             if (value := getattr(options, field.name)) != field.default:
                 raise InputError(
-                    f"collector.{field.name}={value} has no effect with collector=local; add collector=ray"
+                    f"collector.{field.name}={value} has no effect with collector=local; add collector=ray "
+                    "or collector=overlapped"
                 )
         return
+    if options.kind == "overlapped" and (options.address is not None or options.dashboard):
+        name = "dashboard" if options.address is None else "address"
+        raise InputError(
+            f"collector.{name}={getattr(options, name)} is of Ray, which collector=overlapped does "
+            "not use; add collector=ray"
+        )
     if config.task.backend == "warp":
         raise InputError(
-            "task.backend=warp simulates on the learner's device, and workers of collector=ray have none; use "
-            "task.backend=batch, or collector=local"
+            f"task.backend=warp simulates on the learner's device, and workers of collector={options.kind} have none; "
+            "use task.backend=batch, or collector=local"
         )
     if config.task.workers:
         raise InputError(
-            f"task.workers={config.task.workers} are processes of this machine's collector, and collector=ray has "
-            "collector.workers; set task.workers=0"
+            f"task.workers={config.task.workers} are processes of the local collector, and collector={options.kind} "
+            "has collector.workers; set task.workers=0"
         )
     if config.num_envs % options.workers:
         raise InputError(
@@ -86,7 +93,7 @@ def check_collector(config: TrainConfig) -> None:
 
 
 def num_envs_of_worker(config: TrainConfig) -> int:
-    """Return how many environments one Ray worker steps."""
+    """Return how many environments one worker steps."""
     return config.num_envs // config.collector.workers
 
 
@@ -106,7 +113,7 @@ def make_replay(config: TrainConfig, sizes: tuple[int, int], device: torch.devic
     options, columns, block = config.learner, config.num_envs, None
     # No larger than what the run collects, so that the default's memory is only taken by a run that needs it.
     room = min(options.replay_size, config.steps + options.segment_length * columns)
-    if config.collector.kind == "ray" and not config.collector.synchronous:
+    if config.collector.kind != "local" and not config.collector.synchronous:
         columns, block = num_envs_of_worker(config), config.collector.segment_length
         room = min(options.replay_size, config.steps + block * columns)
         room = max(room, block * columns)

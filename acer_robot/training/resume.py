@@ -37,6 +37,7 @@ MAY_CHANGE = {
     "device": "numbers differ in the last bits",
     "eval_every": "nothing that is learnt depends on it",
     "eval_episodes": "nothing that is learnt depends on it",
+    "eval_online": "nothing that is learnt depends on it",
     "log_every": "nothing that is learnt depends on it",
     "tensorboard": "where and how reports go",
     "on_divergence": "nothing, as long as all numbers are finite",

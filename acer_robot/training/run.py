@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,7 +206,9 @@ def rollout(run: Run) -> dict[str, float]:
 
 
 def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[str, float]:
-    """Evaluate the average and the current policy: deterministic, frozen statistics, environments of their own.
+    """Evaluate the exported policy and, with `eval_online`, the current one.
+
+    Both are deterministic, with frozen statistics, in environments of their own.
 
     `between_steps` is called before each step of the episodes; it may raise.
     """
@@ -213,12 +216,15 @@ def evaluate(run: Run, between_steps: Callable[[], None] | None = None) -> dict[
         task = run.evaluation_task
         task.reseed(seed_at(independent_seeds(run.config.seed).evaluation, run.collector.env_steps))
         average = run_episodes(deterministic(run.learner.exported_policy, task), task, between_steps)
-        online = run_episodes(deterministic(run.learner.policy, task), task, between_steps)
+        online = math.nan
+        if run.config.eval_online:
+            episodes = run_episodes(deterministic(run.learner.policy, task), task, between_steps)
+            online = float(episodes.returns.mean())
     return {
         "seconds": run.watch.seconds,
         "eval/return_mean": float(average.returns.mean()),
         "eval/return_std": float(average.returns.std()),
-        "eval/return_online": float(online.returns.mean()),
+        "eval/return_online": online,
         "eval/length_mean": float(average.lengths.mean()),
     }
 

@@ -274,6 +274,7 @@ def _work(connection: Connection, inside: Any, part: _Part, build: Callable[...,
             name, arguments = connection.recv()
         except (EOFError, OSError):
             return  # the parent closed the task
+        answer: tuple[str, Any, int | None]
         try:
             answer = "", _call(task, name, arguments), None
         except (InputError, NonFiniteError, TaskError, ValueError) as error:

@@ -190,6 +190,11 @@ class TensorVectorTask:
             self._sums[name] = self._sums[name] + mean if name in self._sums else mean
         self._steps += 1
 
+    @property
+    def unstable_steps(self) -> int:
+        """0: a world that becomes unstable has failed, and `numbers` counts it."""
+        return 0
+
     def numbers(self) -> dict[str, float]:
         """Return the mean of each reward term since the last call, and how many worlds broke down or had no room."""
         terms = {f"reward/{name}": float(total) / max(self._steps, 1) for name, total in self._sums.items()}

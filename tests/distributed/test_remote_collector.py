@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -11,6 +12,7 @@ from composed import composed_train
 from in_process_workers import InProcessWorkers
 
 from acer_robot.distributed import remote_collector as module
+from acer_robot.distributed.counted import Counted
 from acer_robot.distributed.remote_collector import RemoteCollector
 from acer_robot.errors import InputError, TaskError
 from acer_robot.learner.learner import Learner
@@ -270,3 +272,81 @@ def test_restored_collector_has_new_workers():
     assert other.collector.transitions == 3 * 8 * 2
     other.collector.step()
     assert not np.array_equal(other.rows()[0], setting.rows()[0])
+
+
+def test_outlier_of_a_worker_counts_as_the_local_collector_counts_it():
+    setting = Setting("collector.workers=1")
+    for _ in range(6):
+        setting.collector.step()  # from 100 observations on, the statistics tell what is an outlier
+    normalizer = setting.learner.normalizer
+    alone = copy.deepcopy(normalizer)
+
+    def spike(slot, answer):
+        rows = answer["rows"].copy()
+        rows[3, 1, 2] = 1e9
+        return {**answer, "rows": rows}
+
+    setting.workers.change = spike
+    setting.collector.step()
+    observations = setting.rows()[-8:, :, : setting.spec.input_size].flatten(0, 1)
+    assert observations.max() == 1e9
+    assert alone.update(observations).sum() == 1
+    assert setting.collector.outliers.tolist() == [0, 0, 1]
+    assert all(torch.equal(*pair) for pair in zip(normalizer.buffers(), alone.buffers(), strict=True))
+    assert normalizer.mean.abs().max() < 100
+
+
+def test_worker_whose_environment_failed_is_made_anew():
+    setting = Setting("collector.workers=2")
+    setting.collector.step()
+
+    def failing(slot, answer):
+        if slot == 1:
+            raise TaskError("encoder lost")
+        return answer
+
+    setting.workers.change = failing
+    setting.workers.held = {0}
+    with pytest.raises(TaskError, match="encoder lost"):
+        setting.collector.step()
+    setting.workers.held = set()
+    setting.workers.change = lambda slot, answer: answer
+    stored = setting.replay.added
+    setting.collector.rebuild()
+    assert setting.workers.started == [(0, 0), (1, 0), (1, 1)]
+    setting.collector.rebuild()  # nothing is left to do
+    assert len(setting.workers.started) == 3
+    for _ in range(6):
+        setting.collector.step()
+    assert setting.collector.numbers()["collect/workers"] == 2
+    assert setting.replay.added % 8 == 0
+    assert setting.replay.added > stored
+    assert (setting.collector.lost, setting.collector.dropped) == (0, 0)
+
+
+def test_numbers_of_the_tasks_are_those_of_all_workers():
+    setting = Setting("task.id=HalfCheetah-v5", "task.backend=batch", "collector.workers=2")
+    for _ in range(4):
+        setting.collector.step()
+    rewards = setting.replay._unpack(setting.rows()).rewards
+    numbers = setting.collector.numbers()
+    terms = {name: value for name, value in numbers.items() if name.startswith("reward/")}
+    assert len(terms) > 1
+    assert sum(terms.values()) == pytest.approx(float(rewards.mean()), rel=1e-4)
+    assert (numbers["task/failed_worlds"], numbers["rollout/unstable_steps"]) == (0.0, 0.0)
+    assert all(np.isnan(setting.collector.numbers()[name]) for name in terms)
+
+
+def test_counts_go_on_when_workers_are_new():
+    first = Counted()
+    first.take(0, 0, {"task/failed_worlds": 1.0, "reward/run": 2.0})
+    first.take(0, 0, {"task/failed_worlds": 3.0, "reward/run": 4.0})
+    first.take(1, 0, {"task/failed_worlds": 5.0, "reward/run": 6.0})
+    first.take(1, 1, {"task/failed_worlds": 7.0, "reward/run": 8.0})
+    second = Counted()
+    second.restore(first.state())
+    assert first.numbers() == {
+        "rollout/unstable_steps": 0.0, "task/failed_worlds": 15.0, "reward/run": 5.0
+    }  # fmt: skip
+    second.take(0, 1, {"task/failed_worlds": 2.0, "reward/run": 1.0})
+    assert (second.numbers()["task/failed_worlds"], second.numbers()["task/failed_worlds"]) == (17.0, 17.0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
+import in_process_workers
 import pytest
 import torch
 from composed import composed_train
 from in_process_workers import InProcessEvaluations, InProcessWorkers
 
 from acer_robot.distributed import start
-from acer_robot.errors import InputError
+from acer_robot.errors import InputError, TaskError
+from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import read_checkpoint
 from acer_robot.run_folder.tables import read_table
 from acer_robot.training.resume import resumed_config
@@ -27,7 +31,7 @@ TWO = ["collector=ray", "collector.workers=2", "collector.segment_length=10"]
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     monkeypatch.setattr(start, "RayWorkers", InProcessWorkers)
-    monkeypatch.setattr(start, "Evaluations", InProcessEvaluations)
+    monkeypatch.setattr(start, "RayEvaluations", InProcessEvaluations)
 
 
 def run(folder, *overrides):
@@ -78,6 +82,61 @@ def test_run_goes_on_with_new_workers(tmp_path, capsys):
     assert latest["resume"]["replay"]["added"] == 400
 
 
+FAILING = [
+    "task.id=failing_env:Failing-v0", "~task.kwargs.max_episode_steps", "on_environment_error=rebuild",
+]  # fmt: skip
+
+
+def test_failed_environments_of_workers_and_evaluations_are_made_anew(tmp_path, capsys):
+    once = f"+task.kwargs.once='{tmp_path / 'failed'}'"
+    folder = run(tmp_path / "run", *TWO, *FAILING, once, "+task.kwargs.at=45")
+    out = capsys.readouterr().out
+    assert out.count("the environments are made anew (1 of at most 10 times)") == 1
+    assert read_table(folder / "metrics.csv")["rollout/rebuilds"][-1] == 1.0
+    assert read_table(folder / "eval.csv")["step"][-1] == read_checkpoint(folder)["steps"] == 240
+
+
+def test_failed_evaluation_beside_training_is_repeated(tmp_path, monkeypatch, capsys):
+    failures = iter([True])
+    real = in_process_workers.evaluate
+
+    def evaluate(*order):
+        if next(failures, False):
+            raise TaskError("encoder lost")
+        return real(*order)
+
+    monkeypatch.setattr(in_process_workers, "evaluate", evaluate)
+    folder = run(tmp_path / "run", *TWO, "on_environment_error=rebuild")
+    assert "encoder lost; the environments are made anew" in capsys.readouterr().out
+    assert read_table(folder / "eval.csv")["step"] == [90.0, 180.0, 240.0]
+
+
+def test_diverged_run_goes_back_with_new_workers(tmp_path, monkeypatch, capsys):
+    real, poisoned = Learner.update, []
+
+    def update(self, batch):
+        if self.updates == 40 and not poisoned:
+            poisoned.append(self.updates)
+            with torch.no_grad():
+                next(self.actor.parameters()).fill_(torch.nan)
+        return real(self, batch)
+
+    monkeypatch.setattr(Learner, "update", update)
+    folder = run(tmp_path / "run", *TWO, "on_divergence=rollback")
+    assert "it goes back to environment step" in capsys.readouterr().out
+    latest = read_checkpoint(folder)
+    assert latest["steps"] == 240
+    assert latest["resume"]["collector"]["incarnations"] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["local", "ray"])
+def test_current_policy_is_not_evaluated_unless_wanted(kind, tmp_path):
+    folder = run(tmp_path / "run", *(TWO if kind == "ray" else []), "eval_online=false")
+    table = read_table(folder / "eval.csv")
+    assert all(map(math.isnan, table["eval/return_online"]))
+    assert not any(map(math.isnan, table["eval/return_mean"]))
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -88,7 +147,10 @@ def test_run_goes_on_with_new_workers(tmp_path, capsys):
         (["collector=ray", "collector.segment_length=4"], "set collector.segment_length=8 or more"),
         (["collector=ray", "learner.replay_size=30"], "does not hold one segment of a worker; set it to 32"),
         (["collector=ray", "collector.max_staleness=5"], "24 updates pass; set it to 24 or more"),
-
+        (["collector=ray", "task.workers=2"], "collector=ray has collector.workers; set task.workers=0"),
+        (["collector=ray", "task=halfcheetah", "task.backend=warp"], "workers of collector=ray have none"),
+        (["collector=overlapped", "collector.address=auto"], "collector.address=auto is of Ray"),
+        (["collector=overlapped", "collector.dashboard=true"], "collector.dashboard=True is of Ray"),
         (["collector=ray", "collector.workers=0"], "collector.workers=0 is out of range"),
     ],
 )  # fmt: skip

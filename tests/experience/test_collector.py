@@ -22,7 +22,7 @@ BOUNDS = ActionBounds(("a", "b"), (-1.0, 2.0), (3.0, 6.0))
 class CountingTask:
     """Two environments whose observation counts steps; episodes last 3 steps, the reset observation is -100."""
 
-    num_envs, device = 2, CPU
+    num_envs, device, unstable_steps = 2, CPU, 0
     spec = SimpleNamespace(id="counting", bounds=BOUNDS)
 
     def __init__(self, fails=False):

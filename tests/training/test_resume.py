@@ -281,6 +281,7 @@ def test_options_that_may_change_are_taken(half):
             "on_divergence",
             "on_environment_error",
             "tensorboard",
+            "eval_online",
         }
     )
     assert of_wandb <= {name for name in MAY_CHANGE if not name.startswith("collector.")} <= known
