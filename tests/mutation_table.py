@@ -520,8 +520,8 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: the newest start is never drawn",
-        "starts = self.size - self.segment_length + 1",
-        "starts = self.size - self.segment_length",
+        "self._uniform(self.size - self.segment_length + 1, segments)",
+        "self._uniform(self.size - self.segment_length, segments)",
         "experience/test_replay.py -k consecutive",
     ),
     (
