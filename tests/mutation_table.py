@@ -797,6 +797,58 @@ SAFETY: tuple[Row, ...] = (
     ),
 )
 
+WORKERS: tuple[Row, ...] = (
+    (
+        "workers: a segment that comes a second time is stored",
+        "if (segment.incarnation, segment.sequence) != due:",
+        "if segment.incarnation != due[0]:",
+        "distributed/test_remote_collector.py -k doubled_or_foreign",
+    ),
+    (
+        "workers: a segment of a worker that was replaced is stored",
+        "if (segment.incarnation, segment.sequence) != due:",
+        "if segment.sequence != due[1]:",
+        "distributed/test_remote_collector.py -k doubled_or_foreign",
+    ),
+    (
+        "workers: a torn segment is stored",
+        "if segment.rows.shape != self._shape:",
+        "if segment.rows.shape[1:] != self._shape[1:]:",
+        "distributed/test_remote_collector.py -k torn",
+    ),
+    (
+        "workers: staleness has no bound",
+        "return overdue[:1] or open_",
+        "return open_",
+        "distributed/test_remote_collector.py -k slowest",
+    ),
+    (
+        "workers: statistics miss what workers saw",
+        "self.outliers += self._learner.normalizer.update(observations).sum(0)",
+        "self.outliers += self._learner.normalizer.update(observations[:1]).sum(0)",
+        "distributed/test_remote_collector.py -k statistics_are_those_of_all",
+    ),
+    (
+        "workers: a worker collects as far ahead as it likes",
+        "while slot.is_ready and len(slot.asked) < self._options.ahead:",
+        "while slot.is_ready and len(slot.asked) < 9:",
+        "distributed/test_remote_collector.py -k requests_are_bounded",
+    ),
+    (
+        "workers: new weights do not go out",
+        "or published[0] != updates",
+        "",
+        "distributed/test_remote_collector.py -k weights_go_out",
+    ),
+)
+BLOCKS: tuple[Row, ...] = (
+    (
+        "replay: a segment runs from one worker's rows into another's",
+        "self._uniform(self._block - self.segment_length + 1, segments)",
+        "self._uniform(self._block, segments)",
+        "experience/test_replay.py -k border_of_a_block",
+    ),
+)
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
     "acer_robot/acer/policy_gradient.py": POLICY_GRADIENT,
@@ -814,7 +866,8 @@ MUTATIONS = {
     "acer_robot/policies/embedding.py": EMBEDDING,
     "acer_robot/tasks/tensor/vector_task.py": WORLDS,
     "acer_robot/tasks/tensor/batch_simulator.py": BATCH_SIMULATOR,
-    "acer_robot/experience/replay.py": REPLAY + FAILED,
+    "acer_robot/experience/replay.py": REPLAY + FAILED + BLOCKS,
+    "acer_robot/distributed/remote_collector.py": WORKERS,
     "acer_robot/experience/collector.py": COLLECTOR,
     "acer_robot/experience/update_counter.py": UPDATE_COUNTER,
     "acer_robot/run_folder/checkpoints.py": CHECKPOINTS,

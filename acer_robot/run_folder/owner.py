@@ -42,7 +42,7 @@ def is_owned(run_dir: Path) -> bool:
     try:
         with (run_dir / LOCK).open("r", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except BlockingIOError:
         return True

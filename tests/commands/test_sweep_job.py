@@ -102,6 +102,13 @@ def test_missing_launcher_names_its_extra(monkeypatch, argument, extra):
         check_sweep_options([argument], is_sweep=True)
 
 
+def test_file_in_the_place_of_a_job_is_left_to_the_job(tmp_path):
+    (tmp_path / "seed-0").write_text("a file is where the folder should be\n")
+    assert sweep_job.arguments_of(["seed=0"], tmp_path / "seed-0") == [
+        "seed=0", f"run_dir='{tmp_path}/seed-0'"
+    ]  # fmt: skip
+
+
 def test_folder_of_a_sweep_is_that_of_hydra():
     assert sweep_folder(["-m", "sweep_dir=runs/a", "seed=1"]) == ["hydra.sweep.dir=runs/a"]
     assert sweep_folder(["-m", "seed=1"]) == []
