@@ -10,8 +10,8 @@ def turned_back(vectors: Tensor, quaternions: Tensor) -> Tensor:
     """Return vectors [B, 3] of the world in the frame of bodies with these orientations [B, 4].
 
     >>> half = 0.5 ** 0.5
-    >>> turned_back(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[half, 0.0, 0.0, half]])).round(decimals=3).tolist()
-    [[0.0, -1.0, 0.0]]
+    >>> turned_back(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[half, 0.0, 0.0, half]])).round().int().tolist()
+    [[0, -1, 0]]
     """
     unit = quaternions / quaternions.norm(dim=1, keepdim=True)
     scalar, axis = unit[:, :1], -unit[:, 1:]
