@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from types import ModuleType
 
@@ -57,8 +58,11 @@ def connect(options: CollectorConfig) -> ModuleType:
         )
         return ray
     try:
+        host, _, port = options.address.rpartition(":")
+        if port.isdigit():  # Ray itself waits for minutes where nobody listens
+            socket.create_connection((host, int(port)), timeout=10.0).close()
         ray.init(address=options.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"collector.address={options.address} cannot be reached: {first_line(error)}; start a cluster with "
             "`ray start --head`, or leave collector.address out to start Ray on this machine"
