@@ -194,7 +194,7 @@ def recorded(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ramps_to_rest(policy, tmp_path, number):
+def test_a_signal_ramps_to_rest(policy, tmp_path, number, python_handles_signals):
     process = start(policy, tmp_path)
     wait_for(tmp_path / "record.txt", 60)
     process.send_signal(number)

@@ -266,7 +266,7 @@ def test_the_first_line_never_changes_its_length(policy, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_counted(number):
+def test_signals_are_counted(number, python_handles_signals):
     requests, before = StopRequests(), signal.getsignal(number)
     with counted_signals(requests):
         os.kill(os.getpid(), number)
@@ -276,7 +276,7 @@ def test_signals_are_counted(number):
     assert signal.getsignal(number) is before
 
 
-def test_sigquit_is_an_emergency():
+def test_sigquit_is_an_emergency(python_handles_signals):
     requests = StopRequests()
     with counted_signals(requests):
         os.kill(os.getpid(), signal.SIGQUIT)
