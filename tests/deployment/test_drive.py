@@ -16,7 +16,8 @@ from acer_robot.deployment import drive_log
 from acer_robot.deployment.drive import Driver, Timing
 from acer_robot.deployment.drive_log import FIRST_LINE, DriveLog, why_stopped
 from acer_robot.deployment.export import describe
-from acer_robot.deployment.limits import Options, limits_of_file
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import limits_of_file
 from acer_robot.deployment.pacing import Pacer
 from acer_robot.deployment.stop_requests import StopRequests, counted_signals
 from acer_robot.errors import InputError
