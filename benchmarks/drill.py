@@ -21,7 +21,8 @@ from drill_check import Verdict, judge
 from drill_incidents import Incident, incidents
 
 from acer_robot.deployment.export import describe
-from acer_robot.deployment.limits import Options, limits_of_file
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import limits_of_file
 from acer_robot.policies.build import build_actor
 from acer_robot.policies.exported.file import LoadedPolicy, load_exported, save_exported
 from acer_robot.policies.exported.module import ExportedPolicy

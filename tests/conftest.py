@@ -53,6 +53,7 @@ def python_handles_signals():
         signal.SIGHUP: signal.SIG_DFL,
         signal.SIGUSR1: signal.SIG_DFL,
         signal.SIGUSR2: signal.SIG_DFL,
+        signal.SIGQUIT: signal.SIG_DFL,
     }
     before = {number: signal.signal(number, handler) for number, handler in default.items()}
     yield

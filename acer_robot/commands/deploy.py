@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from acer_robot.commands.compose import run_command
-from acer_robot.deployment.limits import Options
+from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.realtime import RealTimeOptions, check_realtime
 from acer_robot.errors import InputError
 from acer_robot.run_folder.policy_path import given_policy

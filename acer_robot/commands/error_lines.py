@@ -142,7 +142,7 @@ def _about_option(error: OmegaConfBaseException) -> str:
     if isinstance(error, MissingMandatoryValue) and typed is not None:
         parent = name.rpartition(".")[0]
         docs = {option.name: option.doc for option in options(typed, f"{parent}." if parent else "")}
-        return f"{name}=... must be given: {docs[name]}"
+        return f"{name}=... must be given: {' '.join(docs[name].split())}"
     first = (error.msg or str(error)).splitlines()[0]
     if isinstance(error, KeyValidationError):
         return f"{first}; put the name in double quotes, as in 'task.bounds={{\"1\": [-1, 1]}}'"

@@ -21,7 +21,6 @@ from omegaconf import DictConfig, OmegaConf
 from acer_robot.children import ending_with_parent
 from acer_robot.errors import InputError
 from acer_robot.run_folder.layout import clear_unlearnt, create_folder
-from acer_robot.run_folder.listing import list_runs
 from acer_robot.run_folder.owner import is_owned
 from acer_robot.run_folder.status import read_status
 
@@ -137,6 +136,8 @@ def reason_of(status: int, log: Path) -> str:
 def sweep_table(sweep_dir: Path) -> str:
     """Return a table of the runs in the folder of a sweep."""
     try:
+        from acer_robot.run_folder.listing import list_runs  # imports torch, which takes seconds
+
         runs = list_runs(sweep_dir)
     except InputError as error:
         return str(error)

@@ -15,7 +15,8 @@ import torch
 from acer_robot.deployment.control_loop import LoopOptions
 from acer_robot.deployment.drive import Drive, Driver, Timing
 from acer_robot.deployment.drive_log import DriveLog
-from acer_robot.deployment.limits import Limits, Options, limits_of_file
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import Limits, limits_of_file
 from acer_robot.deployment.pacing import Pacer, percentiles, pressed_key
 from acer_robot.deployment.plant import check_plant, load_plant
 from acer_robot.deployment.realtime import RealTimeOptions, real_time, sleep

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from acer_robot.deployment.limit_options import Options
 from acer_robot.errors import InputError
 from acer_robot.spec import TaskSpec, fallback_command, representable_limits
 
@@ -18,34 +18,6 @@ Floats = npt.NDArray[np.float64]
 
 SMALLEST_STD = 1e-6
 """Lower limit of the standard deviations in the far check: an entry that never changed in training has 0."""
-
-
-@dataclass
-class Options:
-    """The limits that a user may set; nothing writes to them after the command line was read."""
-
-    ramp_rate: float = 0.5
-    """Share of a joint's range per second: the ramp of joints without a slew limit."""
-    ramp_in: float = 1.0
-    """Length of the ramp-in in seconds."""
-    hold: float = 0.5
-    """Seconds for which the last command is held before the robot is closed."""
-    start_limit: float = 2.0
-    """Seconds to wait for the first usable observation."""
-    age_limit: float | None = None
-    """Largest age of the newest observation in seconds; null: 5 control periods."""
-    late_factor: float = 1.2
-    """A tick is late if more than this number of control periods has passed since the tick before."""
-    late_ticks: int = 10
-    """Late ticks in a row that stop; 0: never."""
-    nan_ticks: int = 5
-    """Unusable rows in a row that stop; 0: never."""
-    frozen_ticks: int = 0
-    """Equal observations in a row that stop; 0: never."""
-    far_limit: float | None = None
-    """Standard deviations from which an observation is far; null: the normaliser's limit."""
-    far_ticks: int = 0
-    """Far observations in a row that stop; 0: never, they are counted."""
 
 
 class Limits:

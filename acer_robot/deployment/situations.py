@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from acer_robot.deployment.limits import Limits, Options
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.safety import MODES, RAMP_OUT, Inputs, Output, State, tick
 
 TOLERANCE = 1e-12

@@ -51,6 +51,7 @@ def connect(options: CollectorConfig) -> ModuleType:
     if options.address is None:
         os.environ.pop("RAY_ADDRESS", None)  # else it would connect to that cluster
         ray.init(
+            address="local",  # never a cluster that somebody else started on this machine
             num_cpus=options.workers + 1,  # the evaluation takes one
             include_dashboard=options.dashboard,
             object_store_memory=OBJECT_STORE_BYTES,

@@ -23,6 +23,7 @@ from acer_robot.schema import TrainConfig
 
 NO_SETTINGS = (
     "seed", "run_dir", "wandb", "threads", "log_every", "hand_over", "video", "device", "tensorboard", "compile",
+    "sweep_dir", "eval_online",
 )  # fmt: skip
 """Options in which the runs of one setting may differ: none of them decides what is learnt."""
 FINISHED, RUNNING, FAILED = "finished", "running or interrupted", "ended with an error"

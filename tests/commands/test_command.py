@@ -202,18 +202,18 @@ def test_help_works_without_docstrings(tmp_path):
 )
 def test_a_mistake_in_a_tasks_file_is_one_line(train, tmp_path, text, message):
     (tmp_path / "mine/task").mkdir(parents=True)
-    (tmp_path / "mine/task/robot.yaml").write_text(text)
-    _, status, _, err = train("--config-dir", "mine", "task=robot")
+    (tmp_path / "mine/task/my_robot.yaml").write_text(text)
+    _, status, _, err = train("--config-dir", "mine", "task=my_robot")
     assert (status, err.count("\n")) == (2, 1)
     assert message in err
 
 
 def test_a_tasks_file_sets_learner_options(train, tmp_path):
     (tmp_path / "mine/task").mkdir(parents=True)
-    (tmp_path / "mine/task/robot.yaml").write_text(
+    (tmp_path / "mine/task/my_robot.yaml").write_text(
         "# @package _global_\ntask:\n  suite: gymnasium\n  id: A\nlearner:\n  lr: 0.5\n"
     )
-    (config,), _, _, _ = train("--config-dir", "mine", "task=robot")
+    (config,), _, _, _ = train("--config-dir", "mine", "task=my_robot")
     assert (config.task.id, config.learner.lr) == ("A", 0.5)
 
 
@@ -241,7 +241,7 @@ def test_a_task_of_ones_own_comes_from_a_folder(train, tmp_path):
     assert config.task.id == "my_module:MyRobot-v0"
     _, status, _, err = train("--config-dir", "mine", "task=my_robott")
     assert status == 2
-    assert "did you mean my_robot?" in err
+    assert "did you mean my_robot or robot?" in err
 
 
 def test_a_file_of_ones_own_needs_a_name_of_its_own(train, tmp_path):
@@ -429,7 +429,9 @@ def test_group_choices_are_sorted_with_suites_last():
     choices = group_choices("task")
     assert "halfcheetah" in choices
     assert choices.index("walker2d") < choices.index("dmc/acrobot-swingup")
-    assert all(name.startswith("dmc/") for name in choices[choices.index("dmc/acrobot-swingup") :])
+    assert all(
+        name.startswith(("dmc/", "robot/")) for name in choices[choices.index("dmc/acrobot-swingup") :]
+    )
 
 
 @pytest.mark.parametrize(

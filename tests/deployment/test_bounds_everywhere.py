@@ -40,7 +40,9 @@ def run():
     learner = LearnerConfig(
         hidden=[16], advantage_hidden=8, segment_length=4, learning_starts=50, compile=False
     )
-    config = TrainConfig(task, learner, WandbConfig("disabled"), run_dir="unused", num_envs=ENVS, threads=1)
+    config = TrainConfig(
+        task, learner, wandb=WandbConfig("disabled"), run_dir="unused", num_envs=ENVS, threads=1
+    )
     run = prepare(config)
     for _ in range(4 * LENGTH):
         run.collector.step()

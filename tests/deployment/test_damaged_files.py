@@ -128,7 +128,7 @@ def test_widened_bounds_of_a_checkpoint_are_refused(tmp_path, monkeypatch, capsy
     bounds = ActionBounds(task.spec.bounds.names, (-1000.0,), (1000.0,))
     wide = dataclasses.replace(run, spec=dataclasses.replace(task.spec, bounds=bounds))
     assert "differs from the one in the file in its bounds" in refusal(check_task, wide)
-    monkeypatch.setattr(export_command, "load_run", lambda *_: wide)
+    monkeypatch.setattr("acer_robot.run_folder.checkpoints.load_run", lambda *_: wide)
     monkeypatch.setattr(
         sys, "argv", ["acer-export", f"run={tmp_path}", f"out={tmp_path / 'out'}", "episodes=0"]
     )

@@ -19,7 +19,7 @@ from plants import MemoryPlant, WallClock
 from acer_robot.commands.deploy import DeployConfig, deploy, exit_status
 from acer_robot.deployment.drive_log import why_stopped
 from acer_robot.deployment.export import describe
-from acer_robot.deployment.limits import Options
+from acer_robot.deployment.limit_options import Options
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import save_exported
 from acer_robot.policies.exported.module import ExportedPolicy
@@ -194,7 +194,7 @@ def recorded(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ramps_to_rest(policy, tmp_path, number):
+def test_a_signal_ramps_to_rest(policy, tmp_path, number, python_handles_signals):
     process = start(policy, tmp_path)
     wait_for(tmp_path / "record.txt", 60)
     process.send_signal(number)

@@ -16,7 +16,8 @@ from acer_robot.deployment import drive_log
 from acer_robot.deployment.drive import Driver, Timing
 from acer_robot.deployment.drive_log import FIRST_LINE, DriveLog, why_stopped
 from acer_robot.deployment.export import describe
-from acer_robot.deployment.limits import Options, limits_of_file
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import limits_of_file
 from acer_robot.deployment.pacing import Pacer
 from acer_robot.deployment.stop_requests import StopRequests, counted_signals
 from acer_robot.errors import InputError
@@ -266,7 +267,7 @@ def test_the_first_line_never_changes_its_length(policy, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_counted(number):
+def test_signals_are_counted(number, python_handles_signals):
     requests, before = StopRequests(), signal.getsignal(number)
     with counted_signals(requests):
         os.kill(os.getpid(), number)
@@ -276,7 +277,7 @@ def test_signals_are_counted(number):
     assert signal.getsignal(number) is before
 
 
-def test_sigquit_is_an_emergency():
+def test_sigquit_is_an_emergency(python_handles_signals):
     requests = StopRequests()
     with counted_signals(requests):
         os.kill(os.getpid(), signal.SIGQUIT)

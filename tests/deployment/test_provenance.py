@@ -22,6 +22,9 @@ OTHER = {
     "log_every": 7,
     "hand_over": False,
     "video": False,
+    "sweep_dir": "elsewhere",
+    "tensorboard": True,
+    "eval_online": False,
 }
 
 

@@ -11,7 +11,8 @@ from exported import make_policy, make_run
 
 from acer_robot.commands import export as export_command
 from acer_robot.commands.deploy import DeployConfig, deploy
-from acer_robot.deployment.limits import Options, limits_of_file
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import limits_of_file
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task

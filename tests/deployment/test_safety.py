@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from acer_robot.deployment.limits import Limits, Options
+from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.safety import CAUSES, MODES, Inputs, State, is_new, tick
 from acer_robot.deployment.situations import DT, Story, robots, run, situations, to_dict
 from acer_robot.errors import InputError

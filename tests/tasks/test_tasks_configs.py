@@ -146,7 +146,8 @@ def test_a_users_own_robot_in_a_folder_of_its_own(tmp_path):
         "task.bounds={reach: [-1, 2]}",
     ]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
-    assert done.stderr == ""
+    said = f"task.id='my_robot:Arm-v0' runs the code of my_robot: {tmp_path / 'my_robot.py'}"
+    assert done.stderr.splitlines() == [said]
     limits = "{'names': ['shoulder', 'reach'], 'low': [-0.5, -1.0], 'high': [0.2, 2.0]}"
     assert done.stdout == f"gymnasium/my_robot:Arm-v0 {limits} 0.1 2\n"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == [

@@ -46,9 +46,9 @@ class FailingEnv(gymnasium.Env):
         return observation, reward, ended, False, {}
 
 
-gymnasium.register("Failing-v0", entry_point=FailingEnv, order_enforce=False, disable_env_checker=True)
+gymnasium.register("FailsAtStep-v0", entry_point=FailingEnv, order_enforce=False, disable_env_checker=True)
 
-WHERE = f"environment 1 of gymnasium/Failing-v0 (seed {SEEDS[1]}) at environment step "
+WHERE = f"environment 1 of gymnasium/FailsAtStep-v0 (seed {SEEDS[1]}) at environment step "
 FAILURES = {
     "raises": (TaskError, "2: RuntimeError: the cable is torn"),
     "wide": (TaskError, "3: ValueError: the observation has shape (3,); its space has shape (2,)"),
@@ -63,7 +63,7 @@ FAILURES = {
 def test_a_failing_step_is_named(how):
     kind, message = FAILURES[how]
     FailingEnv.made = 0
-    task = make_task(TaskConfig("gymnasium", "Failing-v0", {"how": how}), 2, seed=0)
+    task = make_task(TaskConfig("gymnasium", "FailsAtStep-v0", {"how": how}), 2, seed=0)
     task.reset()
     command = torch.zeros(2, 1)
     task.step(command)
@@ -76,7 +76,7 @@ def test_a_failing_step_is_named(how):
 
 def test_a_failing_reset_is_named():
     FailingEnv.made = 0
-    task = make_task(TaskConfig("gymnasium", "Failing-v0", {"how": "raises in reset"}), 2, seed=0)
+    task = make_task(TaskConfig("gymnasium", "FailsAtStep-v0", {"how": "raises in reset"}), 2, seed=0)
     with pytest.raises(TaskError) as caught:
         task.reset()
     assert str(caught.value) == WHERE + "0: OSError: no such robot"

@@ -188,7 +188,8 @@ def card_of(spec):
         "task": spec.to_dict(),
         "training": {"steps": 1, "seed": 0, "config_sha256": "", "revision": None, "versions": None},
         "algorithm": "",
-        "fallback": [0.0] * spec.action_size, "normalizer": {"enabled": True, "limit": 10.0}, "file_sha256": "",
+        "fallback": [0.0] * spec.action_size, "rest": [0.0] * spec.action_size,
+        "normalizer": {"enabled": True, "limit": 10.0}, "file_sha256": "",
         "evaluation": None, "verification": {}, "other_formats": {}, "learner": {}, "git_revision": "",
         "weights_sha256": "", "versions": {},
     }  # fmt: skip

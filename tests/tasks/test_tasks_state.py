@@ -89,7 +89,8 @@ def through_file(state):
 
 
 def results(task, commands):
-    return [vars(task.step(command)) for command in commands]
+    steps = [vars(task.step(command)) for command in commands]
+    return [{name: value for name, value in step.items() if value is not None} for step in steps]
 
 
 def commands_of(task, steps):

@@ -24,7 +24,9 @@ SPEC = TaskSpec(
 
 @pytest.fixture
 def sizes(tmp_path):
-    learner = LearnerConfig(replay_ratio=32, segments=4, segment_length=16, compile=False)
+    learner = LearnerConfig(
+        replay_ratio=32, segments=4, segment_length=16, compile=False, precision="float32"
+    )
     config = TrainConfig(learner=learner, run_dir=str(tmp_path), steps=60_000)
     return Sizes(config, SPEC, 0, weights=8_000_000, learner=100 * MIB, replay=50 * MIB)
 
