@@ -251,8 +251,13 @@ def main() -> None:
         print(version_text("acer-doctor"))
         return
     if len(sys.argv) > 1:
+        if sys.argv[1] not in ("-h", "--help"):
+            print(
+                f"acer-robot: error: acer-doctor takes no options; leave {sys.argv[1]} out", file=sys.stderr
+            )
+            raise SystemExit(2)
         print("usage: acer-doctor\n\nSays whether training can run here, and what to type where it cannot.")
-        raise SystemExit(0 if sys.argv[1] in ("-h", "--help") else 2)
+        return
     for name, value in describe_environment().items():
         print(f"       {name}: {value}")
     failed = False

@@ -79,17 +79,17 @@ class Limits:
                 raise InputError(
                     f"the slew limit of joint {name!r} is {rate:g}; expected a number above 0, or none at all"
                 )
-        _positive("ramp_rate", options.ramp_rate)
+        _positive("safety.ramp_rate", options.ramp_rate)
         for name in ("ramp_in", "hold", "start_limit"):
-            _at_least(name, getattr(options, name), 0.0)
-        _at_least("late_factor", options.late_factor, 1.0)
-        _at_least("age_limit", self.age_limit, self.dt)
+            _at_least(f"safety.{name}", getattr(options, name), 0.0)
+        _at_least("safety.late_factor", options.late_factor, 1.0)
+        _at_least("safety.age_limit", self.age_limit, self.dt)
         if not self.far_limit >= 0.0:
-            raise InputError(f"far_limit={self.far_limit}; expected a number of at least 0")
+            raise InputError(f"safety.far_limit={self.far_limit}; expected a number of at least 0")
         for name in ("late_ticks", "nan_ticks", "frozen_ticks", "far_ticks"):
             count = getattr(options, name)
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-                raise InputError(f"{name}={count}; expected a whole number of at least 0")
+                raise InputError(f"safety.{name}={count}; expected a whole number of at least 0")
 
     @property
     def width(self) -> int:

@@ -89,7 +89,7 @@ def _with_commands(
         left, font = int(right * 0.4), ImageFont.load_default(min(size, _text_size(picture)))
     share = np.clip(to_canonical(command, np.asarray(bounds.low), np.asarray(bounds.high)), -1.0, 1.0)
     middle, half = (left + right) / 2, (right - left) / 2
-    for joint, name in enumerate(bounds.names):
+    for joint, name in enumerate(_short(bounds.names)):
         y, end = top + joint * step, middle + half * float(share[joint])
         if font is not None:
             _text_within(draw, (4, y), name, font, left - 8)
@@ -99,6 +99,13 @@ def _with_commands(
         draw.rectangle((min(middle, end), y, max(middle, end), below), fill=colour)
         draw.line((middle, y, middle, below), fill=WHITE)
     return np.asarray(image)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Return names without the last word that all of them share, such as _joint, so that the rest can be read."""
+    endings = {name[name.rfind("_") :] if name.rfind("_") > 0 else "" for name in names}
+    shared = endings.pop() if len(endings) == 1 and len(names) > 1 else ""
+    return [name.removesuffix(shared) for name in names]
 
 
 def _text_within(

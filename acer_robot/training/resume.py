@@ -124,7 +124,7 @@ def resumed_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
 def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) -> None:
     """Raise InputError for an option that was given, differs from the run's and must not change."""
     config = dataclasses.replace(config, task=absolute_files(config.task))
-    for name in sorted(names):
+    for name in sorted(names, key=lambda name: (name != "task.id", name)):  # another task is named as one
         new, old = _value(config, name), _value(recorded, name)
         if name == "run_dir" and Path(new).absolute() != Path(old).absolute():
             raise InputError(
@@ -177,6 +177,10 @@ def recorded_config(run_dir: Path) -> TrainConfig:
         config = config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except InputError:
         raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"{run_dir} is not a run folder: it has no config.yaml; give the run_dir of acer-train"
+        ) from error
     except (*DAMAGE, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     return dataclasses.replace(config, run_dir=str(run_dir))

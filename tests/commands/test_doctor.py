@@ -32,6 +32,14 @@ def test_this_installation_can_train(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_doctor_takes_no_options(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["acer-doctor", "fast=true"])
+    with pytest.raises(SystemExit) as stopped:
+        doctor.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "acer-robot: error: acer-doctor takes no options; leave fast=true out\n"
+
+
 def test_an_error_counts_and_has_a_remedy(monkeypatch, capsys):
     def broken():
         raise AttributeError("MjModel has no attribute 'flex_vertedge'")

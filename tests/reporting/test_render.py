@@ -26,6 +26,7 @@ from acer_robot.reporting.video import (
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.run_folder.policy_path import checkpoint_of, policy_file
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
+from acer_robot.spec import ActionBounds
 from acer_robot.tasks import make_task
 from acer_robot.tasks.interface import StepResult
 
@@ -206,6 +207,25 @@ def test_a_command_at_its_bound_is_red():
     assert red([0.5, 10.0]) > 50
     assert red([-1.0, 0.0]) > 1.8 * red([-1.0, 5.0])
     assert (picture == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (("FL_hip_joint", "FL_calf_joint"), ["FL_hip", "FL_calf"]),
+        (("FL_hip_joint", "FL_calf"), ["FL_hip_joint", "FL_calf"]),
+        (("bthigh", "bshin"), ["bthigh", "bshin"]),
+        (("only_joint",), ["only_joint"]),
+    ],
+)
+def test_overlay_leaves_out_what_all_names_end_with(monkeypatch, names, shown):
+    drawn = []
+    monkeypatch.setattr(
+        "acer_robot.reporting.overlay._text_within", lambda draw, place, text, *_: drawn.append(text)
+    )
+    bounds = ActionBounds(names, (-1.0,) * len(names), (1.0,) * len(names))
+    with_overlay(np.zeros((480, 480, 3), np.uint8), bounds, Moment(1.0, 2.0, 3.0, np.zeros(len(names))))
+    assert drawn[1:] == shown
 
 
 @pytest.mark.parametrize("joints", [1, 60])

@@ -26,7 +26,7 @@ from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.status import read_status, write_status
 from acer_robot.schema import WandbConfig
 from acer_robot.training import run as training
-from acer_robot.training.resume import MAY_CHANGE, newest_point, resumed_config
+from acer_robot.training.resume import MAY_CHANGE, newest_point, recorded_config, resumed_config
 from acer_robot.training.run import train
 from acer_robot.training.validate import RANGES
 
@@ -246,7 +246,7 @@ def test_environment_without_a_state_starts_new_episodes(half, capsys, monkeypat
     [
         (["learner.lr=0.1"], r"learner.lr=0.1 cannot be had: the run that goes on has learner.lr=0.0006"),
         (["task.id=Hopper-v5"], "task.id='Hopper-v5' cannot be had"),
-        (["task=hopper"], "task"),
+        (["task=hopper"], r"task\.id='Hopper-v5' cannot be had"),
         (["seed=4"], "init_from="),
         (["num_envs=4"], "These may change: steps, threads"),
         (["run_dir=elsewhere"], "leave it out"),
@@ -261,6 +261,11 @@ def test_options_that_cannot_change_are_refused(half_run, given, message):
     with pytest.raises(InputError, match=message):
         resume(half_run, *given)
     assert before == {path: path.stat().st_mtime_ns for path in half_run.rglob("*.*") if path.name != ".lock"}
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"nope is not a run folder: it has no config\.yaml"):
+        recorded_config(tmp_path / "nope")
 
 
 def test_options_that_may_change_are_taken(half):
