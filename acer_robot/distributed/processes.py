@@ -202,6 +202,9 @@ class ProcessEvaluations:
             self._lost += 1
             if self._lost > RETRIES:
                 raise TaskError(f"the evaluation of step {self._open[0].step:,} was lost: {error}") from error
+            print(
+                f"the evaluation of step {self._open[0].step:,} is lost: {error}; it is repeated", flush=True
+            )
             self.repeat()
             return None
         first = self._open.popleft()

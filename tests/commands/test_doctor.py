@@ -93,11 +93,9 @@ def test_the_mode_of_wandb_is_said(monkeypatch, tmp_path):
     assert "wandb: disabled (WANDB_MODE=disabled)" in examine(doctor.check_wandb).text
 
 
-def test_other_arguments_print_the_usage(monkeypatch, capsys):
+def test_help_prints_the_usage(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["acer-doctor", "--help"])
-    with pytest.raises(SystemExit) as stopped:
-        doctor.main()
-    assert stopped.value.code == 0
+    doctor.main()
     assert "usage: acer-doctor" in capsys.readouterr().out
 
 
