@@ -384,5 +384,5 @@ def test_older_checkpoint_is_refused_with_the_way_out(half):
         torch.save(content, path)
     with pytest.raises(InputError, match=r"has no state to go on from.*init_from"):
         resume(half, "steps=240")
-    with pytest.raises(InputError, match="nothing is not a run folder: it has no config.yaml"):
+    with pytest.raises(InputError, match=r"nothing is not a run folder: it has no config\.yaml"):
         resume(half / "nothing")
