@@ -193,7 +193,7 @@ class LearnerConfig:
     needs neither. null: true on CUDA, and in runs of 20,000 updates or more with threads=1 if a compiler is found."""
     precision: str = "float32"
     """How the update's matrix products are computed on a CPU. "float32": by PyTorch's default, MKL. "onednn": in
-    float32 by oneDNN, which is about twice as fast on some processors of AMD. "bf16": by oneDNN with inputs rounded to
+    float32 by oneDNN, which is faster on some processors of AMD. "bf16": by oneDNN with inputs rounded to
     bfloat16, on processors with AMX. "auto": "onednn" where it is measured to be faster, else "float32"."""
 
 

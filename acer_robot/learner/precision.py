@@ -20,8 +20,8 @@ _SHAPE = (2, 128, 256)
 def choose_precision(wanted: str, device: torch.device) -> str:
     """Return "float32", "onednn" or "bf16", where `learner.precision` is `wanted`.
 
-    PyTorch gives its products to MKL, which uses half of the vector width on some processors of AMD. oneDNN uses all of
-    it. Where the processor has AMX, oneDNN can round the inputs to bfloat16 as well. "auto" never takes that.
+    PyTorch gives its products to MKL, which is slower than oneDNN on some processors of AMD. Where the processor has
+    AMX, oneDNN can round the inputs to bfloat16 as well. "auto" never takes that.
 
     Raises:
         InputError: if oneDNN cannot do what is wanted on this device and processor.

@@ -66,13 +66,18 @@ def check_collector(config: TrainConfig) -> None:
             "learner.on_policy=true needs segments of the present policy, and those of workers are older; use "
             "collector=local"
         )
-    if options.synchronous:
-        if options.workers != 1:
-            raise InputError(
-                f"collector.synchronous=true waits for each step of one worker, and collector.workers="
-                f"{options.workers}; set collector.workers=1"
-            )
-        return
+    if not options.synchronous:
+        _check_asynchronous(config)
+    elif options.workers != 1:
+        raise InputError(
+            f"collector.synchronous=true waits for each step of one worker, and collector.workers="
+            f"{options.workers}; set collector.workers=1"
+        )
+
+
+def _check_asynchronous(config: TrainConfig) -> None:
+    """Raise InputError for segments that could not be replayed or stored, or a staleness that cannot be kept."""
+    options = config.collector
     if options.segment_length < config.learner.segment_length:
         raise InputError(
             f"collector.segment_length={options.segment_length} is shorter than learner.segment_length="
