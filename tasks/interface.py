@@ -5,6 +5,7 @@ Everything is a tensor on the task's device. Observations are float32. Rewards a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +39,24 @@ class StepResult:
     failed: Tensor | None = None
     """[B] bool: the simulation of this environment broke down, so that the transition must not be used. The episode
     counts as truncated. None: the task raises instead."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The robot after one command."""
+
+    positions: npt.NDArray[np.float32]
+    """[J] rad, or m for a sliding joint."""
+    velocities: npt.NDArray[np.float32]
+    """[J] per second."""
+    contacts: npt.NDArray[np.bool_]
+    """[F] whether each foot touches what does not move."""
+    terms: Mapping[str, float]
+    """Terms of the reward, summed over the action repeat."""
+    joint_names: tuple[str, ...]
+    joint_units: tuple[str, ...]
+    """rad or m."""
+    foot_names: tuple[str, ...]
 
 
 class VectorTask(Protocol):
@@ -85,6 +104,9 @@ class VectorTask(Protocol):
 
     def numbers(self) -> dict[str, float]:
         """Return the task's own numbers for a row of metrics.csv, since the last call; most tasks have none."""
+
+    def measure(self, count: int) -> Callable[[], list[Measured]]:
+        """Measure the first `count` environments from now on; what is returned tells what the last command did."""
 
     def close(self) -> None:
         """Free all environments."""

@@ -9,9 +9,7 @@ from torch import Tensor
 from acer_robot.run_folder.recording import EPISODES, Recording, Traces, commands_of_an_episode
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks import VectorTask
-from acer_robot.tasks.cpu.measurements import Measured
-from acer_robot.tasks.cpu.vector_task import CpuTask
-from acer_robot.tasks.interface import StepResult
+from acer_robot.tasks.interface import Measured, StepResult
 
 
 class Recorder:
@@ -23,7 +21,7 @@ class Recorder:
             commands_of_an_episode(spec.observation_size, spec.action_size),
         )
         self._count = min(EPISODES, episodes)
-        self._measurements = task.measure(self._count) if isinstance(task, CpuTask) else []
+        self._measure = task.measure(self._count) if task is not None else None
         self._measured: list[list[Measured]] = []
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
         self._lengths = torch.zeros(self._count, dtype=torch.int64)
@@ -41,7 +39,8 @@ class Recorder:
                 result.rewards[rows].cpu().float().clone(),
             )
         )
-        self._measured.append([each.latest for each in self._measurements])
+        if self._measure is not None:
+            self._measured.append(self._measure())
         self._lengths += ~self._ended
         self._ended |= (result.terminated | result.truncated)[rows].cpu()
 
@@ -56,15 +55,15 @@ class Recorder:
 
     def _traces(self) -> tuple[Traces | None, Traces | None, Traces | None]:
         """Return joints, feet and terms of the reward; None where the task has none."""
-        if not self._measurements:
+        if not self._measured:
             return None, None, None
         rows = [self._measured[t][i] for i in range(self._count) for t in range(int(self._lengths[i]))]
-        first, terms = self._measurements[0], list(dict.fromkeys(name for row in rows for name in row.terms))
+        first, terms = rows[0], list(dict.fromkeys(name for row in rows for name in row.terms))
         joints = np.array([np.concatenate([row.positions, row.velocities]) for row in rows], np.float32)
         feet = np.array([row.contacts for row in rows], np.float32)
         values = np.array([[row.terms.get(name, 0.0) for name in terms] for row in rows], np.float32)
         return (
-            Traces(tuple(first.joint_names), joints, tuple(first.joint_units)) if first.joint_names else None,
-            Traces(tuple(first.foot_names), feet) if first.foot_names else None,
+            Traces(first.joint_names, joints, first.joint_units) if first.joint_names else None,
+            Traces(first.foot_names, feet) if first.foot_names else None,
             Traces(tuple(terms), values) if terms else None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -18,16 +18,18 @@ from acer_robot.rate_limit import CommandFilter, is_limited
 from acer_robot.spec import TaskSpec, representable_limits
 from acer_robot.tasks.cpu.environment_state import EnvironmentState, StateError
 from acer_robot.tasks.cpu.inside import INSIDE
-from acer_robot.tasks.cpu.measurements import Measurements
 from acer_robot.tasks.cpu.probe import simulation_of
 from acer_robot.tasks.cpu.stability import FEWEST, SHARE, Stability
-from acer_robot.tasks.interface import StepResult
+from acer_robot.tasks.interface import Measured, StepResult
+from acer_robot.tasks.model.measurements import Measurements
 from acer_robot.tasks.model.moving_body import moving_body
 
 if TYPE_CHECKING:
     from mujoco import MjData, MjModel
 
 Array = npt.NDArray[Any]
+TERM = "reward_"
+"""Beginning of the names of a reward's terms in the infos of Gymnasium's environments."""
 FLOAT32_MAX = np.finfo(np.float32).max
 
 
@@ -94,7 +96,7 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
                 # An environment may write to its action, or keep it: each step gets an array of its own.
                 observation, reward, terminated, truncated, info = self.env.step(action.copy())
                 if measurements is not None:
-                    measurements.add(info)
+                    measurements.add(_reward_terms(info))
                 total += float(reward)
                 if stability is not None:
                     stability.check()
@@ -345,11 +347,12 @@ class CpuTask:
         """Return nothing: these tasks have no numbers of their own."""
         return {}
 
-    def measure(self, count: int) -> list[Measurements]:
-        """Measure the first `count` environments from now on; `latest` of each has what the last command did."""
-        for env in self._environments[:count]:
-            env.measurements = Measurements(env)
-        return [env.measurements for env in self._environments[:count] if env.measurements is not None]
+    def measure(self, count: int) -> Callable[[], list[Measured]]:
+        """Measure the first `count` environments from now on; what is returned tells what the last command did."""
+        measuring = [Measurements(simulation_of(env)) for env in self._environments[:count]]
+        for env, measurements in zip(self._environments, measuring, strict=False):
+            env.measurements = measurements
+        return lambda: [measurements.latest for measurements in measuring]
 
     def close(self) -> None:
         """Free all environments. One that raises then is named, and harms nobody any more."""
@@ -394,3 +397,12 @@ class CpuTask:
         if self._filter is not None:
             clipped = np.clip(self._filter(clipped), self._low, self._high)
         return clipped.astype(self._dtype)
+
+
+def _reward_terms(info: Mapping[str, Any]) -> dict[str, float]:
+    """Return the terms of the reward that an environment tells."""
+    return {
+        name: float(value)
+        for name, value in info.items()
+        if name.startswith(TERM) and isinstance(value, int | float | np.number)
+    }

@@ -38,6 +38,12 @@ class Robot:
     """The model as MJCF, with all that was added to it."""
 
     @property
+    def foot_names(self) -> tuple[str, ...]:
+        """Geom of each foot."""
+        names = (str(self.model.sensor(i).name) for i in range(self.model.nsensor))
+        return tuple(name.removeprefix(CONTACT) for name in names if name.startswith(CONTACT))
+
+    @property
     def positions(self) -> list[int]:
         """Address in qpos of the joint of each command."""
         return [int(self.model.joint(name).qposadr[0]) for name in self.actuators.joints]

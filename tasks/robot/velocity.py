@@ -191,6 +191,7 @@ def velocity_task(config: TaskConfig) -> TensorTask:
         terminated=terminated,
         begin=begin,
         remember=remember,
+        feet=robot.foot_names,
     )
 
 

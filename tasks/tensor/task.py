@@ -110,6 +110,8 @@ class TensorTask:
     """(fields after the step and memory before it, command, generator) -> the memory after the step, all its names."""
     apply: Callable[[State, Tensor], dict[str, Tensor]] = actuators_alone
     """(before, command [B, d]) -> {field: [B, ..]} that are written before the step: ctrl, xfrc_applied for a push."""
+    feet: tuple[str, ...] = ()
+    """Geoms that are feet, for the recording of an exported file; (): bodies or geoms that are called so."""
     file: str | None = None
     """The model's own file, whose sha256 the exported policy records; None: it has no single one."""
     max_contacts: int | None = None

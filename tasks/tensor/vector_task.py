@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor
 from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.rate_limit import CommandFilter
 from acer_robot.spec import TaskSpec
-from acer_robot.tasks.interface import StepResult
+from acer_robot.tasks.interface import Measured, StepResult
+from acer_robot.tasks.model.measurements import Measurements
 from acer_robot.tasks.model.moving_body import moving_body
 from acer_robot.tasks.tensor.batch_simulator import BatchSimulator
 from acer_robot.tasks.tensor.pictures import Pictures
@@ -77,6 +79,8 @@ class TensorVectorTask:
         self._overflows = self._failed.clone()
         self._had_no_room = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
         self._shown: tuple[MjModel, MjData] | None = None
+        self._measured: list[tuple[MjModel, MjData, Measurements]] = []
+        """Copies of the first worlds, and what measures them, if somebody asked for it."""
 
     def reseed(self, seed: int) -> None:
         """Let the next reset start the random stream anew from `seed`, as in a task that was made with it."""
@@ -155,6 +159,7 @@ class TensorVectorTask:
         rewards = rewards.masked_fill(failed, 0.0)
         successors = torch.where(failed.unsqueeze(1), self._observations, successors)
         self._count(terms, failed)
+        self._measure(terms)
         self._observations = self._next_episodes(terminated | truncated, successors)
         self._remember_fields()
         self._show()
@@ -189,6 +194,26 @@ class TensorVectorTask:
             mean = values.masked_fill(failed, 0.0).to(torch.float64).mean()
             self._sums[name] = self._sums[name] + mean if name in self._sums else mean
         self._steps += 1
+
+    def measure(self, count: int) -> Callable[[], list[Measured]]:
+        """Measure the first `count` worlds from now on; what is returned tells what the last command did."""
+        import mujoco
+
+        model = self._simulator.model
+        self._measured = []
+        for _ in range(count):
+            world = copy.copy(model), mujoco.MjData(model)
+            self._measured.append((*world, Measurements(world, self._task.feet)))
+        measuring = [measurements for _, _, measurements in self._measured]
+        return lambda: [measurements.latest for measurements in measuring]
+
+    def _measure(self, terms: Mapping[str, Tensor]) -> None:
+        """Measure worlds before their next episode may begin."""
+        for world, (model, data, measurements) in enumerate(self._measured):
+            self._simulator.world(world, model, data)
+            measurements.begin()
+            measurements.add({name: float(values[world]) for name, values in terms.items()})
+            measurements.end()
 
     @property
     def unstable_steps(self) -> int:
@@ -274,8 +299,6 @@ class TensorVectorTask:
     def simulation(self) -> tuple[MjModel, MjData]:
         """Return model and state of world 0 for pictures. They are copies, which each step and reset renews."""
         if self._shown is None:
-            import copy
-
             import mujoco
 
             self._shown = (copy.copy(self._simulator.model), mujoco.MjData(self._simulator.model))

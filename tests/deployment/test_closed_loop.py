@@ -9,6 +9,7 @@ import pytest
 import torch
 from exported import make_policy, make_run, quick_export
 from gymnasium.spaces import Box
+from robots import walker, walker_config
 
 from acer_robot.deployment import export as deploy
 from acer_robot.deployment.closed_loop import compare
@@ -145,6 +146,56 @@ def test_recording_has_joints_feet_and_terms_of_the_reward(tmp_path):
     assert not recording.feet.values[0].any(), "it begins above the ground"
     assert recording.feet.values[29].all(), "it has landed"
     np.testing.assert_allclose(recording.terms.values.sum(axis=1), recording.rewards, atol=1e-6)
+
+
+def recorded(task, steps):
+    """Return the recording of a task's first steps with commands of zero."""
+    recorder = Recorder(task.spec, task.num_envs, task)
+    observations = task.reset()
+    for _ in range(steps):
+        command = torch.zeros(task.num_envs, task.spec.action_size, dtype=torch.float64)
+        result = task.step(command)
+        recorder.watch(observations, command, result)
+        observations = result.observations
+    task.close()
+    return recorder.recording()
+
+
+def test_recording_of_a_tensor_task_has_joints_and_terms():
+    recording = recorded(make_task(TaskConfig("gymnasium", "HalfCheetah-v5", backend="batch"), 2, 0), 30)
+    assert recording.joints.names[:4] == ("rootx", "rootz", "rooty", "bthigh")
+    second = slice(31, 60)  # world 1 has numbers of its own
+    for rows, before in ((slice(0, 29), slice(1, 30)), (slice(30, 59), second)):
+        np.testing.assert_allclose(
+            recording.joints.values[rows, 1:9], recording.observations[before, :8], atol=1e-6
+        )
+    assert recording.feet.names == ("bfoot", "ffoot")
+    assert recording.feet.values[29].all(), "it has landed"
+    assert recording.terms.names == ("forward", "control")
+    np.testing.assert_allclose(recording.terms.values.sum(axis=1), recording.rewards, atol=1e-6)
+
+
+def test_recording_of_a_legged_robot_has_its_feet(tmp_path):
+    xml = walker().replace("left_foot", "left_end").replace("right_foot", "right_end")
+    recording = recorded(make_task(walker_config(tmp_path, xml), 1, 0), 12)
+    assert recording.feet.names == ("left_end", "right_end"), "found by where they are, not by their names"
+    assert recording.feet.values.any(axis=0).all()
+    assert recording.joints.names == ("left_hip", "right_hip")
+    assert {"velocity", "effort", "air_time"} <= set(recording.terms.names)
+    np.testing.assert_allclose(recording.terms.values.sum(axis=1), recording.rewards, atol=1e-5)
+
+
+def test_last_command_of_an_episode_is_measured_before_the_next_one_begins(tmp_path):
+    task = make_task(walker_config(tmp_path, kwargs={"seconds": 0.2}), 1, 0)
+    measured = task.measure(1)
+    task.reset()
+    for _ in range(5):
+        result = task.step(torch.tensor([task.spec.bounds.rest], dtype=torch.float64))
+    assert result.truncated.all()
+    names = [field.name for field in task.spec.observation]
+    hips = [names.index("position:left_hip"), names.index("position:right_hip")]
+    np.testing.assert_allclose(measured()[0].positions, result.next_observations[0, hips], atol=1e-6)
+    assert not np.allclose(measured()[0].positions, result.observations[0, hips], atol=1e-6)
 
 
 def test_recording_of_a_wide_robot_is_bounded():

@@ -3,87 +3,80 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from acer_robot.tasks.cpu.probe import simulation_of
+from acer_robot.tasks.interface import Measured
+
+if TYPE_CHECKING:
+    from mujoco import MjData, MjModel
 
 JOINTS = 64
 """Most joints that are measured."""
 FOOT = re.compile(r"foot|feet|toe|ankle|heel", re.IGNORECASE)
 """Names of bodies and geoms that are feet."""
-TERM = "reward_"
-"""Beginning of the names of a reward's terms in the infos of Gymnasium's environments."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The robot after one command."""
-
-    positions: npt.NDArray[np.float32]
-    """[J] rad, or m for a sliding joint."""
-    velocities: npt.NDArray[np.float32]
-    """[J] per second."""
-    contacts: npt.NDArray[np.bool_]
-    """[F] whether each foot touches what does not move."""
-    terms: Mapping[str, float]
-    """Terms of the reward, summed over the action repeat."""
 
 
 class Measurements:
     """Measures one environment; without a MuJoCo simulation there are no joints and no feet."""
 
-    def __init__(self, env: Any) -> None:  # noqa: ANN401 (any environment)
-        simulation = simulation_of(env)
+    def __init__(self, simulation: tuple[MjModel, MjData] | None, feet: Sequence[str] = ()) -> None:
+        """Find what is measured.
+
+        Args:
+            simulation: model and state, which the simulator renews.
+            feet: names of the geoms that are feet; (): bodies or geoms that are called so.
+        """
         self._data: Any = None
         self._addresses: tuple[list[int], list[int]] = ([], [])
         self._feet: list[set[int]] = []
         self._ground: set[int] = set()
         self._terms: dict[str, float] = {}
-        self.joint_names: list[str] = []
-        self.joint_units: list[str] = []
-        self.foot_names: list[str] = []
+        self._joint_names: tuple[str, ...] = ()
+        self._joint_units: tuple[str, ...] = ()
+        self._foot_names: tuple[str, ...] = ()
         if simulation is not None:
             model, self._data = simulation
             self._find_joints(model)
-            self._find_feet(model)
+            self._find_feet(model, feet)
 
     def _find_joints(self, model: Any) -> None:  # noqa: ANN401 (mujoco's type)
         """Find the hinges (type 3) and slides (type 2): the others have several coordinates."""
         for i in [i for i in range(model.njnt) if model.jnt_type[i] in (2, 3)][:JOINTS]:
-            self.joint_names.append(model.joint(i).name or f"joint_{i}")
-            self.joint_units.append("rad" if model.jnt_type[i] == 3 else "m")
+            self._joint_names += (model.joint(i).name or f"joint_{i}",)
+            self._joint_units += ("rad" if model.jnt_type[i] == 3 else "m",)
             self._addresses[0].append(int(model.jnt_qposadr[i]))
             self._addresses[1].append(int(model.jnt_dofadr[i]))
 
-    def _find_feet(self, model: Any) -> None:  # noqa: ANN401 (mujoco's type)
-        """Find the bodies that are called feet, else the geoms, and the geoms that do not move."""
+    def _find_feet(self, model: Any, named: Sequence[str]) -> None:  # noqa: ANN401 (mujoco's type)
+        """Find the feet, and the geoms that do not move."""
         fixed = model.body_weldid[model.geom_bodyid] == 0
         self._ground = set(np.flatnonzero(fixed).tolist())
+        if named:
+            self._foot_names = tuple(named)
+            self._feet = [{int(model.geom(name).id)} for name in named]
+            return
         for i in range(model.nbody):
             geoms = set(np.flatnonzero((model.geom_bodyid == i) & ~fixed).tolist())
             if geoms and FOOT.search(model.body(i).name):
-                self.foot_names.append(model.body(i).name)
+                self._foot_names += (model.body(i).name,)
                 self._feet.append(geoms)
         if not self._feet:
             for i in range(model.ngeom):
                 if not fixed[i] and FOOT.search(model.geom(i).name):
-                    self.foot_names.append(model.geom(i).name)
+                    self._foot_names += (model.geom(i).name,)
                     self._feet.append({i})
 
     def begin(self) -> None:
         """Begin a command."""
         self._terms = {}
 
-    def add(self, info: Mapping[str, Any]) -> None:
-        """Take the infos of one environment step of the command."""
-        for name, value in info.items():
-            if name.startswith(TERM) and isinstance(value, int | float | np.number):
-                self._terms[name] = self._terms.get(name, 0.0) + float(value)
+    def add(self, terms: Mapping[str, float]) -> None:
+        """Take the terms of the reward of one environment step of the command."""
+        for name, value in terms.items():
+            self._terms[name] = self._terms.get(name, 0.0) + value
 
     def end(self) -> None:
         """Measure the robot at the end of the command, before the next episode may begin."""
@@ -99,4 +92,7 @@ class Measurements:
             np.array(self._data.qvel[velocity] if velocity else [], np.float32),
             touching,
             dict(self._terms),
+            self._joint_names,
+            self._joint_units,
+            self._foot_names,
         )
