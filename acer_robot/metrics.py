@@ -261,6 +261,12 @@ METRICS = ROLLOUT | TASK | LEARNER | EVALUATION | COLLECT
 
 Range = tuple[float, float]
 
+
+def metric(name: str) -> Metric | None:
+    """Return what a logged number is; None for one of another version. Each term of a reward has a name of its own."""
+    return METRICS.get("reward/TERM" if name.startswith("reward/") else name)
+
+
 HEALTHY: dict[str, Range] = {
     "acer/rho_median": (1e-15, 2.0),
     "acer/trace_mean": (0.02, math.inf),

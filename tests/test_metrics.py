@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from acer_robot.metrics import METRICS, table
+from acer_robot.metrics import METRICS, metric, table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -20,3 +20,9 @@ def test_every_number_is_explained(name):
     assert len(metric.formula) > 10
     assert len(metric.healthy) > 10
     assert not metric.healthy.endswith(".")
+
+
+def test_each_term_of_a_reward_is_known():
+    assert metric("reward/velocity") is METRICS["reward/TERM"]
+    assert metric("acer/std") is METRICS["acer/std"]
+    assert metric("acer/of_another_version") is None

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 AVERAGE, ONLINE, ROLLOUT, GRID, TEXT, PAPER = (
     "#1f5fa8", "#c4650c", "#8a939c", "#e3e7eb", "#3c4650", "#ffffff",
@@ -30,6 +31,31 @@ VARIABLES = {
 """Colour of a chart -> the variable of report.css that takes its place inside a page, so that it follows dark mode."""
 WIDE, NARROW = (9.0, 4.2), (4.6, 3.6)
 """Sizes in inches of a chart on a desktop and on a phone; at 72 dots an inch a label of 10 points has 10 pixels."""
+
+UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+"""Units of an axis of time, in seconds."""
+TIME_STEPS = (
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    1200,
+    1800,
+    3600,
+    7200,
+    14400,
+    28800,
+    86400,
+    172800,
+    604800,
+)
+TICKS = 6
 
 Table = Mapping[str, Sequence[float]]
 """Column name -> values; "step" counts environment steps."""
@@ -110,7 +136,10 @@ def comparison(curves: Sequence[Curve], xlabel: str, in_steps: bool, size: tuple
             curve.x, curve.middle, color=curve.color, ls=curve.dashes, lw=2.2, marker=mark, ms=4
         )  # fmt: skip
     if not in_steps:
-        axes.xaxis.set_major_formatter(lambda x, _: seconds_label(x))
+        longest = max((float(curve.x[-1]) for curve in curves if len(curve.x)), default=1.0)
+        unit, step = time_step(longest)
+        axes.xaxis.set_major_locator(MultipleLocator(step))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x / UNITS[unit]:g} {unit}")
     axes.set_xlim(left=0)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("return of the exported policy")
@@ -148,6 +177,7 @@ def spectrum_chart(frequencies: FloatArray, power: FloatArray) -> str:
     figure, axes = _figure(4.6, 2.6)
     axes.semilogy(frequencies, power, color=ROLLOUT, lw=0.8)
     axes.semilogy(frequencies, power.mean(axis=1), color=AVERAGE, lw=2.0)
+    axes.minorticks_off()
     axes.axvline(0.5 * frequencies[-1], color=ONLINE, lw=1.0, ls="--")
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.set_xlabel("frequency in Hz")
@@ -213,11 +243,17 @@ def terms_chart(
     return _svg(figure)
 
 
-def seconds_label(seconds: float) -> str:
-    """Shorten a time: 90 is 90 s, 600 is 10 min, 9000 is 2.5 h."""
-    if not math.isfinite(seconds) or abs(seconds) < 300:
-        return f"{seconds:g} s"
-    return f"{seconds / 60:.3g} min" if abs(seconds) < 7200 else f"{seconds / 3600:.3g} h"
+def time_step(longest: float) -> tuple[str, float]:
+    """Return the unit of an axis of time, and the seconds between its ticks: whole numbers of that unit.
+
+    >>> time_step(290), time_step(1060), time_step(9000)
+    (('min', 60.0), ('min', 300.0), ('min', 1800.0))
+    """
+    for step in TIME_STEPS:
+        if longest <= TICKS * step:
+            break
+    unit = max((name for name in UNITS if UNITS[name] <= step), key=UNITS.__getitem__)
+    return unit, float(step)
 
 
 def steps_label(steps: float) -> str:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from acer_robot.metrics import METRICS, healthy_range, is_never_zero
+from acer_robot.metrics import healthy_range, is_never_zero, metric
 from acer_robot.reporting.contents import known
 from acer_robot.run_folder.tables import Table
 
@@ -49,7 +49,8 @@ class Reading(NamedTuple):
     @property
     def hint(self) -> str:
         """What the number means and what to do."""
-        return METRICS[self.name].healthy if self.name in METRICS else ""
+        known = metric(self.name)
+        return known.healthy if known else ""
 
 
 def readings(metrics: Table, evaluations: Table, learner: Mapping[str, Any]) -> dict[str, Reading]:

@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from acer_robot.deployment.robustness import table_rows
-from acer_robot.metrics import METRICS
+from acer_robot.metrics import metric
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.reporting.contents import (
     last_step,
@@ -182,15 +182,15 @@ def _diagnostics(metrics: Table, found: Mapping[str, Reading]) -> list[dict[str,
     for number, (name, values) in enumerate(metrics.items()):
         if name == "step" or not any(map(math.isfinite, values)):
             continue
-        reading = found.get(name)
+        reading, known = found.get(name), metric(name)
         healthy = (reading.low, reading.high) if reading else (-math.inf, math.inf)
         svg = diagnostic(name, metrics["step"], values, healthy)
         figures.append(
             {
                 "name": name,
                 "chart": chart(svg, f"diagnostic{number}", name),
-                "formula": METRICS[name].formula if name in METRICS else "",
-                "healthy": METRICS[name].healthy if name in METRICS else "",
+                "formula": known.formula if known else "",
+                "healthy": known.healthy if known else "",
                 "sick": reading is not None and reading.sick,
             }
         )
