@@ -53,5 +53,9 @@ def named(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the error's name where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of an error's message, or the error's name where it has none.
+
+    PyTorch adds advice on checkpoints to what it says of any file that is no zip archive: it is left out.
+    """
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line.partition(". This is an internal miniz error")[0]

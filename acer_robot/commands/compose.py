@@ -22,7 +22,7 @@ from yaml import MarkedYAMLError, YAMLError
 
 from acer_robot.commands.completion import task_completions
 from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
-from acer_robot.commands.error_lines import check_names, one_line
+from acer_robot.commands.error_lines import check_bare, check_booleans, check_names, one_line
 from acer_robot.commands.help import help_text, version_text
 from acer_robot.commands.launchers import check_sweep_options, register_resolvers, sweep_folder
 from acer_robot.commands.option_docs import options
@@ -103,6 +103,8 @@ def compose(name: str, schema: type[Any], body: Callable[[Any], float | None]) -
     """
     check_dashes(sys.argv[1:], schema)
     check_config_name(sys.argv[1:])
+    check_bare(sys.argv[1:], schema)
+    check_booleans(sys.argv[1:], schema)
     ConfigStore.instance().store(name=f"{name}_schema", node=open_dictionaries(schema))
     store_dm_control_tasks()
     composed: list[DictConfig] = []

@@ -78,6 +78,39 @@ def check_names(config: DictConfig, schema: type[Any], prefix: str = "") -> None
             check_names(config[key], cast(type[Any], hints[key]), f"{name}.")
 
 
+def check_bare(arguments: Sequence[str], schema: type[Any]) -> None:
+    """Raise InputError for a path or a task's name without the name of its option."""
+    hints = get_type_hints(schema)
+    after_flag = False
+    for argument in arguments:
+        if not argument.startswith("-") and not after_flag and "=" not in argument and argument not in hints:
+            first = [name for name in ("run", "folder", "policy") if name in hints]
+            if "task" in hints and argument in group_choices("task"):
+                first = ["task"]
+            if first and (first == ["task"] or "/" in argument or os.path.exists(argument)):
+                raise InputError(
+                    f"{argument!r} has no option's name before it; write {typed(first[0], argument)}"
+                )
+        after_flag = argument.startswith("-") and "=" not in argument
+
+
+def check_booleans(arguments: Sequence[str], schema: type[Any]) -> None:
+    """Raise InputError for a number other than 0 and 1 where true or false is meant: OmegaConf takes 7 as true."""
+    for argument in arguments:
+        name, _, value = argument.lstrip("+").partition("=")
+        is_number = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", value.strip(), re.IGNORECASE)
+        if is_number and value.strip() not in ("0", "1") and _kind(name, schema) is bool:
+            raise InputError(f"{name}={value} is neither true nor false; give one of them")
+
+
+def _kind(name: str, schema: type[Any]) -> object:
+    """Return the type of an option, given by its dotted name; None where there is no such option."""
+    kind: object = schema
+    for part in name.split("."):
+        kind = get_type_hints(kind).get(part) if isinstance(kind, type) and is_dataclass(kind) else None
+    return kind
+
+
 def unknown_option(name: str, schema: type[Any]) -> str:
     """Say that `name`, a dotted name whose parent is a `schema`, is no option, and which ones there are."""
     parent = name.rpartition(".")[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
 from acer_robot.reporting.wandb_download import ARTIFACT_PREFIX, check_reference, download_policy
-from acer_robot.run_folder.policy_path import given_policy
+from acer_robot.run_folder.policy_path import given_policy, run_folder
 from acer_robot.schema import ShownTask, check_range
 
 
@@ -56,7 +56,11 @@ def _evaluate(config: EvaluateConfig) -> float:
             episodes = evaluate_file(file, config.episodes, config.seed, config.task.velocity)
     else:
         episodes = evaluate_run(
-            Path(str(config.run)), config.checkpoint, config.episodes, config.seed, config.task.velocity
+            run_folder(Path(str(config.run))),
+            config.checkpoint,
+            config.episodes,
+            config.seed,
+            config.task.velocity,
         )
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,10 +40,11 @@ class ExportConfig:
 def _export(config: ExportConfig) -> None:
     from acer_robot.deployment.export import check_task, export_policy
     from acer_robot.run_folder.checkpoints import load_run
+    from acer_robot.run_folder.policy_path import run_folder
 
     check_range("episodes", config.episodes, 0, 1_000_000)
     check_range("seed", config.seed, 0, 2**31 - 1)
-    run_dir = Path(config.run)
+    run_dir = run_folder(Path(config.run))
     out = run_dir / "export" if config.out is None else Path(config.out)
     run = load_run(run_dir, config.checkpoint)
     check_task(run)
@@ -57,6 +59,18 @@ def _export(config: ExportConfig) -> None:
         robustness=config.robustness,
     )
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
+    if config.robustness:
+        print(_robustness(policy.with_name("evaluation.json")))
+
+
+def _robustness(evaluation: Path) -> str:
+    """Return the nominal and the worst row of the table in evaluation.json, in one line."""
+    from acer_robot.deployment.robustness import table_rows
+
+    table = json.loads(evaluation.read_text(encoding="utf-8"))["robustness"]
+    rows = [row for row in table_rows(table) if row[0] == "nominal" or row[0].endswith(", the worst")]
+    parts = (f"{name}: return {mean}, {falls} episodes fell" for name, mean, falls in rows)
+    return f"robustness: {'; '.join(parts)}; the other rows are in POLICY_CARD.md"
 
 
 def main() -> None:

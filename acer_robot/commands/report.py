@@ -7,6 +7,7 @@ from pathlib import Path
 
 from acer_robot.commands.compose import run_command
 from acer_robot.errors import InputError
+from acer_robot.run_folder.policy_path import run_folder
 
 
 @dataclass
@@ -22,12 +23,12 @@ class ReportConfig:
     """Options of `acer-report`."""
 
     run: str = ""
-    """A run folder. Its report.html is overwritten."""
+    """A run folder or its export/. Its report.html is overwritten."""
     runs: list[str] = field(default_factory=list)
     """Run folders, or patterns of them, to compare: runs=[runs/*]. Quote the option for shells that expand brackets."""
     out: str | None = None
-    """File to write; default: report.html in the run folder, or comparison.html here. A comparison also writes .md and
-    .csv beside it."""
+    """File to write; its folder is created. Default: report.html in the run folder; for runs=.. comparison.html in the
+    folder that you are in. A comparison also writes the same name with .md and .csv beside it."""
     wandb: WandbReportConfig = field(default_factory=WandbReportConfig)
 
 
@@ -39,15 +40,19 @@ def _report(config: ReportConfig) -> None:
     from acer_robot.reporting.comparison import write_comparison
     from acer_robot.reporting.report import write_report
     from acer_robot.reporting.wandb_report import check_report
+    from acer_robot.run_folder.layout import check_folder
 
+    if config.out is not None:
+        check_folder("out", Path(config.out).parent)
     target = None if config.wandb.report is None else check_report(config.wandb.report)
+    runs = [str(run_folder(Path(run))) for run in ([config.run] if config.run else config.runs)]
     if config.run:
-        print(write_report(Path(config.run), out=None if config.out is None else Path(config.out)))
+        print(write_report(Path(runs[0]), out=None if config.out is None else Path(config.out)))
     else:
-        files, left_out = write_comparison(config.runs, Path(config.out or "comparison.html"))
+        files, left_out = write_comparison(runs, Path(config.out or "comparison.html"))
         print(*(f"left out: {line}" for line in left_out), *files, sep="\n")
     if target is not None:
-        _report_to_wandb([config.run] if config.run else config.runs, *target)
+        _report_to_wandb(runs, *target)
 
 
 def _report_to_wandb(patterns: list[str], entity: str, project: str) -> None:

@@ -207,7 +207,7 @@ def motion_chart(
     velocity.set_xlabel("seconds")
     plane.set_xlabel(unit)
     plane.set_ylabel(f"{unit}/s")
-    plane.locator_params(axis="x", nbins=3)
+    plane.locator_params(axis="x", nbins=2)
     return _svg(figure)
 
 

@@ -14,6 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from acer_robot.deployment.robustness import table_rows
+from acer_robot.errors import InputError
 from acer_robot.metrics import metric
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.reporting.contents import (
@@ -28,6 +29,7 @@ from acer_robot.reporting.health import Reading, readings
 from acer_robot.reporting.home_picture import FILE as HOME_PICTURE
 from acer_robot.reporting.page import chart, duration, rounded, wide_and_narrow, write_page
 from acer_robot.reporting.robot import read_robot
+from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
 from acer_robot.shell import typed
 
@@ -56,6 +58,11 @@ def write_report(run_dir: Path, no_video: str = "none was rendered", out: Path |
     task, robot = policy.get("task", {}), read_robot(run_dir, policy)
     found = readings(metrics, evaluations, config.get("learner", {}))
     path = out or run_dir / "report.html"
+    if path.is_dir():
+        raise InputError(f"out={str(path)!r} is a folder; give the name of a file, as in out=report.html")
+    if out is not None:
+        check_folder("out", out.parent)
+        create_folder("out", out.parent)
     run = typed("run", run_dir)
     return write_page(
         "report.html.j2",

@@ -20,6 +20,7 @@ from acer_robot.commands.error_lines import one_line
 from acer_robot.commands.export import ExportConfig
 from acer_robot.commands.option_docs import did_you_mean, field_docs, group_choices, options
 from acer_robot.errors import InputError, NonFiniteError, TaskError
+from acer_robot.policies.exported.file import load_exported
 from acer_robot.schema import TaskConfig, TrainConfig
 from acer_robot.shell import typed
 
@@ -190,7 +191,7 @@ def test_help_works_without_docstrings(tmp_path):
     command = [sys.executable, "-OO", "-m", "acer_robot.commands.report", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("acer-report: everything worth knowing about a run")
-    assert "A run folder. Its report.html is overwritten." in done.stdout
+    assert "A run folder or its export/. Its report.html is overwritten." in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -312,12 +313,15 @@ def test_joint_names_in_quotes(train):
         ("--steps=100", "--steps=100: options are written without dashes: steps=100"),
         ("--num-envs", "--num-envs: options are written without dashes: num_envs=VALUE"),
         ("steps", "cannot read 'steps': "),
+        ("hopper", "'hopper' has no option's name before it; write task=hopper"),
         ("task.bounds={a: [1, 2}", "cannot read 'task.bounds={a: [1, 2}': "),
         ("wandb.tags=[a b (1), c]", "cannot read 'wandb.tags=[a b (1), c]': "),
         ("steps=many", "steps=many is not a whole number; give a whole number"),
         ("steps=1e5", "steps=100000.0 is not a whole number; write steps=100000"),
         ("wandb=offline", "wandb is a group of options; set one of them, as in wandb.mode=offline"),
         ("video=maybe", "video=maybe is neither true nor false; give one of them"),
+        ("video=7", "video=7 is neither true nor false; give one of them"),
+        ("wandb.histograms=-0.5", "wandb.histograms=-0.5 is neither true nor false; give one of them"),
         ("learner.lr=fast", "learner.lr=fast is not a number; give a number"),
         (
             "learner.hidden=5",
@@ -340,6 +344,12 @@ def test_a_mistake_is_one_clear_line(train, tmp_path, argument, message):
     assert err.startswith("acer-robot: error: " + message)
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("true", True), ("No", False)])
+def test_zero_and_one_are_false_and_true(train, value, expected):
+    ((config,), status, _, _) = train("task=hopper", f"video={value}")
+    assert (status, config.video) == (0, expected)
 
 
 def test_an_unknown_task_lists_those_that_exist(train):
@@ -453,6 +463,21 @@ def test_real_commands_refuse_in_one_line(tmp_path, module, arguments, message):
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_path_without_its_option_is_named(monkeypatch, capsys):
+    _, status, _, err = call(monkeypatch, capsys, "export", ExportConfig, "runs/a (1)")
+    assert status == 2
+    assert err == (
+        "acer-robot: error: 'runs/a (1)' has no option's name before it; write 'run=\"runs/a (1)\"'\n"
+    )
+
+
+def test_advice_of_pytorch_is_left_out(tmp_path):
+    (tmp_path / "no.pt").write_bytes(Path("/etc/passwd").read_bytes())
+    with pytest.raises(InputError) as raised:
+        load_exported(tmp_path / "no.pt")
+    assert "failed finding central directory; copy or export it again" in str(raised.value)
 
 
 def test_cause_of_our_own_error_is_not_repeated():

@@ -1,10 +1,13 @@
 """The robustness table: one change at a time, and the worst is named."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from robots import walker_config
 
+from acer_robot.commands import export
 from acer_robot.deployment.policy_card import _robustness
 from acer_robot.deployment.robustness import check_robustness, robustness, table_rows
 from acer_robot.errors import InputError
@@ -67,6 +70,15 @@ def test_card_and_report_name_the_worst(table):
     assert "| nominal |" in text
     assert [row[0] for row in table_rows(table)].count(f"{table['worst']}, the worst") == 1
     assert _robustness(None) == ""
+
+
+def test_export_prints_nominal_and_worst(table, tmp_path):
+    (tmp_path / "evaluation.json").write_text(json.dumps({"robustness": table}))
+    line = export._robustness(tmp_path / "evaluation.json")
+    returns = {row["name"]: row["return_mean"] for row in table["rows"]}
+    assert f"nominal: return {returns['nominal']:,.1f}, 0 of 3 episodes fell" in line
+    assert f"{table['worst']}, the worst: return {returns[table['worst']]:,.1f}" in line
+    assert "\n" not in line
 
 
 def test_change_that_a_robot_cannot_have_is_left_out():

@@ -4,7 +4,9 @@ import base64
 import itertools
 import json
 import re
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import imageio.v2 as imageio
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from exported import make_bounds
 
+from acer_robot.commands import report as command
 from acer_robot.errors import InputError
 from acer_robot.metrics import METRICS
 from acer_robot.reporting.charts import steps_label
@@ -330,10 +333,30 @@ def test_damaged_file_is_refused(run, name, content):
 
 
 def test_report_that_cannot_be_written_is_refused(run):
-    with pytest.raises(
-        InputError, match=r"report\.html cannot be written: .*give another file with out=FILE"
-    ):
-        write_report(run, out=run / "missing/report.html")
+    with pytest.raises(InputError, match="is a file, or lies below one"):
+        write_report(run, out=run / "config.yaml/report.html")
+    with pytest.raises(InputError, match="is a folder; give the name of a file"):
+        write_report(run, out=run)
+
+
+def test_folder_of_the_report_is_created(run, tmp_path):
+    assert write_report(run, out=tmp_path / "new/page.html").is_file()
+
+
+def test_export_folder_means_its_run(run, monkeypatch, capsys):
+    add_export(run)
+    monkeypatch.chdir(run)
+    for folder in (run / "export", Path("export")):
+        monkeypatch.setattr(sys, "argv", ["acer-report", f'run="{folder}"'])
+        command.main()
+        assert Path(capsys.readouterr().out.strip()).resolve() == run / "report.html"
+
+
+def test_terms_of_a_reward_have_a_hint(run):
+    (run / "metrics.csv").write_text("step,reward/velocity\n1000,0.5\n2000,0.6\n")
+    page = report(run)
+    assert METRICS["reward/TERM"].formula in page.text
+    assert "Not a number of this version" not in page.text
 
 
 @pytest.mark.parametrize(("steps", "label"), [(0, "0"), (500, "500"), (25_000, "25k"), (1_500_000, "1.5M")])
