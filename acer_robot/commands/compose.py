@@ -33,6 +33,32 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
+HYDRA_FLAGS = (
+    *HELP_FLAGS,
+    "--version",
+    "--hydra-help",
+    "--cfg",
+    "-c",
+    "--resolve",
+    "--package",
+    "-p",
+    "--run",
+    "-r",
+    "--multirun",
+    "-m",
+    "--shell-completion",
+    "-sc",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--config-dir",
+    "-cd",
+    "--experimental-rerun",
+    "--info",
+    "-i",
+)
+"""Flags that Hydra takes; of any other it prints ten lines of usage."""
 BY_JOINT = (
     "task.bounds",
     "task.slew_rate",
@@ -221,6 +247,10 @@ def check_dashes(arguments: list[str], schema: type[Any]) -> None:
         name, _, value = argument.lstrip("-").partition("=")
         if argument.startswith("--") and (known := name.replace("-", "_")) in names:
             raise InputError(f"{argument}: options are written without dashes: {known}={value or 'VALUE'}")
+        if argument.startswith("-") and argument.partition("=")[0] not in HYDRA_FLAGS:
+            raise InputError(
+                f"{argument} is not an option; options are written name=value, and --help lists them"
+            )
 
 
 def check_config_name(arguments: list[str]) -> None:

@@ -313,6 +313,8 @@ def test_joint_names_in_quotes(train):
         ("--steps=100", "--steps=100: options are written without dashes: steps=100"),
         ("--num-envs", "--num-envs: options are written without dashes: num_envs=VALUE"),
         ("steps", "cannot read 'steps': "),
+        ("-x", "-x is not an option; options are written name=value, and --help lists them"),
+        ("--fast", "--fast is not an option; options are written name=value, and --help lists them"),
         ("hopper", "'hopper' has no option's name before it; write task=hopper"),
         ("task.bounds={a: [1, 2}", "cannot read 'task.bounds={a: [1, 2}': "),
         ("wandb.tags=[a b (1), c]", "cannot read 'wandb.tags=[a b (1), c]': "),
