@@ -17,8 +17,8 @@ class Progress:
 
     def __init__(self, total_steps: int, step: int = 0) -> None:
         self._total = total_steps
-        # A pseudo-terminal without a size has no room for a bar.
-        self._terminal = sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        # A pseudo-terminal without a size has no room for a bar: tqdm would draw nothing.
+        self._terminal = sys.stderr.isatty() and min(os.get_terminal_size(sys.stderr.fileno())) > 0
         # We average the speed over about a minute: random first steps are fast, and evaluations take time.
         self._bar: tqdm[Any] = tqdm(
             total=total_steps,

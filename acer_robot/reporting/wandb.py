@@ -55,12 +55,13 @@ _ENVIRONMENT_MODES: dict[str, Mode] = {
 def wandb_mode(config: WandbConfig) -> Mode:
     """Return the mode of a run with these options.
 
-    wandb.mode=auto obeys, in this order: WANDB_DISABLED, WANDB_MODE, what `wandb offline` wrote into wandb's settings,
-    and whether an API key is configured.
+    A mode other than auto wins over the environment. wandb.mode=auto obeys, in this order: WANDB_DISABLED, WANDB_MODE,
+    what `wandb offline` wrote into wandb's settings, and whether an API key is configured. What of these cannot be used
+    does not stop a run: it goes on offline or without wandb.
 
     Raises:
-        InputError: for a mode, server, project or key that wandb cannot use; for "online" without a key, because wandb
-            would wait for one; and for wandb.mode=online where the environment forbids the upload.
+        InputError: for an option that wandb cannot use; and for another mode than auto also for a server or key that it
+            cannot use, and for "online" without a key, because wandb would wait for one.
     """
     return mode_and_reason(config)[0]
 
@@ -72,30 +73,53 @@ def mode_and_reason(config: WandbConfig) -> tuple[Mode, str]:
     check_range("wandb.video_every", config.video_every, 0, 1e9)
     if config.mode == "disabled":
         return "disabled", ""
-    environment, cause = _environment_mode()
-    if config.mode == "auto" and environment == "disabled":
-        return "disabled", cause
-    if config.mode == "online" and environment in ("offline", "disabled"):
-        raise InputError(
-            f"wandb.mode=online, but {cause} forbids the upload; unset the variable, or use wandb.mode=offline"
-        )
-    settings = _settings(config.project)
+    if config.mode == "auto":
+        _check_project(config.project)
+        return _mode_of_the_environment()
+    _settings()
+    _check_project(config.project)
     if config.mode == "offline":
         return "offline", "as requested"
+    if not has_api_key():
+        raise InputError(
+            f"wandb.mode=online, but no API key is configured for {base_url()}; run `wandb login`, set WANDB_API_KEY, "
+            "or use wandb.mode=offline"
+        )
+    _check_key()
+    return "online", ""
+
+
+def _mode_of_the_environment() -> tuple[Mode, str]:
+    """Return the mode that variables, settings and key give, and why; nothing in them stops a run."""
+    try:
+        environment, cause = _environment_mode()
+        if environment == "disabled":
+            return "disabled", cause
+        settings = _settings()
+    except InputError as error:
+        return "disabled", str(error)
     if environment == "offline":
         return "offline", cause
-    if config.mode == "auto" and environment is None and settings.mode in ("offline", "dryrun", "disabled"):
+    if environment is None and settings.mode in ("offline", "dryrun", "disabled"):
         kept: Mode = "disabled" if settings.mode == "disabled" else "offline"
         return kept, f"`wandb {kept}` was run"
-    if has_api_key():
+    if not has_api_key():
+        return "offline", f"{cause}, but no API key is configured" if cause else "no API key is configured"
+    try:
         _check_key()
-        return "online", ""
-    if config.mode == "online" or environment == "online":
-        raise InputError(
-            f"{'wandb.mode=online' if config.mode == 'online' else cause}, but no API key is configured for "
-            f"{base_url()}; run `wandb login`, set WANDB_API_KEY, or use wandb.mode=offline"
-        )
-    return "offline", "no API key is configured"
+    except InputError as error:
+        return "offline", str(error)
+    return "online", ""
+
+
+def _check_project(project: str) -> None:
+    """Raise InputError for a project that wandb refuses."""
+    wandb = wandb_module()
+    try:
+        wandb.Settings(project=project)
+    except (wandb.errors.UsageError, ValueError) as error:
+        if "project" in str(error).lower():  # a variable of the environment that is wrong shows here as well
+            raise InputError(f"wandb.project={project!r} cannot be used: {_reason(error)}") from None
 
 
 def check_names(config: WandbConfig) -> None:
@@ -142,25 +166,29 @@ def _environment_mode() -> tuple[Mode | None, str]:
     return _ENVIRONMENT_MODES[asked], f"WANDB_MODE={asked}"
 
 
-def _settings(project: str | None = None) -> Any:  # noqa: ANN401 (wandb's own type)
-    """Return wandb's settings, from its environment variables and settings files, for a run of `project`.
+def _settings() -> Any:  # noqa: ANN401 (wandb's own type)
+    """Return wandb's settings, from its environment variables and settings files.
 
     Raises:
-        InputError: in one line, if wandb refuses one of them or the project.
+        InputError: in one line, if wandb refuses one of them.
     """
     wandb = wandb_module()
     try:
         settings = wandb.setup().settings
-        wandb.Settings(project=project)
+        wandb.Settings()
     except (wandb.errors.UsageError, ValueError) as error:
-        details = error.errors(include_url=False)[0] if hasattr(error, "errors") else None
-        reason = f"{details['loc'][0]}: {details['msg']}" if details else str(error)
-        reason = " ".join(_without_password(reason).split())
         raise InputError(
-            f"wandb cannot use its settings: {reason}; check wandb.project, the variables WANDB_.. "
-            "and wandb's settings files, or use wandb.mode=disabled"
+            f"wandb cannot use its settings: {_reason(error)}; check the variables WANDB_.. and wandb's settings "
+            "files, or use wandb.mode=disabled"
         ) from None
     return settings
+
+
+def _reason(error: Exception) -> str:
+    """Return what wandb says of a setting, in one line without passwords."""
+    details = error.errors(include_url=False)[0] if hasattr(error, "errors") else None
+    reason = f"{details['loc'][0]}: {details['msg']}" if details else str(error)
+    return " ".join(_without_password(reason).split())
 
 
 def _check_key() -> None:
