@@ -46,16 +46,26 @@ def start_block(sizes: Sizes) -> list[str]:
     if config.device != "cpu":
         compiled = ", recorded as a CUDA graph" if options.compile else ""
     return [
-        f"task: {spec.id}, {spec.observation_size} observations, {spec.action_size} commands every "
-        f"{1000 * spec.control_dt:g} ms; {config.num_envs} environments",
-        f"run: {config.steps:,} environment steps{begin}, an evaluation of {config.eval_episodes} episodes every "
-        f"{config.eval_every:,}; in {config.run_dir}",
-        f"learner: {sizes.weights / 4 / 1e6:,.2f} million weights on {config.device} with threads={config.threads}"
+        f"task: {spec.id}, {_count(spec.observation_size, 'observation')}, {_count(spec.action_size, 'command')} every "
+        f"{1000 * spec.control_dt:g} ms; {_count(config.num_envs, 'environment')}",
+        f"run: {config.steps:,} environment steps{begin}, an evaluation of {_count(config.eval_episodes, 'episode')} "
+        f"every {config.eval_every:,}; in {config.run_dir}",
+        f"learner: {_weights(sizes.weights // 4)} on {config.device} with threads={config.threads}"
         f"{compiled}{_PRODUCTS[options.precision]}",
         memory_needed(sizes),
         disk_needed(sizes),
         f"time: about {updates:,.0f} updates; the lines below estimate what is left once the learner updates",
     ]
+
+
+def _count(number: int, name: str) -> str:
+    """Return "1 command" or "2 commands"."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _weights(number: int) -> str:
+    """Return "850 weights" or "2.00 million weights"."""
+    return f"{number / 1e6:,.2f} million weights" if number >= 1e5 else f"{number:,} weights"
 
 
 def memory_needed(sizes: Sizes) -> str:

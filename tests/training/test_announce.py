@@ -72,3 +72,16 @@ def test_next_commands_can_be_pasted(tmp_path, exported):
     assert [part[0] for part in parts] == [*programs, "acer-report", "acer-train"]
     assert all(f'"{run_dir}"' in part[1] for part in parts)
     assert parts[-1][2] == "steps=200"
+
+
+def test_one_is_no_plural(sizes):
+    config = dataclasses.replace(sizes.config, num_envs=1, eval_episodes=1)
+    bounds = ActionBounds(("knee",), (-1.0,), (1.0,))
+    block = start_block(
+        dataclasses.replace(
+            sizes, config=config, spec=dataclasses.replace(SPEC, bounds=bounds), weights=4 * 850
+        )
+    )
+    assert block[0].endswith(" 1 command every 50 ms; 1 environment")
+    assert "an evaluation of 1 episode every" in block[1]
+    assert block[2].startswith("learner: 850 weights on cpu")
