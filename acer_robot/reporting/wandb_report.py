@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from acer_robot.errors import InputError
-from acer_robot.metrics import EVALUATION, LEARNER, METRICS, ROLLOUT
+from acer_robot.metrics import EVALUATION, LEARNER, ROLLOUT, metric
 from acer_robot.reporting.comparison import difference_table, markdown_table, method, score_table
 from acer_robot.reporting.contents import read_config
 from acer_robot.reporting.health import readings
@@ -170,13 +170,14 @@ def _task_blocks(
         _line(reports, "Training episodes", "step", "rollout/ep_return", HALF, 2),
         _line(reports, "Standard deviation over episodes", "step", "eval/return_std", HALF, 3),
     ]
-    names = [name for name in (*ROLLOUT, *LEARNER, *EVALUATION) if name not in ("seconds", "time/seconds")]
+    names = diagnostic_names(settings)
     diagnostics = [_line(reports, name, "step", name, THIRD, i) for i, name in enumerate(names)]
     videos = reports.MediaBrowser(
         title="Videos", media_keys=[EXPORTED_VIDEO, EVALUATION_VIDEO], num_columns=2,
         layout=reports.Layout(0, 0, 24, 12),
     )  # fmt: skip
-    how = [f"- **{name}**: {METRICS[name].formula}. Healthy: {METRICS[name].healthy}." for name in names]
+    known = ((name, metric(name)) for name in names)
+    how = [f"- **{name}**: {number.formula}. Healthy: {number.healthy}." for name, number in known if number]
     tables = [*markdown_table(score_table(settings)), *markdown_table(difference_table(settings))]
     return [
         reports.H2(task),
@@ -190,6 +191,14 @@ def _task_blocks(
         reports.MarkdownBlock("\n".join(how)),
         reports.PanelGrid(runsets=sets, panels=diagnostics, hide_run_sets=True),
     ]
+
+
+def diagnostic_names(settings: Sequence[Setting]) -> list[str]:
+    """Return the numbers that every run logs, and those that a task or a collector adds to these runs."""
+    always = [name for name in (*ROLLOUT, *LEARNER, *EVALUATION) if name not in ("seconds", "time/seconds")]
+    tables = [read_table(run.folder / "metrics.csv") for setting in settings for run in setting.runs]
+    logged = dict.fromkeys(name for table in tables for name in table if metric(name))
+    return [*always, *(name for name in logged if name not in (*always, "step", "seconds", "time/seconds"))]
 
 
 def _runset(reports: ModuleType, setting: Setting, ids: Mapping[Path, str]) -> Any:  # noqa: ANN401

@@ -11,11 +11,13 @@ from run_folders import make_run
 from wandb_server import Server
 
 from acer_robot.errors import InputError
-from acer_robot.metrics import METRICS
+from acer_robot.metrics import COLLECT, METRICS, TASK
 from acer_robot.reporting import wandb_report
+from acer_robot.reporting.runs import group, read_run
 from acer_robot.reporting.wandb_report import (
     build_report,
     check_report,
+    diagnostic_names,
     not_uploaded,
     specification,
     wandb_id,
@@ -72,9 +74,18 @@ def test_curves_are_by_steps_and_by_time(spec):
 def test_every_diagnostic_has_a_panel_and_a_hint(spec):
     text = json.dumps(spec, ensure_ascii=False)
     drawn = {name for panel in panels(spec)[0] for name in panel["config"].get("metrics", [])}
-    for name in set(METRICS) - {"seconds", "time/seconds"}:
+    for name in set(METRICS) - set(TASK) - set(COLLECT) - {"seconds", "time/seconds"}:
         assert name in drawn
         assert json.dumps(METRICS[name].healthy)[1:-1] in text
+
+
+def test_numbers_of_the_task_are_diagnostics(runs):
+    folder = runs / "0.001_0"
+    (folder / "metrics.csv").write_text("step,reward/velocity,of_another_version\n1000,0.5,1\n")
+    (settings,) = group([read_run(folder)]).values()
+    names = diagnostic_names(settings)
+    assert names[-1] == "reward/velocity"
+    assert "acer/std" in names
 
 
 @needs_extra
