@@ -84,7 +84,7 @@ def check_bare(arguments: Sequence[str], schema: type[Any]) -> None:
     after_flag = False
     for argument in arguments:
         if not argument.startswith("-") and not after_flag and "=" not in argument and argument not in hints:
-            first = [name for name in ("run", "folder", "policy") if name in hints]
+            first: list[str] = [name for name in ("run", "folder", "policy") if name in hints]
             if "task" in hints and argument in group_choices("task"):
                 first = ["task"]
             if first and (first == ["task"] or "/" in argument or os.path.exists(argument)):

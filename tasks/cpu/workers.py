@@ -25,7 +25,7 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.cpu.inside import INSIDE
 from acer_robot.tasks.cpu.vector_task import CpuTask
-from acer_robot.tasks.interface import StepResult
+from acer_robot.tasks.interface import Measured, StepResult
 
 START_SECONDS = 120.0
 """How long a process may take to import its modules and to make its environments."""
@@ -185,6 +185,10 @@ class WorkerTask:
     def numbers(self) -> dict[str, float]:
         """Return nothing: these tasks have no numbers of their own."""
         return {}
+
+    def measure(self, count: int) -> Callable[[], list[Measured]]:
+        """Refuse: what records an exported file's episodes steps them in its own process."""
+        raise RuntimeError("a task in worker processes cannot be measured; use make_task")
 
     def close(self) -> None:
         """End all processes."""
