@@ -56,6 +56,11 @@ TaskDescription read_task(const nlohmann::json& metadata) {
   task.at("bounds").at("low").get_to(result.low);
   task.at("bounds").at("high").get_to(result.high);
   result.actuators = read_actuators(metadata);
+  if (const auto robot = metadata.find("robot"); robot != metadata.end() && robot->is_object()) {
+    if (robot->contains("model_sha256") && !robot->at("model_sha256").is_null()) {
+      robot->at("model_sha256").get_to(result.model_sha256);
+    }
+  }
   task.at("control_dt").get_to(result.control_dt);
   task.at("frame_skip").get_to(result.frame_skip);
   task.at("action_repeat").get_to(result.action_repeat);
