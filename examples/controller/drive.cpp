@@ -160,7 +160,8 @@ class Episode {
     statistics_.unusable += !std::all_of(reading_.observation.begin(), reading_.observation.end(), finite);
     const auto start = Clock::now();
     const acer::Tick tick = decider_.step(now, reading_.observation, reading_.stamp, measured_, command_);
-    statistics_.latencies.push_back(microseconds(Clock::now() - start));
+    const auto took = Clock::now() - start;
+    if (tick.has_command) statistics_.latencies.push_back(microseconds(took));
     return tick;
   }
 

@@ -36,7 +36,8 @@ void restore_terminal() { tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal); }
 
 void open_keys() {
   // A program in the background must not touch the terminal: the system would stop it.
-  if (!isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) != getpgrp()) return;
+  const pid_t foreground = tcgetpgrp(STDIN_FILENO);  // -1: another session's terminal, which stops nobody here
+  if (!isatty(STDIN_FILENO) || (foreground != -1 && foreground != getpgrp())) return;
   if (tcgetattr(STDIN_FILENO, &terminal) != 0) return;
   termios keys = terminal;
   keys.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);  // Ctrl-C still makes a signal
