@@ -1,6 +1,6 @@
 """What one decision of a 2x256 policy takes on one core, in every runtime in turn, and how well drives keep 50 Hz.
 
-    make controller && python benchmarks/latency.py [--rounds 10] [--calls 2000] [--seconds 15]
+    make controller && python benchmarks/latency.py [--rounds 10] [--calls 2000] [--seconds 12]
 
 It takes less than 4 minutes, and writes benchmarks/results/latency.md (`--out`). Run it on a quiet machine.
 
@@ -210,7 +210,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--calls", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each of the eight drives")
+    parser.add_argument("--seconds", type=float, default=12.0, help="of each of the eight drives")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     cores, before, quiet = os.sched_getaffinity(0), machine(), os.getloadavg()[0] <= QUIET

@@ -618,6 +618,29 @@ def test_rest_that_is_no_list_of_numbers_is_refused(controller, policy, tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("rest", "slew_rate", "message"),
+    [
+        ([0, 9, 0, 0, 0, 0], [None] * 6, "rest of joint 'bshin' is 9, outside its bounds [-1, 1]; export"),
+        (
+            [0] * 6,
+            [None] * 5 + [0.0],
+            "the slew limit of joint 'ffoot' is 0; expected a number above 0, or none",
+        ),
+    ],
+)
+def test_rest_and_slew_limit_that_cannot_be_used_are_refused(
+    controller, policy, tmp_path, rest, slew_rate, message
+):
+    loaded = load_exported(policy)
+    module = ExportedPolicy(
+        Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval(), loaded.spec
+    )
+    metadata = {**loaded.metadata, "rest": rest, "task": {**loaded.metadata["task"], "slew_rate": slew_rate}}
+    save_exported(module, metadata, tmp_path / "policy.pt")
+    assert message in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+
+
 def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):
     line = refused(controller, export(tmp_path, fields={"command_is_actuator": False}), HALF_CHEETAH)
     assert "the policy's commands are the environment's, not an actuator's: this program cannot drive" in line
@@ -638,8 +661,10 @@ def test_observations_that_are_no_joints_are_refused_by_name(controller, tmp_pat
     ("arguments", "message"),
     [
         ([], "usage: "),
-        (["--steps", "0"], "--steps=0 is not a whole number from 1 on"),
+        (["--steps", "0"], "--steps=0 is not a whole number from 1 to 1000000000"),
         (["--episodes", "2x"], "--episodes=2x is not"),
+        (["--episodes", "1000001"], "--episodes=1000001 is not a whole number from 1 to 1000000"),
+        (["--ramp", "--incident", "/tmp"], "--incident=/tmp cannot be read"),
         (["--seed", "-1"], "--seed=-1 is not"),
         (["--safety", "hold=1"], "--safety and --incident need --ramp"),
         (["--priority", "100", "--realtime"], "--priority=100 is not a whole number from 1 to 99"),

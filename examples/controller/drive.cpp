@@ -258,7 +258,7 @@ int run(const Options& options, Decider& decider) {
   stop_requests::listen();
 
   Statistics statistics;
-  const std::size_t ticks = static_cast<std::size_t>(options.episodes) * (options.steps + 1000);
+  const std::size_t ticks = std::min<std::size_t>(10'000'000, std::size_t(options.episodes) * (options.steps + 1000));
   statistics.latencies.reserve(ticks);
   statistics.jitter.reserve(ticks);
   const auto begin = Clock::now();

@@ -107,8 +107,8 @@ Options parse(int argc, char** argv) {
   opterr = 0;  // the error is ours to print
   for (int option; (option = getopt_long(argc, argv, ":", known, nullptr)) != -1;) {
     switch (option) {
-      case 'e': options.episodes = number("episodes", optarg, 1); break;
-      case 'n': options.steps = number("steps", optarg, 1); break;
+      case 'e': options.episodes = number("episodes", optarg, 1, 1'000'000); break;
+      case 'n': options.steps = number("steps", optarg, 1, 1'000'000'000); break;
       case 'h': std::puts(usage); std::exit(0);
       case 'r': options.realtime = true; break;
       case 'p': options.real_time.priority = number("priority", optarg, 1, 99); asked = true; break;
