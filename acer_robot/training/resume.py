@@ -245,7 +245,7 @@ def _points(run_dir: Path) -> Iterator[Point]:
             reasons.append(str(error))
             continue
         for reason in reasons:
-            print(f"{reason}; the one before is used", file=sys.stderr)
+            print(f"{reason}; {path}, of step {point.step:,}, is used", file=sys.stderr)
         found, reasons = True, []
         yield point
     if not found:
@@ -266,8 +266,8 @@ def _point(path: Path) -> Point:
     content = read_content(path)
     if "resume" not in content:
         raise InputError(
-            f"{path} has no state to go on from: it was written by a version before 0.2.0, or by a run that failed; "
-            "init_from begins a new run with its networks"
+            f"{path} has no state to go on from: it was written by a version before 0.2.0, or by a run that failed "
+            "before its first whole checkpoint; init_from begins a new run with its networks"
         )
     if (version := content["resume"].get("format")) != FORMAT:
         raise InputError(
@@ -278,12 +278,14 @@ def _point(path: Path) -> Point:
 
 
 def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of everything but the learner, between two steps."""
+    """Return the state of everything but the learner, between two steps: copies, which later steps do not change."""
+    lost = {"missing": run.lost_episodes}
+    of_training = not run.lost_episodes or run.evaluation_pending  # it was an evaluation that failed
     return {
         "format": FORMAT,
         "collector": run.collector.state(),
-        "task": task_state(run.task),
-        "evaluation_task": task_state(run.evaluation_task),
+        "task": task_state(run.task) if of_training else lost,
+        "evaluation_task": lost if run.lost_episodes else task_state(run.evaluation_task),
         "replay": {**run.replay.state(), "files": run.replay_files, "oldest": list(run.oldest_rows)},
         "batches": run.batches.state(),
         "log_due": run.log_due.state(),
@@ -388,6 +390,8 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
     """Restore the environments; where that cannot be done, start new episodes and say why."""
     if not isinstance(run.collector, Collector):
         run.collector.restore(state["collector"])
+        if run.config.collector.synchronous:
+            run.replay.cut()
         print(
             "the workers restart: their episodes and random streams are new, and segments and evaluations that were on "
             "their way are lost, so the numbers are not those of a run that was never stopped",
@@ -408,6 +412,8 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
         )
     assert isinstance(run.collector, Collector)
     run.collector.restore(state["collector"], episodes=not reason)
+    if reason:
+        run.replay.cut()
     evaluations = state["evaluation_task"].get("state")
     if evaluations:
         try:
