@@ -335,6 +335,6 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise InputError unless low <= value <= high (which NaN never satisfies)."""
-    if not low <= value <= high:
+    """Raise InputError unless `value` is a number with low <= value <= high (which NaN never satisfies)."""
+    if not isinstance(value, int | float) or not low <= value <= high:
         raise InputError(f"{name}={value!r} is out of range; expected {low:g} <= {name} <= {high:g}")

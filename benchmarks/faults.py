@@ -1,6 +1,6 @@
 """Runs that are killed, starved, lied to and overwritten: what was injected, and what was lost.
 
-    python benchmarks/faults.py [--short] [--seed 0] [--only kills|damage|disk|environments|wandb|owner|signals]
+    python benchmarks/faults.py [--short] [--seed 0] [--only kills|damage|disk|environments|wandb|owner|signals|options]
 
 Each line is one kind of incident; a line that begins with FAILED shows what was lost. The last line counts them. The
 exit status is 1 if one failed. It needs Linux. `--short` does ten incidents.
@@ -31,6 +31,7 @@ from pathlib import Path
 
 import torch
 from faulty_runs import TINY, Child, command, difference
+from fuzz_options import COMMANDS, faults, tiny_run
 
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_exported
@@ -49,7 +50,7 @@ FAULTS = ("raise", "none", "wide", "text", "word", "undefined", "infinite", "spi
 OF_THE_REPORT = ("evaluation.json", "POLICY_CARD.md")
 """Files that only the report reads."""
 HAND_OVER = ["hand_over=true", "eval_episodes=1"]
-SECONDS = 90.0
+SECONDS = 600.0
 """Seconds that a run of TINY options may take on a busy machine; then it counts as hanging."""
 
 
@@ -82,7 +83,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=list(KINDS))
-    options = parser.parse_args()
+    chosen = parser.parse_args()
     torch.set_num_threads(1)
     passed = total = 0
     begun = time.monotonic()
@@ -91,11 +92,11 @@ def main() -> int:
         with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
             pending = []
             for name, kind in KINDS.items():
-                if options.only in (None, name):
+                if chosen.only in (None, name):
                     room = Path(folder) / name
                     room.mkdir()
                     pending.append(
-                        pool.submit(kind, room, random.Random(f"{options.seed} {name}"), options.short)
+                        pool.submit(kind, room, random.Random(f"{chosen.seed} {name}"), chosen.short)
                     )
             jobs = [job for kind in pending for job in kind.result()]
             for done in as_completed([pool.submit(job) for job in jobs]):
@@ -439,6 +440,23 @@ def answering_server(status: int) -> Iterator[str]:
         server.shutdown()
 
 
+def options(room: Path, _chance: random.Random, short: bool) -> list[Job]:
+    """Give every option of every command values that make no sense."""
+    if short:
+        return [partial(fuzzed, room, "train", 12)]
+    tiny_run(room)
+    return [partial(fuzzed, room, name) for name in COMMANDS]
+
+
+def fuzzed(room: Path, name: str, every: int = 1) -> list[Incident]:
+    """Try one command, or each `every`-th value of it."""
+    with contextlib.chdir(room):
+        found = list(faults(name, every))
+    lost = [f"{case}: {fault}" for case, fault in found if fault]
+    what = f"acer-{name} with {len(found)} senseless values"
+    return [Incident(what, "; ".join(lost[:3]), len(found), len(lost))]
+
+
 SERVERS: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
     "refuses": no_server,
     "stalls": silent_server,
@@ -453,6 +471,7 @@ KINDS: dict[str, Callable[[Path, random.Random, bool], list[Job]]] = {
     "disk": disk,
     "environments": environments,
     "owner": owner,
+    "options": options,
 }
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ def resumed_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
     """
     if config.resume is None:
         return config
+    if not config.resume:
+        raise InputError("resume='' is empty; give a run folder, or auto")
     if config.init_from is not None:
         raise InputError("init_from begins a new run and resume goes on with one; give one of them")
     if config.resume == "auto":
