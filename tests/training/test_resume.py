@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -291,6 +292,15 @@ def test_options_that_may_change_are_taken(half):
         }
     )
     assert of_wandb <= {name for name in MAY_CHANGE if not name.startswith("collector.")} <= known
+
+
+def test_documented_table_has_the_options_that_may_change():
+    text = (Path(__file__).parents[2] / "docs/runs.md").read_text(encoding="utf-8")
+    table = text.partition("| option | what it changes |")[2].partition("\n\n")[0]
+    names = {name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.partition(" | ")[0])}
+    of_wandb = {name for name in MAY_CHANGE if name.startswith("wandb.")}
+    assert "wandb.*" in names
+    assert names - {"wandb.*"} | of_wandb == MAY_CHANGE.keys()
 
 
 def test_rows_past_the_checkpoint_are_dropped(whole, half):
