@@ -17,7 +17,7 @@ from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.seeds import process_streams, restore_process_streams
 from acer_robot.run_folder.checkpoints import config_from_dict, read_content
-from acer_robot.run_folder.layout import clear_unlearnt
+from acer_robot.run_folder.layout import clear_unlearnt, has_checkpoint
 from acer_robot.run_folder.owner import is_owned, owned
 from acer_robot.run_folder.replay_files import DamagedReplayError, is_freed, read_rows
 from acer_robot.run_folder.status import read_status
@@ -145,7 +145,7 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
 def _clear_own_folder(config: TrainConfig) -> None:
     """Clear the run folder where a run with the same options was stopped in it before its first checkpoint."""
     run_dir, wanted = Path(config.run_dir), _kept_options(config)
-    if not (run_dir / "config.yaml").is_file() or (run_dir / "checkpoints").exists():
+    if not (run_dir / "config.yaml").is_file() or has_checkpoint(run_dir):
         return
     with owned(run_dir):
         if read_status(run_dir) != "finished" and _kept_options(recorded_config(run_dir), wanted) == wanted:
