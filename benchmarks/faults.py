@@ -167,7 +167,8 @@ def one_kill(folder: Path, whole: Path, more: list[str], kind: str, seconds: flo
 def damage(room: Path, chance: random.Random, short: bool) -> list[Job]:
     """Damage each file of a run folder in many ways; each is refused in one line, or does no harm."""
     folder, failed = room / "run", room / "failed"
-    children = [command(room / "run.log", [f"run_dir='{folder}'", *TINY, *([] if short else HAND_OVER)])]
+    more = ["checkpoint.every_minutes=5", *([] if short else HAND_OVER)]
+    children = [command(room / "run.log", [f"run_dir='{folder}'", *TINY, *more])]
     if not short:
         children.append(command(room / "failed.log", failing(failed, "raise")))
     if [child.wait(SECONDS) for child in children] not in ([0], [0, 1]):
