@@ -133,10 +133,14 @@ def kills(room: Path, chance: random.Random, short: bool) -> list[Job]:
 
 
 def one_kill(folder: Path, whole: Path, more: list[str], kind: str, seconds: float) -> list[Incident]:
-    """Kill one run after some seconds, and while a file of this kind is written if it is one; then it goes on."""
+    """Kill one run after some seconds, or while a file of this kind is written if it is one; then it goes on."""
     log = folder.with_suffix(".log")
     child = command(log, [f"run_dir='{folder}'", *TINY, *more])
-    time.sleep(seconds * (0.5 if ".tmp" in kind else 1.0))
+    if ".tmp" not in kind:
+        time.sleep(seconds)
+    elif folder.name[-1] in "13579":  # not the first one
+        while child.is_running() and not (folder / "checkpoints" / "latest.pt").is_file():
+            time.sleep(0.01)
     while ".tmp" in kind and child.is_running() and not any((folder / "checkpoints").rglob(kind)):
         time.sleep(0.0002)  # a file is there for some milliseconds
     child.send(signal.SIGKILL)
