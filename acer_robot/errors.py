@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import pickle
 import struct
+import zipfile
+import zlib
 
 
 class InputError(ValueError):
@@ -43,6 +45,8 @@ DAMAGE = (
     csv.Error,
     pickle.UnpicklingError,
     struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 """What a reader of torch, JSON or CSV may raise for a damaged file: it depends on the byte that is wrong."""
 

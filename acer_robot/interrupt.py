@@ -6,16 +6,21 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_NOTICE = b"\ninterrupted: stopping after this step; Ctrl-C again stops at once\n"
+_NOTICE = b"\ninterrupted: stopping after this step; a second signal, or Ctrl-C again, stops at once\n"
 
 _UNFINISHED = b"the step does not end: the process ends without it; the last checkpoint counts\n"
+_AGAIN = b"\na second signal: the process ends at once; the last checkpoint counts\n"
 
 _TERMINATE = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals by which a system asks a process to end; SLURM and submitit send the last two before they kill it."""
+
+ECHO_SECONDS = 0.1
+"""Signals that come so soon after the first count as the same: a terminal that closes, or systemd, sends several."""
 
 GRACE_SECONDS = 8.0
 """How long a step may go on after a signal. Then the process ends without finishing it, as while it compiles."""
@@ -47,8 +52,8 @@ def exit_status(error: BaseException | None) -> int:
 def end_on_signals() -> Iterator[None]:
     """Raise Signalled in the block when one of _TERMINATE arrives, so that it can tidy up as after Ctrl-C.
 
-    Later ones are ignored, since a terminal that closes sends several. Signals that somebody else handles or ignores,
-    and other threads than the main one, are left alone.
+    A second one ends the process at once. Signals that somebody else handles or ignores, and other threads than the
+    main one, are left alone.
     """
     ours = [number for number in _TERMINATE if _is_main() and signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
@@ -64,7 +69,8 @@ def end_on_signals() -> Iterator[None]:
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
     """Give a function that raises Interrupted if Ctrl-C was pressed, or SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 arrived.
 
-    After one of them, Ctrl-C raises KeyboardInterrupt at once; further ones of the others change nothing.
+    After one of them, Ctrl-C raises KeyboardInterrupt at once. Another of the others ends the process at once, with
+    128 + its number: nothing is saved any more, and the files of the last checkpoint are whole.
 
     Raised at any moment, it would now and then come to nothing, since torch.compile's guards discard what is raised
     inside them, and it could leave an update half done. Where a signal is ignored, as Ctrl-C in a shell's background
@@ -83,12 +89,11 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
     before = {number: handler for number, handler in before.items() if _is_ours(number, handler)}
 
     def note(number: int, _frame: FrameType | None) -> None:
-        if noted:
-            return
         noted.append(number)
         pending.append(number)
-        if signal.SIGINT in before:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        again = _second()
+        for other in before:
+            signal.signal(other, signal.default_int_handler if other == signal.SIGINT else again)
         _leave_closed_terminal()
         timers.append(threading.Timer(GRACE_SECONDS, _end_process, (number,)))
         timers[-1].daemon = True
@@ -110,8 +115,23 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         for timer in timers:
             timer.cancel()
         for number, handler in before.items():
-            ending = noted and handler is _end_now  # the process ends already: let it save in peace
-            signal.signal(number, signal.SIG_IGN if ending else handler)
+            if noted and handler is _end_now:
+                continue  # the process ends already: a second signal does not wait for that
+            signal.signal(number, handler)
+
+
+def _second() -> Callable[[int, FrameType | None], None]:
+    """Return a handler that ends the process at once, unless the signal is an echo of the one that came just now."""
+    first = time.monotonic()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() - first < ECHO_SECONDS:
+            return
+        with suppress(OSError):
+            os.write(2, _AGAIN)
+        os._exit(128 + number)
+
+    return end
 
 
 def _end_process(number: int) -> None:
@@ -134,10 +154,11 @@ def _is_ours(number: int, handler: object) -> bool:
 
 
 def _end_now(number: int, _frame: FrameType | None) -> None:
-    """Raise Signalled, once."""
+    """Raise Signalled; a second signal ends the process at once."""
+    again = _second()
     for other in _TERMINATE:
         if signal.getsignal(other) is _end_now:
-            signal.signal(other, signal.SIG_IGN)
+            signal.signal(other, again)
     _leave_closed_terminal()
     raise Signalled(number)
 

@@ -105,15 +105,15 @@ def disturbed(task: TensorTask, config: TaskConfig) -> TensorTask:
 def _check_robot_options(config: TaskConfig) -> None:
     """Raise InputError for options that the task would not read: those of robots, or of tensor tasks."""
     for name in ROBOT_OPTIONS if config.suite != "robot" else ():
-        if getattr(config, name):
+        if getattr(config, name) not in (None, {}):
             raise InputError(
-                f"task.{name}={getattr(config, name)} is an option of task=robot, which {config.id} does not read; "
+                f"task.{name}={getattr(config, name)!r} is an option of task=robot, which {config.id} does not read; "
                 "leave it out"
             )
     for name in TENSOR_OPTIONS if config.backend == "cpu" and config.suite != "robot" else ():
-        if getattr(config, name):
+        if getattr(config, name) not in (0, {}):
             raise InputError(
-                f"task.{name}={getattr(config, name)} needs a tensor task; set task.backend=batch, or leave it out"
+                f"task.{name}={getattr(config, name)!r} needs a tensor task; set task.backend=batch, or leave it out"
             )
 
 

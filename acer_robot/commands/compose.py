@@ -107,6 +107,7 @@ def run_command(name: str, schema: type[Config], body: Callable[[Config], float 
                 return
             for config in compose(name, schema, body):
                 check_names(config, schema)
+                check_empty(config, given_names())
                 if wants_help():
                     print(help_text(program, _summary(body), schema, config))
                 else:
@@ -176,6 +177,13 @@ def given_names() -> list[str]:
     arguments = task_overrides(hydra) if hydra is not None and in_sweep else sys.argv[1:]
     typed = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     return [argument.partition("=")[0].lstrip("+~").partition("@")[0] for argument in typed]
+
+
+def check_empty(config: DictConfig, names: Iterable[str]) -> None:
+    """Raise InputError for an option that was typed and is an empty text; of wandb it means none."""
+    for name in names:
+        if not name.startswith("wandb.") and OmegaConf.select(config, name, throw_on_missing=False) == "":
+            raise InputError(f"{name}='' is empty; give a value, or leave it out")
 
 
 def is_quoted(argument: str) -> bool:

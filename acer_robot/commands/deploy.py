@@ -19,6 +19,14 @@ _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR
 """Exit status where a signal ended the loop."""
 
 
+MOST = {
+    "ramp_rate": 1e6, "ramp_in": 86_400.0, "hold": 86_400.0, "start_limit": 86_400.0, "age_limit": 86_400.0,
+    "late_factor": 1e6, "late_ticks": 10**12, "nan_ticks": 10**12, "frozen_ticks": 10**12,
+    "far_ticks": 10**12,
+}  # fmt: skip
+"""Highest values of safety.*; beyond them a limit protects nothing."""
+
+
 @dataclass
 class DeployConfig:
     """Options of `acer-deploy`."""
@@ -112,6 +120,9 @@ def check_job(config: DeployConfig) -> None:
     if config.max_steps is not None:
         check_range("max_steps", config.max_steps, 1, 1e12)
     check_realtime(config.realtime)
+    for name, most in MOST.items():
+        if (value := getattr(config.safety, name)) is not None and value > most:
+            raise InputError(f"safety.{name}={value} is out of range; expected at most {most:g}")
     if config.log is not None and config.plant is None and not config.ramp:
         raise InputError("log=... needs the safety layer, which writes it; add ramp=true, or give a plant")
     if config.plant is not None:

@@ -181,6 +181,12 @@ def _about_option(error: OmegaConfBaseException) -> str:
         return f"{first}; put the name in double quotes, as in 'task.bounds={{\"1\": [-1, 1]}}'"
     if first.endswith("is not Optional"):
         first = "null is not allowed here"
+    if first.startswith("Cannot merge DictConfig with ListConfig"):
+        if "reference_type=List" in str(error):
+            return f"{name} takes a list: write it in brackets, as in '{name}=[..]'"
+        return (
+            f"{name} takes no list; names with values are written in braces, as in '{name}={{name: value}}'"
+        )
     if isinstance(error, ValidationError) and (reason := _wrong_type(name, first)):
         return reason
     return f"{name}: {first}" if isinstance(error, ValidationError) else first

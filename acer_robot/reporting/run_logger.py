@@ -111,6 +111,11 @@ class RunLogger:
         shown = ", ".join(f"{name.removeprefix('eval/')} {value:.5g}" for name, value in row.items())
         say(f"evaluation at step {step:,}: {shown}")
 
+    @property
+    def films(self) -> bool:
+        """Whether `film` may render the newest checkpoint, which must then be written."""
+        return self._videos is not None
+
     def film(self, step: int) -> None:
         """Let a process of its own render checkpoints/latest.pt for wandb, if the last evaluation is due a video."""
         if self._videos is None:

@@ -8,6 +8,7 @@ import io
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,7 @@ def read_content(path: Path) -> dict[str, Any]:
     if path.stat().st_size == 0:
         raise InputError(f"{path} cannot be read as a checkpoint: it is empty; {RESTORE}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} cannot be read as a checkpoint: it is damaged, or holds objects that run code when they are "
@@ -189,6 +190,13 @@ def read_content(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a checkpoint of format {FORMAT}, which this version reads")
     _check_content(path, content)
     return content
+
+
+def load_plain(path: Path) -> Any:  # noqa: ANN401 (whatever a file holds)
+    """Load numbers, texts and tensors that torch.save wrote, without running code and without a warning of torch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _check_content(path: Path, content: dict[str, Any]) -> None:

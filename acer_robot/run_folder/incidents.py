@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from acer_robot.errors import DAMAGE, InputError, first_line
-from acer_robot.run_folder.checkpoints import content_sha256
+from acer_robot.run_folder.checkpoints import content_sha256, load_plain
 from acer_robot.run_folder.whole_file import write_whole
 
 FOLDER, STATES, SUMMARY = "incidents", "incident.pt", "incident.json"
@@ -47,7 +47,7 @@ def read_incident(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder} holds no incident: there is no {path}; give RUN/{FOLDER}/0")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except (*DAMAGE, pickle.UnpicklingError) as error:
         reason = "" if "weights_only" in str(error) else f" ({first_line(error)})"
         raise InputError(f"{path} is damaged{reason}; it cannot be repeated") from error

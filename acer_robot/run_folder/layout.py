@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import shutil
 import traceback
 from pathlib import Path
 
@@ -119,6 +120,13 @@ def clear_unlearnt(run_dir: Path) -> None:
     """Remove what a run left that was stopped before its first checkpoint, so that it can begin anew."""
     for name in BEFORE_LEARNING:
         (run_dir / name).unlink(missing_ok=True)
+    if not has_checkpoint(run_dir):  # the first one may be half-written
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether a whole checkpoint is in the folder."""
+    return any((run_dir / "checkpoints").glob("*.pt"))
 
 
 def write_traceback(run_dir: Path, error: BaseException) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +126,7 @@ def load_recording(path: Path, observation_size: int, action_size: int) -> Recor
             raise ValueError(f"it holds arrays of the shapes {shapes} for {rows} commands")
         if (recording.lengths < 1).any() or recording.whole.shape != recording.lengths.shape:
             raise ValueError("an episode has no command")
-    except (*DAMAGE, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
         raise InputError(
             f"{path} is damaged: {reason}; write it again with acer-export, or remove it to go on without it"

@@ -93,7 +93,8 @@ def next_commands(run_dir: Path, config: TrainConfig) -> list[str]:
     """Return the commands that fit the run folder now, each with what it does."""
     run = typed("run", run_dir)
     commands = []
-    if (run_dir / "export/policy.pt").is_file():
+    is_exported = (run_dir / "export/policy.pt").is_file()
+    if is_exported and config.hand_over:
         commands = [
             (f"acer-eval {typed('policy', run_dir)}", "its return over more episodes"),
             (f"acer-deploy {typed('policy', run_dir)}", "run it at its control rate"),
@@ -103,7 +104,8 @@ def next_commands(run_dir: Path, config: TrainConfig) -> list[str]:
             ),
         ]
     else:
-        commands = [(f"acer-export {run}", "write and verify the policy file")]
+        older = "; the one in export/ is of before" if is_exported else ""
+        commands = [(f"acer-export {run}", f"write and verify the policy file{older}")]
     commands += [
         (f"acer-report {run}", "write report.html again"),
         (f"acer-train {typed('resume', run_dir)} steps={2 * config.steps}", "train for longer"),

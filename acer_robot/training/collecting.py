@@ -159,6 +159,8 @@ def begin_evaluation(run: Run, log: RunLogger, stop_if_interrupted: Callable[[],
     seed = seed_at(independent_seeds(run.config.seed).evaluation, step)
     run.evaluations.begin(step, run.watch.seconds, seed, run.learner, state)
     run.checkpoint(log.state())
+    if log.films:
+        run.writer.wait()
     log.film(step)
 
 

@@ -21,9 +21,10 @@ from acer_robot.learner.diagnostics import check_finite, summarise
 from acer_robot.learner.gradients import Diagnostics
 from acer_robot.learner.learner import Learner
 from acer_robot.provenance import Software, this_software
+from acer_robot.run_folder.background import BackgroundWriter
 from acer_robot.run_folder.checkpoints import save_checkpoint
 from acer_robot.run_folder.layout import write_traceback
-from acer_robot.run_folder.replay_files import Files, remove_rows, write_rows
+from acer_robot.run_folder.replay_files import Files, new_rows, remove_rows, write_rows
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, make_training_task
 from acer_robot.training.resume import run_state, task_state
@@ -84,6 +85,9 @@ class Run:
     is_whole: bool = False
     """Whether the run was left between two steps, so that it can go on from its present state."""
 
+    lost_episodes: str = ""
+    """Why the environments that failed have no state to go on from; nothing while none has failed."""
+
     saved: int = -1
     """Environment step of the newest checkpoint."""
 
@@ -92,6 +96,9 @@ class Run:
 
     saved_at: float = field(default_factory=time.monotonic)
     """Time of the newest checkpoint."""
+
+    writer: BackgroundWriter = field(default_factory=BackgroundWriter)
+    """Writes checkpoints beside training."""
 
     replay_files: Files = field(default_factory=list)
     """Files that make up the replay of the newest checkpoint."""
@@ -128,22 +135,33 @@ class Run:
     def checkpoint(self, log_state: dict[str, Any], average_return: float = -math.inf) -> None:
         """Write the present state as `latest`, and the learner as `best` if no evaluation was higher.
 
-        The state must be a checked one, between two steps. Before the first update nothing is written.
+        The state must be a checked one, between two steps. Before the first update nothing is written. The state is
+        copied here, and written by a thread while training goes on: `writer.wait` waits for it.
+
+        Raises:
+            OSError: naming the file, if the checkpoint before could not be written.
         """
         if not self.learner.updates:
             return
         options, run_dir = self.config.checkpoint, Path(self.config.run_dir)
         self.returns.extend(self.collector.finished())
         with self.watch.paused():
+            self.writer.wait()
             if is_best := average_return >= self.best and math.isfinite(average_return):
                 self.best = average_return
-            if options.replay:
-                self.replay_files = write_rows(run_dir, self.replay, self.replay_files)
+            rows = new_rows(run_dir, self.replay, self.replay_files) if options.replay else None
             self.oldest_rows = deque([*self.oldest_rows, self.replay.oldest], maxlen=options.keep + 1)
-            self.save("latest", *self.good, run_state(self, log_state))
+            (step, state), resume, oldest = self.good, run_state(self, log_state), min(self.oldest_rows)
+
+        def write() -> None:
+            if rows is not None:
+                resume["replay"]["files"] = self.replay_files = write_rows(run_dir, rows)
+            self.save("latest", step, state, resume)
             if is_best:
-                self.save("best", *self.good)
-            remove_rows(run_dir, min(self.oldest_rows))
+                self.save("best", step, state)
+            remove_rows(run_dir, oldest)
+
+        self.writer.start(write)
         self.saved_at = time.monotonic()
 
     def save(self, name: str, step: int, state: dict[str, Any], resume: dict[str, Any] | None = None) -> Path:
@@ -168,7 +186,8 @@ class Run:
         )
 
     def close(self) -> None:
-        """End workers, and free all environments."""
+        """End workers and the thread that writes, and free all environments."""
+        self.writer.close()
         if self.evaluations is not None:
             self.evaluations.close()
         self.collector.close()

@@ -17,7 +17,7 @@ from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.seeds import process_streams, restore_process_streams
 from acer_robot.run_folder.checkpoints import config_from_dict, read_content
-from acer_robot.run_folder.layout import clear_unlearnt
+from acer_robot.run_folder.layout import clear_unlearnt, has_checkpoint
 from acer_robot.run_folder.owner import is_owned, owned
 from acer_robot.run_folder.replay_files import DamagedReplayError, is_freed, read_rows
 from acer_robot.run_folder.status import read_status
@@ -100,6 +100,8 @@ def resumed_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
     """
     if config.resume is None:
         return config
+    if not config.resume:
+        raise InputError("resume='' is empty; give a run folder, or auto")
     if config.init_from is not None:
         raise InputError("init_from begins a new run and resume goes on with one; give one of them")
     if config.resume == "auto":
@@ -143,7 +145,7 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
 def _clear_own_folder(config: TrainConfig) -> None:
     """Clear the run folder where a run with the same options was stopped in it before its first checkpoint."""
     run_dir, wanted = Path(config.run_dir), _kept_options(config)
-    if not (run_dir / "config.yaml").is_file() or (run_dir / "checkpoints").exists():
+    if not (run_dir / "config.yaml").is_file() or has_checkpoint(run_dir):
         return
     with owned(run_dir):
         if read_status(run_dir) != "finished" and _kept_options(recorded_config(run_dir), wanted) == wanted:
@@ -245,7 +247,7 @@ def _points(run_dir: Path) -> Iterator[Point]:
             reasons.append(str(error))
             continue
         for reason in reasons:
-            print(f"{reason}; the one before is used", file=sys.stderr)
+            print(f"{reason}; {path}, of step {point.step:,}, is used", file=sys.stderr)
         found, reasons = True, []
         yield point
     if not found:
@@ -266,8 +268,8 @@ def _point(path: Path) -> Point:
     content = read_content(path)
     if "resume" not in content:
         raise InputError(
-            f"{path} has no state to go on from: it was written by a version before 0.2.0, or by a run that failed; "
-            "init_from begins a new run with its networks"
+            f"{path} has no state to go on from: it was written by a version before 0.2.0, or by a run that failed "
+            "before its first whole checkpoint; init_from begins a new run with its networks"
         )
     if (version := content["resume"].get("format")) != FORMAT:
         raise InputError(
@@ -278,12 +280,14 @@ def _point(path: Path) -> Point:
 
 
 def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of everything but the learner, between two steps."""
+    """Return the state of everything but the learner, between two steps: copies, which later steps do not change."""
+    lost = {"missing": run.lost_episodes}
+    of_training = not run.lost_episodes or run.evaluation_pending  # it was an evaluation that failed
     return {
         "format": FORMAT,
         "collector": run.collector.state(),
-        "task": task_state(run.task),
-        "evaluation_task": task_state(run.evaluation_task),
+        "task": task_state(run.task) if of_training else lost,
+        "evaluation_task": lost if run.lost_episodes else task_state(run.evaluation_task),
         "replay": {**run.replay.state(), "files": run.replay_files, "oldest": list(run.oldest_rows)},
         "batches": run.batches.state(),
         "log_due": run.log_due.state(),
@@ -388,6 +392,8 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
     """Restore the environments; where that cannot be done, start new episodes and say why."""
     if not isinstance(run.collector, Collector):
         run.collector.restore(state["collector"])
+        if run.config.collector.synchronous:
+            run.replay.cut()
         print(
             "the workers restart: their episodes and random streams are new, and segments and evaluations that were on "
             "their way are lost, so the numbers are not those of a run that was never stopped",
@@ -408,6 +414,8 @@ def _restore_episodes(run: Run, state: dict[str, Any], step: int) -> None:
         )
     assert isinstance(run.collector, Collector)
     run.collector.restore(state["collector"], episodes=not reason)
+    if reason:
+        run.replay.cut()
     evaluations = state["evaluation_task"].get("state")
     if evaluations:
         try:

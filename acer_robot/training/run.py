@@ -106,6 +106,7 @@ def learn(run: Run, log: RunLogger) -> None:
             evaluate_now(run, log, stop_if_interrupted)
         while run.collector.env_steps < config.steps:
             stop_if_interrupted()
+            run.writer.check()
             try:
                 run.returns.extend(run.collector.step())
             except TaskError as error:
@@ -152,25 +153,30 @@ def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[]
     log.log_evaluation(run.collector.env_steps, evaluation)
     run.evaluation_pending = False
     run.checkpoint(log.state(), evaluation["eval/return_mean"])
+    if log.films:
+        run.writer.wait()
     log.film(run.collector.env_steps)
 
 
 def leave(run: Run, log: RunLogger) -> None:
     """Write the state of the end, unless it is written already, and close the tasks.
 
-    The learner is saved as it was when all of its numbers were last seen to be finite. A run that was stopped before a
-    good state with an update leaves no checkpoint: there is nothing to export.
+    A run that was left between two steps writes all that it needs to go on. Otherwise its newest such checkpoint stays.
+    If there is none, the learner is saved as it was when all of its numbers were last seen to be finite. A run that
+    was stopped before a good state with an update leaves no checkpoint: there is nothing to export.
     """
     step, state = run.good
     log.end_progress()
     try:
+        run.writer.wait()
         if state["updates"] > 0 or run.collector.env_steps >= run.config.steps:
             if run.is_whole:
                 run.checkpoint(log.state())
-            elif run.saved != step:
+                run.writer.wait()
+            elif run.saved < 0 or not (run.latest_is_whole or run.saved == step):
                 run.save("latest", step, state)
             path = Path(run.config.run_dir) / "checkpoints" / "latest.pt"
-            print(f"checkpoint of environment step {step:,}: {path}", flush=True)
+            print(f"checkpoint of environment step {run.saved:,}: {path}", flush=True)
     finally:
         run.close()
 
@@ -316,6 +322,16 @@ def named(run: Run, error: NonFiniteError) -> NonFiniteError:
     return result
 
 
+def keep_learnt(run: Run, error: NonFiniteError | TaskError) -> None:
+    """Let the run go on from its present state with new episodes, unless a number of the learner is not finite.
+
+    The step that failed stored nothing, and changed nothing in the learner.
+    """
+    with contextlib.suppress(NonFiniteError):
+        run.check()
+        run.lost_episodes, run.is_whole = str(error), True
+
+
 def sizes_of(run: Run) -> Sizes:
     """Return what a run is about to take."""
     config, learner, replay = run.config, run.learner, run.replay
@@ -345,11 +361,13 @@ def learn_and_finish(run: Run, point: Point | None) -> Path:
                 run.is_whole = True
                 raise
             except NonFiniteError as error:
-                raise named(run, error) from error
+                told = named(run, error)
+                if config.on_divergence == "stop" and error.environment is not None:
+                    keep_learnt(run, error)
+                raise told from error
             except TaskError as error:
                 keep_incident(run, error)
-                with contextlib.suppress(NonFiniteError):
-                    run.check()  # the failed step changed nothing in the learner
+                keep_learnt(run, error)
                 raise TaskError(f"{error}; its traceback is in {write_traceback(run_dir, error)}") from error
             finally:
                 leave(run, log)

@@ -91,6 +91,7 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     A run that goes on has a folder already.
     """
     _check_ranges(config)
+    _check_texts(config)
     wandb_mode(config.wandb)
     if config.tensorboard:
         check_tensorboard()
@@ -106,6 +107,16 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
         raise InputError(
             f"run_dir={config.run_dir} exists and is not an empty folder; give a new one, or remove it"
         )
+
+
+def _check_texts(config: TrainConfig) -> None:
+    """Raise InputError for an empty text that names nothing, or a tag that is no text."""
+    for name in ("run_dir", "resume", "init_from", "wandb.project"):
+        if reduce(getattr, name.split("."), config) == "":
+            raise InputError(f"{name}='' is empty; give a name, or leave it out")
+    for tag in config.wandb.tags:
+        if not isinstance(tag, str):
+            raise InputError(f"wandb.tags={config.wandb.tags} holds {tag!r}; give words: wandb.tags=[a,b]")
 
 
 def _check_ranges(config: TrainConfig) -> None:

@@ -30,6 +30,8 @@ SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 """Versions that this code reads."""
 METADATA_FILE = "policy.json"
+SINCE_EXPORT = ("file_sha256", "verification", "other_formats")
+"""Entries of the policy.json beside the file that the one inside it cannot have."""
 WARM_UP_CALLS = 50
 """Calls before a loop starts. TorchScript compiles during the first calls, so these are slow."""
 
@@ -111,7 +113,7 @@ def decode_options(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
 
 
 def load_exported(path: Path) -> LoadedPolicy:
-    """Load an exported policy on the CPU. If a .json lies beside it, first compare the file with the sha256 there.
+    """Load an exported policy on the CPU. If a .json lies beside it, compare the file with what it says.
 
     A TorchScript file is code: load it only from a source that you trust.
 
@@ -121,7 +123,7 @@ def load_exported(path: Path) -> LoadedPolicy:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a policy.pt that acer-export wrote")
-    _check_file_hash(path)
+    beside = _read_beside(path)
     extra = {METADATA_FILE: ""}
     try:
         with _torchscript_is_deprecated():
@@ -142,6 +144,7 @@ def load_exported(path: Path) -> LoadedPolicy:
         raise InputError(f"{path} has metadata of schema {version}; this version reads {readable}")
     if weights_sha256(module) != metadata.get("weights_sha256"):
         raise InputError(f"{path} has other weights than those that its metadata records; export it again")
+    _check_beside(path, beside, metadata)
     return _loaded(path, module, metadata)
 
 
@@ -172,18 +175,38 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _check_file_hash(path: Path) -> None:
+def _read_beside(path: Path) -> dict[str, Any] | None:
+    """Return the policy.json beside a file, None where there is none.
+
+    Raises:
+        InputError: if it is damaged, or the file is not the one that it was written for.
+    """
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        return
+        return None
     try:
-        expected = json.loads(beside.read_text(encoding="utf-8"))["file_sha256"]
+        content = json.loads(beside.read_text(encoding="utf-8"))
+        expected = content["file_sha256"]
     except DAMAGE as error:
         raise InputError(
             f"{beside} is not the metadata of an exported policy; restore or remove it"
         ) from error
     if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
         raise InputError(f"{path} does not have the sha256 that {beside.name} records; copy both files again")
+    return content  # type: ignore[no-any-return]
+
+
+def _check_beside(path: Path, beside: dict[str, Any] | None, metadata: dict[str, Any]) -> None:
+    """Raise InputError if the policy.json beside a file says something else than the one inside it."""
+    if beside is None:
+        return
+    said = {name: value for name, value in beside.items() if name not in SINCE_EXPORT}
+    for name in sorted(said.keys() | metadata.keys()):
+        if name not in said or name not in metadata or said[name] != metadata[name]:
+            raise InputError(
+                f"{path.with_suffix('.json')} was changed after the export: its {name!r} is not that of {path.name}; "
+                "restore it from a copy, or export again"
+            )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,10 @@ def measure_commands(
         if seen.departure is not None:
             notes = (f"The commands are the environment's, not an actuator's: {seen.departure}.",)
     if reason:
-        named = {"task.bounds": config.bounds, "task.slew_rate": config.slew_rate}
+        by_joint = (
+            config.slew_rate if isinstance(config.slew_rate, Mapping) else {}
+        )  # else one number for all
+        named = {"task.bounds": config.bounds, "task.slew_rate": by_joint}
         check_neutral_names(config.id, named, low.size, reason)
     bounds = command_bounds(space, None if reason else model, config.bounds)
     return Commands(bounds, not reason, seen, calls, notes)

@@ -228,7 +228,10 @@ class WarpSimulator:
     def state(self) -> dict[str, Any]:
         """Return what later steps depend on: the integration state, and the model's fields that differ by world."""
         worlds = {name: values.cpu().clone() for name, values in self._state.items()}
-        return {"worlds": worlds, "model": {name: values.cpu() for name, values in self._expanded.items()}}
+        return {
+            "worlds": worlds,
+            "model": {name: values.cpu().clone() for name, values in self._expanded.items()},
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was called, with the same model and number of worlds.

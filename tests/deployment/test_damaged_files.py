@@ -103,6 +103,24 @@ def test_damaged_json_beside_a_policy_is_refused(run_dir, data):
     assert "policy.json is not the metadata" in refusal(load_exported, run_dir / "export/policy.pt")
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("task", lambda metadata: metadata["task"]["bounds"].update(high=[1000.0])),
+        ("rest", lambda metadata: metadata.pop("rest")),
+        ("note", lambda metadata: metadata.update(note="tested on the robot")),
+    ],
+)
+def test_edited_json_beside_a_policy_is_noticed(run_dir, name, change):
+    beside = run_dir / "export/policy.json"
+    metadata = json.loads(beside.read_text())
+    load_exported(run_dir / "export/policy.pt")
+    change(metadata)
+    beside.write_text(json.dumps(metadata))
+    message = refusal(load_exported, run_dir / "export/policy.pt")
+    assert f"policy.json was changed after the export: its '{name}'" in message
+
+
 def test_flipped_bits_of_the_archives_directory_are_refused(run_dir):
     path = run_dir / "export/policy.pt"
     path.with_suffix(".json").unlink()

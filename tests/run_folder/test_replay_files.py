@@ -12,7 +12,7 @@ from acer_robot.experience.replay import Replay
 from acer_robot.learner.batch import Trajectory
 from acer_robot.run_folder import replay_files
 from acer_robot.run_folder.owner import is_owned, owned
-from acer_robot.run_folder.replay_files import FOLDER, read_rows, remove_rows, write_rows
+from acer_robot.run_folder.replay_files import FOLDER, new_rows, read_rows, remove_rows, write_rows
 from acer_robot.run_folder.status import read_status, write_status
 from acer_robot.run_folder.tables import CsvTable, read_table
 
@@ -32,6 +32,10 @@ def ring(capacity, steps=0, seed=0):
     return replay
 
 
+def write(folder, replay, files):
+    return write_rows(folder, new_rows(folder, replay, files))
+
+
 @pytest.mark.parametrize(
     ("capacity", "grown", "steps"), [(50, 80, 20), (10, 10, 37), (10, 10, 40), (16, 16, 16)]
 )
@@ -40,7 +44,7 @@ def test_restored_ring_draws_the_same_segments(tmp_path, monkeypatch, capacity, 
     replay, files = ring(capacity), []
     for first in range(0, steps, 3):  # a checkpoint every three steps
         add(replay, first, min(first + 3, steps))
-        files = write_rows(tmp_path, replay, files)
+        files = write(tmp_path, replay, files)
     replay.sample(5)
     other = ring(grown, seed=9)
     other.restore(replay.state(), read_rows(tmp_path, files, replay.oldest))
@@ -55,26 +59,50 @@ def test_restored_ring_draws_the_same_segments(tmp_path, monkeypatch, capacity, 
 
 def test_rows_are_written_once_and_removed_when_no_checkpoint_needs_them(tmp_path):
     replay = ring(10, 8)
-    first = write_rows(tmp_path, replay, [])
+    first = write(tmp_path, replay, [])
     written = (tmp_path / FOLDER / first[0]["name"]).stat()
     add(replay, 8, 13)
-    second = write_rows(tmp_path, replay, first)
+    second = write(tmp_path, replay, first)
     assert (tmp_path / FOLDER / first[0]["name"]).stat().st_ino == written.st_ino
-    assert [(file["first"], file["rows"]) for file in second] == [(0, 8), (8, 2), (10, 3)]
+    assert [(file["first"], file["rows"]) for file in second] == [(0, 8), (7, 3), (10, 3)]
     assert torch.cat(list(read_rows(tmp_path, second, replay.oldest)))[:, 0, 0].tolist() == list(range(3, 13))
     (tmp_path / FOLDER / "000000000013-000000000014.rows.tmp").touch()
     remove_rows(tmp_path, 8)
     assert sorted(path.name[:12] for path in (tmp_path / FOLDER).iterdir()) == [
-        "000000000008",
+        "000000000007",
         "000000000010",
     ]
+
+
+def test_row_that_became_the_end_of_an_episode_is_written_again(tmp_path):
+    replay = ring(10, 8)
+    first = write(tmp_path, replay, [])
+    before = list(read_rows(tmp_path, first, 0))
+    replay.cut()
+    add(replay, 8, 10)
+    second = write(tmp_path, replay, first)
+    other = ring(10)
+    other.restore(replay.state(), read_rows(tmp_path, second, 0))
+    assert other.latest(0, 1).truncated.flatten().tolist() == [False, True, False, False]
+    assert torch.equal(torch.cat(list(read_rows(tmp_path, first, 0))), torch.cat(before))
+
+
+@pytest.mark.parametrize("copied", [0, 1, 9])
+def test_rows_are_those_of_the_moment_however_many_are_copied(tmp_path, monkeypatch, copied):
+    monkeypatch.setattr(replay_files, "FILE_BYTES", 3 * ring(4).row_bytes)
+    monkeypatch.setattr(replay_files, "COPIED", copied)
+    replay = ring(10, 8)
+    rows = new_rows(tmp_path, replay, [])
+    add(replay, 8, 40)  # training goes on and overwrites all of them
+    files = write_rows(tmp_path, rows)
+    assert torch.cat(list(read_rows(tmp_path, files, 0)))[:, 0, 0].tolist() == list(range(8))
 
 
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: b"", lambda data: data[:9] + b"?" + data[10:]]
 )
 def test_damaged_rows_are_refused(tmp_path, damage):
-    files = write_rows(tmp_path, ring(10, 8), [])
+    files = write(tmp_path, ring(10, 8), [])
     path = tmp_path / FOLDER / files[0]["name"]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=f"{path.name} is damaged"):

@@ -59,6 +59,14 @@ def test_full_disk_is_named(sizes):
     )
 
 
+def test_export_of_before_is_not_offered(tmp_path):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export/policy.pt").touch()
+    first, *_ = next_commands(tmp_path, TrainConfig(steps=100, hand_over=False))[1:]
+    assert first.split()[0] == "acer-export"
+    assert first.endswith("the one in export/ is of before")
+
+
 @pytest.mark.parametrize("exported", [True, False])
 def test_next_commands_can_be_pasted(tmp_path, exported):
     run_dir = tmp_path / "ümlaut = (1), a"

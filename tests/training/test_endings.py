@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 import pytest
 from composed import composed_train
+from resumed_runs import resume
 
 from acer_robot.commands import train as train_command
 from acer_robot.errors import InputError, NonFiniteError, TaskError
@@ -15,6 +17,7 @@ from acer_robot.experience.collector import Collector
 from acer_robot.interrupt import Interrupted
 from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import read_checkpoint
+from acer_robot.training import parts
 from acer_robot.training import run as training
 from acer_robot.training.run import train
 
@@ -103,6 +106,66 @@ def test_failed_environment_keeps_the_present_state(tmp_path, at_update):
     with pytest.raises(TaskError, match="the cable is torn"):
         train(options(tmp_path, "log_every=100000", "eval_every=400"))
     assert read_checkpoint(tmp_path / "run")["learner"]["updates"] >= 20
+
+
+def test_run_whose_environment_failed_goes_on_with_new_episodes(tmp_path, capsys):
+    """The step that failed is the 80th of environment 0, after the only checkpoint."""
+    given = [
+        "task.id=failing_env:Failing-v0",
+        "+task.kwargs.at=80",
+        "eval_every=100",
+        "learner.replay_ratio=16",
+    ]
+    with pytest.raises(TaskError, match="encoder lost"):
+        train(options(tmp_path, *given, "checkpoint.keep=0"))
+    failed_at = read_checkpoint(tmp_path / "run")["steps"]
+    assert failed_at > 100
+    assert "encoder lost" in read_checkpoint(tmp_path / "run")["resume"]["task"]["missing"]
+    with pytest.raises(TaskError, match="encoder lost"):
+        resume(tmp_path / "run")
+    said = capsys.readouterr().out
+    assert f"goes on from environment step {failed_at}" in said
+    assert "the episodes of training restart" in said
+    assert read_checkpoint(tmp_path / "run")["steps"] > failed_at
+
+
+def test_run_whose_learner_diverged_goes_on_from_its_last_whole_checkpoint(tmp_path, monkeypatch, capsys):
+    update = Learner.update
+
+    def updated(learner, batch):
+        seen = update(learner, batch)
+        if learner.updates == 30:
+            poison(learner)
+        return seen
+
+    monkeypatch.setattr(Learner, "update", updated)
+    given = ["eval_every=100", "log_every=40", "learner.replay_ratio=16", "checkpoint.keep=0"]
+    with pytest.raises(NonFiniteError):
+        train(options(tmp_path, *given))
+    assert read_checkpoint(tmp_path / "run")["steps"] == 200
+    assert "checkpoint of environment step 200" in capsys.readouterr().out
+    monkeypatch.setattr(Learner, "update", update)
+    resume(tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run")["steps"] == 400
+
+
+def test_checkpoint_that_cannot_be_written_ends_the_run_and_keeps_the_one_before(tmp_path, monkeypatch):
+    save, calls = parts.save_checkpoint, []
+
+    def full(*arguments):
+        calls.append(threading.current_thread() is threading.main_thread())
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device", "latest.pt")
+        return save(*arguments)
+
+    monkeypatch.setattr(parts, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(options(tmp_path, "eval_every=100", "learner.replay_ratio=16"))
+    assert calls == [False] * 3, (
+        "beside training: latest and best of the first evaluation, latest of the second"
+    )
+    assert read_checkpoint(tmp_path / "run")["steps"] == 100
+    assert "resume" in read_checkpoint(tmp_path / "run")
 
 
 def test_untrained_state_is_not_kept(tmp_path, at_update):

@@ -94,7 +94,7 @@ def test_other_signals_wait_for_the_check_as_ctrl_c_does(number, status):
     assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
-def test_second_sigterm_changes_nothing():
+def test_an_echo_of_the_first_changes_nothing():
     with deferred_interrupt() as check:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGHUP)
@@ -102,6 +102,31 @@ def test_second_sigterm_changes_nothing():
             press()
         with pytest.raises(Interrupted, match="SIGTERM"):
             check()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    with interrupt.deferred_interrupt() as check:\n        send()\n        again()\n",
+        "    try:\n        with interrupt.deferred_interrupt() as check:\n            send(); check()\n"
+        "    except KeyboardInterrupt: again()\n",
+        "    try: send()\n    except KeyboardInterrupt: again()\n",
+    ],
+    ids=["in a step", "while the end is saved", "outside of a step"],
+)
+def test_second_signal_ends_the_process_at_once(body):
+    code = (
+        "import os, time; from acer_robot import interrupt\n"
+        f"def send(number={int(signal.SIGTERM)}): os.kill(os.getpid(), number); time.sleep(0.01)\n"
+        f"def again(): time.sleep(2 * interrupt.ECHO_SECONDS); send({int(signal.SIGUSR1)})\n"
+        f"with interrupt.end_on_signals():\n{body}    print('it went on', flush=True)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 128 + signal.SIGUSR1
+    assert "the process ends at once" in ended.stderr
+    assert not ended.stdout
 
 
 def test_outside_of_a_step_sigterm_stops_at_once_and_only_once():
