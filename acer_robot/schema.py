@@ -335,9 +335,8 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-<<<<<<< HEAD
-    """Raise InputError unless low <= value <= high (which NaN never satisfies)."""
-    if not low <= value <= high:
+    """Raise InputError unless `value` is a number with low <= value <= high (which NaN never satisfies)."""
+    if not isinstance(value, int | float) or not low <= value <= high:
         raise InputError(
             f"{name}={value!r} is out of range; expected {_limit(low)} <= {name} <= {_limit(high)}"
         )
@@ -346,8 +345,3 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
 def _limit(value: float) -> str:
     """Return a limit as it can be typed: 2147483647 and not 2.14748e+09."""
     return f"{value:.0f}" if value == round(value, 0) and abs(value) < 1e12 else f"{value:g}"
-=======
-    """Raise InputError unless `value` is a number with low <= value <= high (which NaN never satisfies)."""
-    if not isinstance(value, int | float) or not low <= value <= high:
-        raise InputError(f"{name}={value!r} is out of range; expected {low:g} <= {name} <= {high:g}")
->>>>>>> safe37
