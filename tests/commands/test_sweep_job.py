@@ -125,6 +125,13 @@ def test_missing_launcher_names_its_extra(monkeypatch, argument, extra):
         check_sweep_options([argument], is_sweep=True)
 
 
+def test_slurm_without_slurm_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(launchers, "_is_installed", lambda plugin: True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="there is no srun on PATH"):
+        check_sweep_options(["launcher=slurm"], is_sweep=True)
+
+
 def test_file_in_the_place_of_a_job_is_left_to_the_job(tmp_path):
     (tmp_path / "seed-0").write_text("a file is where the folder should be\n")
     assert sweep_job.arguments_of(["seed=0"], tmp_path / "seed-0") == [
@@ -216,3 +223,58 @@ def test_killed_and_crashed_jobs_leave_the_others(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(finished_in(folder)) == 8
     assert done.stderr.count("finished already") == 7
+
+
+SBATCH = """#!/usr/bin/env bash
+script=${!#}
+cp "$script" "$FAKE_SLURM/submitted.sh"
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
+(
+    for task in $(seq 0 "${last:-0}"); do
+        SLURM_JOB_ID=7$task SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_JOB_NUM_NODES=1 SLURM_NTASKS=1 \\
+            SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 bash "$script"
+    done
+) > "$FAKE_SLURM/out" 2>&1 < /dev/null &
+echo "Submitted batch job 7"
+"""
+SRUN = """#!/usr/bin/env bash
+while [[ $1 == -* ]]; do case $1 in --output|--error) shift 2 ;; *) shift ;; esac; done
+exec "$@"
+"""
+SACCT = """#!/usr/bin/env bash
+echo "JobID|State|NodeList"
+"""
+
+
+@pytest.mark.extras
+def test_slurm_gets_one_job_for_each(tmp_path, monkeypatch):
+    """The launcher writes its batch file and waits for the jobs; stand-ins of SLURM's commands run them here."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
+    options = ["steps=120", "seed=0,1", "launcher=slurm", "hydra.launcher.partition=gpu"]
+    status, _, err = sweep(tmp_path / "sweep", *options)
+    assert status == 0, err
+    assert len(finished_in(tmp_path / "sweep")) == 2
+    lines = (tmp_path / "submitted.sh").read_text().splitlines()
+    wanted = {"cpus-per-task=1", "partition=gpu", "array=0-1%2", "job-name=acer-train"}
+    assert wanted <= {line.removeprefix("#SBATCH --") for line in lines}
+    assert not any("gpus" in line for line in lines)  # device=cpu asks for none
+
+
+@pytest.mark.extras
+def test_optuna_searches(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    options = [
+        "steps=120",
+        "search=optuna",
+        "hydra.sweeper.n_trials=2",
+        "~hydra.sweeper.params.learner.replay_ratio",
+    ]
+    status, _, err = sweep(tmp_path / "sweep", *options)
+    assert status == 0, err
+    assert len(finished_in(tmp_path / "sweep")) == 2
+    assert "best_params" in (tmp_path / "sweep/optimization_results.yaml").read_text()

@@ -12,12 +12,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from composed import composed_train
 from worker_kills import Nodes, problems
 
+from acer_robot.distributed import cluster
 from acer_robot.distributed.cluster import connect, ray_module
 from acer_robot.distributed.remote_collector import RemoteCollector
 from acer_robot.errors import InputError
@@ -69,12 +71,11 @@ def test_missing_ray_is_named(monkeypatch):
 
 
 def test_ray_that_does_not_start_is_one_line(monkeypatch):
-    ray()
-
     def too_slow(**_):
         raise Exception("The current node timed out during startup.\nmore")
 
-    monkeypatch.setattr(ray_module(), "init", too_slow)
+    slow = SimpleNamespace(is_initialized=lambda: False, init=too_slow)
+    monkeypatch.setattr(cluster, "ray_module", lambda: slow)
     with pytest.raises(
         InputError, match=r"does not start .*: The current node timed out during startup\. Where"
     ):
