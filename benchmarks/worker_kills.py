@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,8 @@ NODES, NODE_CPUS = 2, 3
 """Nodes beside the learner's. One of them is enough for all workers."""
 SMALL = {"object_store_memory": 2**27, "include_log_monitor": False}
 """What makes a node start fast."""
+TRIES = 5
+"""How often a node is started that does not come up."""
 NODE_SHARE = 3
 """Every third blow takes a node, where there are nodes."""
 BEGIN, END = 0.1, 0.8
@@ -77,7 +79,9 @@ class Nodes:
 
         head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True, **SMALL}
         # With shutdown_at_exit a node could not be added by a thread; all end with this process in any case.
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+        self._cluster: Any = patiently(
+            lambda: Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+        )
         self._cpus = cpus
         self._nodes = [self._add() for _ in range(count)]
         self._cluster.wait_for_nodes(timeout=300)
@@ -88,7 +92,7 @@ class Nodes:
         return str(self._cluster.address)
 
     def _add(self) -> object:
-        return self._cluster.add_node(wait=False, num_cpus=self._cpus, **SMALL)
+        return patiently(lambda: self._cluster.add_node(wait=False, num_cpus=self._cpus, **SMALL))
 
     def strike(self, number: int) -> None:
         """Kill all processes of a node at once, and start another node."""
@@ -99,6 +103,14 @@ class Nodes:
         """End all nodes."""
         ray_module().shutdown()
         self._cluster.shutdown()
+
+
+def patiently(start: Callable[[], Any]) -> Any:
+    """Start a node of Ray, which gives up after 30 s where other work takes all cores; try a few times."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(Exception):  # Ray raises no class of its own
+            return start()
+    return start()
 
 
 class Killer(threading.Thread):

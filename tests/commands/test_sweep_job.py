@@ -272,7 +272,6 @@ def test_optuna_searches(tmp_path):
         "steps=120",
         "search=optuna",
         "hydra.sweeper.n_trials=2",
-        "~hydra.sweeper.params.learner.replay_ratio",
     ]
     status, _, err = sweep(tmp_path / "sweep", *options)
     assert status == 0, err

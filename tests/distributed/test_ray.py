@@ -57,6 +57,17 @@ def run(folder, *overrides):
     return train(composed_train(f"run_dir='{folder}'", *TINY, *overrides))
 
 
+def run_with_own_ray(folder, *overrides):
+    """Like `run`; a Ray that a busy machine keeps from starting is started again."""
+    for _ in range(4):
+        try:
+            return run(folder, *overrides)
+        except InputError as error:
+            if not str(error).startswith("Ray does not start"):
+                raise
+    return run(folder, *overrides)
+
+
 def test_missing_ray_is_named(monkeypatch):
     real = builtins.__import__
 
@@ -88,11 +99,12 @@ def test_synchronous_ray_worker_equals_the_local_collector(tmp_path, no_ray_is_l
     options = [
         "steps=120",
         "eval_every=120",
+        "collector.timeout=900",
         "collector=ray",
         "collector.workers=1",
         "collector.synchronous=true",
     ]
-    remote = run(tmp_path / "remote", *options)
+    remote = run_with_own_ray(tmp_path / "remote", *options)
     one, other = (read_checkpoint(folder)["learner"]["modules"] for folder in (local, remote))
     assert all(torch.equal(one[name], other[name]) for name in one)
     for name in ("eval/return_mean", "eval/return_online"):
@@ -171,7 +183,7 @@ def test_killed_workers_are_replaced_and_nothing_listens_beyond_loopback(
             os.kill(number, signal.SIGKILL)
 
     struck = Struck(monkeypatch, kill)
-    folder = run(tmp_path / "run", *SHORT)
+    folder = run_with_own_ray(tmp_path / "run", *SHORT)
     assert struck.incarnations == [1, 1]
     assert len(set(struck.numbers)) == 4
     assert capsys.readouterr().out.count("is lost: ") == 2
