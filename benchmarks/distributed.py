@@ -199,11 +199,7 @@ def wire(given: argparse.Namespace) -> str:
         Worker(dataclasses.asdict(config), 0, 0).collect(0, 0, None),
     )
     transitions = segment["rows"].shape[0] * segment["rows"].shape[1]
-    with ray_for(config, 1):
-        sent = {
-            "a segment": (segment, written_bytes(segment)),
-            "the weights": (weights, written_bytes(weights)),
-        }
+    sent = {"a segment": (segment, written_bytes(segment)), "the weights": (weights, written_bytes(weights))}
     rows = ["| what | arrays, bytes | as Ray writes it | more |", "|---|---|---|---|"]
     for name, (value, written) in sent.items():
         arrays = sum(part.nbytes for part in value.values() if hasattr(part, "nbytes"))
@@ -219,8 +215,9 @@ def wire(given: argparse.Namespace) -> str:
 def written_bytes(value: object) -> int:
     """Return the size of a value as Ray puts it into the object store and sends it to another node."""
     import ray
+    from ray._private.serialization import SerializationContext
 
-    context = ray._private.worker.global_worker.get_serialization_context()
+    context = SerializationContext(ray._private.worker.global_worker)
     return int(context.serialize(value).total_bytes)
 
 
