@@ -78,10 +78,8 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True, **SMALL}
-        # With shutdown_at_exit a node could not be added by a thread; all end with this process in any case.
-        self._cluster: Any = patiently(
-            lambda: Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-        )
+        self._cluster: Any = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._cluster._shutdown_at_exit = False  # of further nodes: else a thread could not add one
         self._cpus = cpus
         self._nodes = [self._add() for _ in range(count)]
         self._cluster.wait_for_nodes(timeout=300)
