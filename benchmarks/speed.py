@@ -66,9 +66,9 @@ def where_and_how(options: argparse.Namespace, device: torch.device, loads: tupl
     )
 
 
-def with_section(page: str, name: str, text: str) -> str:
+def with_section(page: str, name: str, text: str, script: str = "benchmarks/speed.py") -> str:
     """Return the page with the section `name` replaced, or added at its end."""
-    begin, end = f"<!-- {name}: written by benchmarks/speed.py -->", f"<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: written by {script} -->", f"<!-- end of {name} -->"
     section = f"{begin}\n{text.strip()}\n{end}"
     found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if found.search(page):

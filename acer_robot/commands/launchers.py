@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,7 +21,7 @@ PLUGINS = {
 
 
 def check_sweep_options(arguments: list[str], is_sweep: bool) -> None:
-    """Raise InputError for an option of sweeps without -m, or whose package is not installed."""
+    """Raise InputError for an option of sweeps without -m, or whose package or cluster is not there."""
     for argument in arguments:
         name, _, value = argument.partition("=")
         if name not in ("launcher", "search", "sweep_dir") or value in ("", "null"):
@@ -31,6 +32,11 @@ def check_sweep_options(arguments: list[str], is_sweep: bool) -> None:
             raise InputError(
                 f"{argument} needs a package that is not installed; install it with: pip install "
                 f"'acer-robot[{EXTRAS[value]}]'"
+            )
+        if argument == "launcher=slurm" and shutil.which("srun") is None:
+            raise InputError(
+                "launcher=slurm needs SLURM, and there is no srun on PATH; type it on a node of the cluster, or "
+                "use launcher=joblib"
             )
 
 

@@ -1,6 +1,6 @@
 """One job of a sweep with sweep_dir: a process of its own, in a folder that is named by the job's overrides.
 
-A job that is killed takes no other with it, and the launcher goes on.
+A job that is killed takes no other with it: it goes on from its checkpoint, and the launcher with the others.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ LOGS = ".logs"
 NOT_NAMED = ("launcher", "search", "sweep_dir", "run_dir", "wandb")
 """Options that say how a sweep runs and where reports go. They do not make it another job."""
 LONGEST_NAME = 120
+RESTARTS = 2
+"""How often a job that was killed (SIGKILL, as the system does where memory is short) goes on before it has failed."""
 
 _CHILD = "from acer_robot.commands.train import main\nmain()"
 
@@ -67,11 +69,26 @@ def run_sweep_job(sweep_dir: str, device: str) -> Path:
         return folder
     create_folder("sweep_dir", folder.parent / LOGS)
     log = folder.parent / LOGS / f"{folder.name}.txt"
-    with log.open("w", encoding="utf-8") as out:
-        status = _run(arguments_of(overrides, folder), out.fileno(), environment(device, hydra.job.num))
+    status = run_to_end(overrides, folder, log, environment(device, hydra.job.num))
     if status != 0:
         raise JobFailed(f"{reason_of(status, log)}; its output is in {log}")
     return folder
+
+
+def run_to_end(overrides: Sequence[str], folder: Path, log: Path, variables: dict[str, str]) -> int:
+    """Run a job's process and return its status; one that is killed goes on from its checkpoint, RESTARTS times.
+
+    Raises:
+        InputError: if another process trains in the folder.
+    """
+    for restart in range(RESTARTS + 1):
+        with log.open("a" if restart else "w", encoding="utf-8") as out:
+            status = _run(arguments_of(overrides, folder), out.fileno(), variables)
+        if status != -signal.SIGKILL or restart == RESTARTS:
+            break
+        again = f"it starts again, {restart + 1} of at most {RESTARTS} times"
+        print(f"{folder.name}: {reason_of(status, log)}; {again}", file=sys.stderr, flush=True)
+    return status
 
 
 def arguments_of(overrides: Sequence[str], folder: Path) -> list[str]:

@@ -36,7 +36,7 @@ def connect(options: CollectorConfig) -> ModuleType:
     Nothing listens beyond the loopback where Ray is started here. A process that is connected already stays so.
 
     Raises:
-        InputError: if Ray is not installed, or there is no cluster at the address.
+        InputError: if Ray is not installed or does not start here, or there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
     if options.address is None:
@@ -50,13 +50,19 @@ def connect(options: CollectorConfig) -> ModuleType:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address is None:
         os.environ.pop("RAY_ADDRESS", None)  # else it would connect to that cluster
-        ray.init(
-            address="local",  # never a cluster that somebody else started on this machine
-            num_cpus=options.workers + 1,  # the evaluation takes one
-            include_dashboard=options.dashboard,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        try:
+            ray.init(
+                address="local",  # never a cluster that somebody else started on this machine
+                num_cpus=options.workers,
+                include_dashboard=options.dashboard,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        except Exception as error:  # Ray raises no class of its own
+            raise InputError(
+                f"Ray does not start on this machine: {first_line(error)} Where other work takes all cores, Ray gives "
+                "up after 30 s: wait for its end, or use collector=overlapped, which needs no Ray"
+            ) from error
         return ray
     try:
         host, _, port = options.address.rpartition(":")

@@ -22,7 +22,9 @@ class RayEvaluations:
     def __init__(self, config: TrainConfig) -> None:
         self._ray = connect(config.collector)
         self._config = dataclasses.asdict(config)
-        self._task: Any = self._ray.remote(num_cpus=1, max_retries=RETRIES)(evaluate)
+        # It asks for no CPU: where workers have them all, it would wait for ever.
+        how = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_retries": RETRIES}
+        self._task: Any = self._ray.remote(**how)(evaluate)
         self._open: deque[Evaluation] = deque()
 
     def __len__(self) -> int:

@@ -48,10 +48,10 @@ def test_synchronous_process_equals_the_local_collector(tmp_path):
 
 def test_killed_processes_are_replaced(tmp_path, capsys):
     options = ["steps=3_000", "learner.replay_ratio=0.5", "collector.workers=2", "eval_every=1_000"]
-    with Killer(kills=2, pause=0.5, metrics=tmp_path / "run/metrics.csv") as killer:
+    with Killer(kills=2, steps=3_000, metrics=tmp_path / "run/metrics.csv") as killer:
         folder = run(tmp_path / "run", *OVERLAPPED, *options)
     out = capsys.readouterr().out
-    assert len(killer.killed) == 2
+    assert len(killer.workers) == 2
     assert out.count("is lost: its process ended with status -9") == 2
     assert problems(folder, 2) == []
     assert read_table(folder / "eval.csv")["step"][-1] == read_checkpoint(folder)["steps"]
