@@ -54,8 +54,8 @@ class Settings:
     """Mean time in seconds until another velocity is drawn within an episode."""
     standing: float = 0.1
     """Share of draws that command to stand."""
-    velocity_error: float = 0.25
-    """Error in m/s that halves the reward for the velocity."""
+    velocity_error: float = 0.15
+    """Error in m/s that halves the reward of the term velocity."""
     yaw_rate_error: float = 0.5
     """Error in rad/s that halves the reward for the turning rate."""
     lowest: float = 0.5
@@ -69,9 +69,10 @@ class Settings:
 
 
 WEIGHTS = {
-    "velocity": 0.7,
-    "yaw_rate": 0.2,
-    "upright": 0.1,
+    "velocity": 0.4,
+    "progress": 0.4,
+    "yaw_rate": 0.15,
+    "upright": 0.05,
     "height": 1.0,
     "effort": 0.05,
     "command_rate": 0.05,
@@ -81,6 +82,8 @@ WEIGHTS = {
 
 LONGEST_AIR, SHORTEST_AIR = 0.4, 0.1
 """Seconds in the air of a foot: above the first a step is no better, below the second it costs."""
+SLOWEST = 0.3
+"""Commanded speed in m/s below which the term progress no longer gets steeper."""
 MOVING = 0.05
 """Commanded speed above which steps are rewarded."""
 
@@ -161,8 +164,10 @@ def velocity_task(config: TaskConfig) -> TensorTask:
         lands = (after.sensordata[:, feet] > 0.0) & (before.memory["air"] > 0.0)
         steps = (before.memory["air"].clamp_max(LONGEST_AIR) - SHORTEST_AIR) * lands
         moving = wanted.norm(dim=1) > MOVING
+        wanted_speed = wanted[:, :2].norm(dim=1).clamp_min(SLOWEST)
         terms = {
             "velocity": 1.0 / (1.0 + (error / settings.velocity_error).square()),
+            "progress": (1.0 - error / wanted_speed).clamp_min(-1.0),
             "yaw_rate": 1.0 / (1.0 + (turning / settings.yaw_rate_error).square()),
             "upright": -gravity_direction(quaternion)[:, 2],
             "height": -height.clamp_max(0.0).square(),
