@@ -532,8 +532,8 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: terminated and truncated exchanged",
-        '_SCALARS = ("rewards", "terminated", "truncated")',
-        '_SCALARS = ("rewards", "truncated", "terminated")',
+        "terminated=(ends & _TERMINATED) > 0",
+        "terminated=(ends & _TRUNCATED) > 0",
         "experience/test_replay.py -k every_field",
     ),
     (
@@ -556,9 +556,21 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: an episode runs on where the environments were made anew",
-        "self._data[self._head - 1, :, -1] = 1.0",
-        "pass",
+        "            self._ends[self._head - 1] |= _TRUNCATED\n",
+        "            pass\n",
         "experience/test_replay.py -k cut_ends",
+    ),
+    (
+        "replay: the successor of the newest row is that of an old one",
+        "torch.where(is_newest, self._newest[column], successors)",
+        "successors",
+        "experience/test_successors.py -k whole_steps",
+    ),
+    (
+        "replay: slots of rows that were overwritten are not freed",
+        "self._count -= freed",
+        "pass",
+        "experience/test_successors.py -k take_a_slot",
     ),
 )
 
