@@ -60,6 +60,8 @@ def _evaluate(config: EvaluateConfig) -> float:
         )
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
+    if episodes.followed is not None:
+        print(episodes.followed.line())
     print(json.dumps(episodes.summary()))
     return float(episodes.returns.mean())
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
+from acer_robot.tasks.model.moving_body import free_joint
 from acer_robot.tasks.model.numbers import number
 from acer_robot.tasks.robot.build import Robot, build_robot
-from acer_robot.tasks.robot.home import free_joint
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
-from acer_robot.tasks.robot.rotation import gravity_direction, turned_back, yaw_alone
+from acer_robot.tasks.robot.rotation import gravity_direction, velocity_between
 from acer_robot.tasks.robot.source import model_path
 from acer_robot.tasks.tensor.draws import normal, on_device, uniform
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
@@ -155,9 +155,9 @@ def velocity_task(config: TaskConfig) -> TensorTask:
 
     def reward(before: State, command: Tensor, after: State) -> dict[str, Tensor]:
         wanted, quaternion = before.memory["velocity"], after.qpos[:, at + 3 : at + 7]
-        speed = turned_back(after.qvel[:, dof : dof + 3], yaw_alone(quaternion))[:, :2]
-        error = (speed - wanted[:, :2]).norm(dim=1)
-        turning = (after.qvel[:, dof + 5] - wanted[:, 2]).abs()
+        poses = (state.qpos[:, at : at + 7] for state in (before, after))
+        difference = velocity_between(*poses, dt) - wanted
+        error, turning = difference[:, :2].norm(dim=1), difference[:, 2].abs()
         height = after.qpos[:, at + 2] / home_height - 1.0
         span = (high - low).clamp_min(1e-9).to(command)
         change = 2.0 * (command - before.memory["last_command"]) / span
