@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from acer_robot.deployment.command_change import CommandMeter, both
 from acer_robot.deployment.followed import Followed, velocity_meter
 from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Act, Episodes, deterministic, run_rounds
 from acer_robot.policies.exported.file import load_exported
@@ -16,15 +17,17 @@ from acer_robot.tasks import VectorTask, make_task, with_velocity
 
 @dataclass(frozen=True)
 class Scored(Episodes):
-    """Whole episodes, and how a robot followed its velocity in the first of them."""
+    """Whole episodes, and what was measured in the first of them: one in each environment."""
 
+    command_change: float | None
+    """Mean |change| of a command in half ranges of its joint per second; None: no episode had two commands."""
     followed: Followed | None
     """None: the task commands no velocity."""
 
     def summary(self) -> dict[str, object]:
         """Return what `acer-eval` prints last."""
         velocity = {} if self.followed is None else {"velocity": asdict(self.followed)}
-        return super().summary() | velocity
+        return super().summary() | {"command_change": self.command_change} | velocity
 
 
 def evaluate_file(path: Path, episodes: int, seed: int, velocity: Sequence[float] | None = None) -> Scored:
@@ -64,7 +67,8 @@ def evaluate_run(
 
 
 def _scored(act: Act, task: VectorTask, episodes: int, start: Callable[[], object]) -> Scored:
-    """Run the episodes and measure the velocity in the first round of them."""
-    meter = velocity_meter(task)
-    done = run_rounds(act, task, episodes, start, watch=meter)
-    return Scored(done.returns, done.lengths, None if meter is None else meter.followed())
+    """Run the episodes and measure in the first round of them."""
+    meter, change = velocity_meter(task), CommandMeter(task)
+    done = run_rounds(act, task, episodes, start, watch=both(meter, change))
+    followed = None if meter is None else meter.followed()
+    return Scored(done.returns, done.lengths, change.per_second(), followed)
