@@ -57,7 +57,7 @@ class Settings:
     """Share of draws that command to stand."""
     velocity_error: float = 0.15
     """Error in m/s that halves the reward of the term velocity."""
-    yaw_rate_error: float = 0.25
+    yaw_rate_error: float = 0.5
     """Error in rad/s that halves the reward for the turning rate."""
     lowest: float = 0.5
     """Height of the trunk, as a share of its height in the home pose, below which the robot has fallen."""
@@ -71,13 +71,13 @@ class Settings:
 
 WEIGHTS = {
     "velocity": 0.4,
-    "progress": 0.35,
-    "yaw_rate": 0.2,
+    "progress": 0.4,
+    "yaw_rate": 0.15,
     "upright": 0.05,
     "height": 1.0,
     "effort": 0.05,
-    "command_rate": 0.1,
-    "air_time": 1.0,
+    "command_rate": 0.05,
+    "air_time": 0.5,
 }
 """Weights of the terms of the reward; `task.reward` changes them. A robot that does all it should gets about 1."""
 
