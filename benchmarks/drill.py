@@ -1,7 +1,8 @@
 """The drill: 200 scripted incidents in MuJoCo through the safety layer, in Python and, where it is built, in C++.
 
-    python benchmarks/drill.py [--every N]
+    python benchmarks/drill.py [--every N] [--jobs 2]
 
+Incidents run in `--jobs` processes at once. Their clock is simulated, so that a busy machine changes no verdict.
 For each incident it prints the largest command step, the time outside the limits (it must be 0), the time to stop, and
 what the log tells. Its last line is `N of 200 incidents passed`. The exit status is 1 unless all passed.
 """
@@ -10,9 +11,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import multiprocessing
+import os
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import drill_cpp
 import drill_python
@@ -32,13 +38,13 @@ from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.tasks import make_task
 
-ROBOTS = {"free": {}, "limited": {"slew_rate": 4.0}}
+ROBOTS: dict[str, dict[str, Any]] = {"free": {}, "limited": {"slew_rate": 4.0}}
 """Robot -> options of HalfCheetah-v5."""
 
 
-def export(folder: Path, robot: str) -> Path:
-    """Write a policy with random weights, which uses the whole range of commands, for one of `ROBOTS`."""
-    config = TaskConfig("gymnasium", "HalfCheetah-v5", **ROBOTS[robot])
+def export(folder: Path, options: dict[str, Any], name: str) -> Path:
+    """Write NAME.pt with random weights, which use the whole range of commands, for HalfCheetah-v5 with options."""
+    config = TaskConfig("gymnasium", "HalfCheetah-v5", **options)
     task = make_task(config, 1, 0)
     spec = task.spec
     task.close()
@@ -53,7 +59,7 @@ def export(folder: Path, robot: str) -> Path:
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     policy = Policy(normalizer, actor).eval().requires_grad_(False)
     run = TrainedRun(policy, TrainConfig(task=config, learner=learner, run_dir="runs/drill"), spec, 0)
-    path = folder / f"{robot}.pt"
+    path = folder / f"{name}.pt"
     save_exported(ExportedPolicy(policy, spec), describe(run), path)
     return path
 
@@ -64,7 +70,7 @@ class Drill:
     def __init__(self, folder: Path, with_cpp: bool) -> None:
         torch.set_num_threads(1)
         self._folder, self._with_cpp = folder, with_cpp
-        self._files = {robot: export(folder, robot) for robot in ROBOTS}
+        self._files = {robot: export(folder, options, robot) for robot, options in ROBOTS.items()}
         self._policies: dict[str, LoadedPolicy] = {
             robot: load_exported(file) for robot, file in self._files.items()
         }
@@ -97,24 +103,46 @@ def line(incident: Incident, implementation: str, verdict: Verdict) -> str:
     )
 
 
+_drills: list[Drill] = []
+"""The drill of this process, where it is a worker."""
+
+
+def _prepare(folder: str, with_cpp: bool) -> None:
+    """Make the drill of a worker, with files and logs of its own."""
+    _drills[:] = [Drill(Path(tempfile.mkdtemp(dir=folder)), with_cpp)]
+
+
+def _run(incident: Incident) -> dict[str, Verdict]:
+    return _drills[0].run(incident)
+
+
+def verdicts(
+    chosen: Sequence[Incident], with_cpp: bool, jobs: int
+) -> Iterator[tuple[Incident, dict[str, Verdict]]]:
+    """Run incidents in `jobs` processes; yield each with its verdicts, in the order of the incidents."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = {"initializer": _prepare, "initargs": (folder, with_cpp)}
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), **start) as workers:
+            yield from zip(chosen, workers.map(_run, chosen), strict=True)
+
+
 def main() -> None:
     """Run the drill."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="run every Nth incident only")
-    chosen = incidents()[:: parser.parse_args().every]
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at once")
+    options = parser.parse_args()
+    chosen = incidents()[:: options.every]
     with_cpp = drill_cpp.is_built()
     if not with_cpp:
         print(
             "C++ is not run: build/controller/controller is not built, or too old; `make controller` builds it"
         )
     passed, built = 0, drill_cpp.build_times() if with_cpp else []
-    with tempfile.TemporaryDirectory() as folder:
-        drill = Drill(Path(folder), with_cpp)
-        for incident in chosen:
-            verdicts = drill.run(incident)
-            for implementation, verdict in verdicts.items():
-                print(line(incident, implementation, verdict), flush=True)
-            passed += not any(verdict.wrong for verdict in verdicts.values())
+    for incident, found in verdicts(chosen, with_cpp, options.jobs):
+        for implementation, verdict in found.items():
+            print(line(incident, implementation, verdict), flush=True)
+        passed += not any(verdict.wrong for verdict in found.values())
     if with_cpp and drill_cpp.build_times() != built:
         sys.exit("the controller was rebuilt during the drill, so its verdicts say nothing; run it again")
     print(f"{passed} of {len(chosen)} incidents passed")

@@ -27,8 +27,9 @@ def fresh_run(
     learner: LearnerConfig | None = None,
     slew_rate: tuple[float | None, ...] = (),
     low_pass_hz: float | None = None,
+    observes_last_command: bool = False,
 ) -> TrainedRun:
-    """Return an untrained 2x256 policy with random weights and statistics."""
+    """Return an untrained policy with random weights and statistics, 2x256 unless `learner` says otherwise."""
     learner = learner or LearnerConfig()
     torch.manual_seed(0)
     joints = tuple(f"joint{i}" for i in range(len(low)))
@@ -44,10 +45,12 @@ def fresh_run(
         (),
         slew_rate,
         low_pass_hz,
+        observes_last_command=observes_last_command,
     )
-    normalizer = ObservationNormalizer(OBSERVATIONS, learner.normalize_observations)
-    normalizer.update(torch.randn(1000, OBSERVATIONS) * torch.linspace(0.1, 10.0, OBSERVATIONS) + 0.5)
-    actor = build_actor(learner, OBSERVATIONS, len(low))
+    width = spec.input_size
+    normalizer = ObservationNormalizer(width, learner.normalize_observations)
+    normalizer.update(torch.randn(1000, width) * torch.linspace(0.1, 10.0, width) + 0.5)
+    actor = build_actor(learner, width, len(low))
     with torch.no_grad():
         for parameter in actor.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))

@@ -1,171 +1,227 @@
-"""Commands of an exported file for millions of random observations: what is NaN, out of bounds or too fast is counted.
+"""Commands of an exported file for millions of fuzzed streams: what is NaN, out of bounds or too fast is counted.
 
     make controller
-    python benchmarks/fuzz_bounds.py [policy.pt ...] [--observations 10000000] [--pieces 10] [--from 1] [--to 10]
+    python benchmarks/fuzz_bounds.py [policy.pt ...] [--streams 10000000] [--length 5] [--report FILE.md]
 
-Observations come as streams, so that the file's memory of its last commands is fuzzed as well. Each piece has random
-numbers of its own and starts anew. A line follows each piece, and `--from 4` goes on where an earlier call was ended.
-Where the C++ controller is built, each piece also goes through it and its safety layer.
+A stream is `--length` observations in a row, from a new start of the file's memory of its last commands.
+fuzz_streams.py has the kinds. Python runs 10,000 streams side by side. Where controller_test is built, as many streams
+of its own go through the C++ policy and its safety layer, one after the other. Each file runs in `--pieces`: each
+piece has random numbers of its own, and a line follows it.
 
-Without a file it exports three with random weights and asymmetric, one-sided, tiny and equal bounds: the default
-policy, the paper's (neither normaliser nor layer normalisation, clipped: it reaches its limits), and one with
-slew-rate limits and low-pass. The exit status is 1 if any command is NaN, outside the
-bounds of the metadata, or beyond a slew rate.
+Without a file it exports four with random weights and asymmetric, one-sided, tiny and equal bounds: the default
+policy, the paper's (neither normaliser nor layer normalisation, clipped), the paper's with slew-rate limits and
+low-pass, and the default one with both, which also observes its last command. Their networks have 2x32 units, and
+large weights, so that they reach their limits. The exit status is 1 if any command is NaN, outside the bounds of the
+metadata, or beyond a slew rate.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from fresh_policy import export, fresh_run
+from fresh_policy import export, fresh_run, machine
+from fuzz_streams import Floats, next_rows
 
 from acer_robot.policies.exported.file import LoadedPolicy, load_exported
+from acer_robot.provenance import git_revision
 from acer_robot.rate_limit import largest_steps
+from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig
 from acer_robot.spec import fallback_command
 
 CHECKS = Path(__file__).parents[1] / "build" / "controller" / "controller_test"
+CPP_LINE = re.compile(r"(\d+) outside, (\d+) jumps, (\d+) commands, (\d+) not finite, (\d+) at a limit")
 BATCH = 10_000
 LOW = (-1.0, -0.3, 0.0, -2.5, -1e-7, 0.1)
 HIGH = (1.0, 0.1, 0.7, -0.4, 1e-7, 0.1)
 """The last joint's range, [0.1, 0.1], holds no float32 number: the nearest one is right there."""
-
-Floats = npt.NDArray[np.float32]
-
-
-def random_bits(random: np.random.Generator, width: int) -> Floats:
-    """Every bit pattern alike: denormal numbers, infinities and NaN among them."""
-    return random.integers(0, 2**32, (BATCH, width), dtype=np.uint32).view(np.float32)
+SLEW_RATE = (5.0, None, 3.0, 10.0, None, None)
 
 
-def magnitudes(random: np.random.Generator, width: int) -> Floats:
-    """Finite numbers of every magnitude, whole rows of one magnitude, so that no entry drowns the others."""
-    powers = 10.0 ** random.uniform(-46.0, 38.5, (BATCH, 1))
-    scaled: Floats = np.clip(random.standard_normal((BATCH, width)) * powers, -3.4e38, 3.4e38).astype(
-        np.float32
-    )
-    return scaled
+@dataclass
+class Counts:
+    """What the commands of one file did in one implementation."""
 
-
-def spiked(random: np.random.Generator, width: int) -> Floats:
-    """Ordinary observations of which some entries are an extreme number: what a broken sensor sends."""
-    extremes = np.array([np.nan, np.inf, -np.inf, 1e-45, -1e-40, 1e38, -1e38, 3.4028235e38, -0.0])
-    observations = random.standard_normal((BATCH, width)).astype(np.float32)
-    places = random.random((BATCH, width)) < 1.0 / width
-    observations[places] = random.choice(extremes, int(places.sum())).astype(np.float32)
-    return observations
-
-
-def batches(random: np.random.Generator, width: int, count: int) -> Iterator[Floats]:
-    """Yield at least `count` observations, the three kinds in turn, in whole batches."""
-    kinds = (random_bits, magnitudes, spiked)
-    for i in range(-(-count // BATCH)):
-        yield kinds[i % len(kinds)](random, width)
-
-
-def outside(commands: Floats, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> int:
-    """Count commands beyond the exact limits; where no float32 number lies between them, the nearest is within."""
-    exact, nearest = commands.astype(np.float64), (0.5 * low + 0.5 * high).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        beyond = (exact < low) | (exact > high)
-    return int((beyond & (commands != nearest)).sum())
-
-
-class Found:
-    """What the commands of a file did."""
-
-    def __init__(self, policy: LoadedPolicy) -> None:
-        self._policy, spec = policy, policy.spec
-        self._low, self._high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
-        self._steps = largest_steps(spec)
-        largest = np.maximum(np.abs(self._low), np.abs(self._high)).astype(np.float32)
-        self._rounding = np.spacing(largest).astype(np.float64)
-        self.rows = self.unusable = self.nans = self.outside = self.jumps = 0
-
-    def stream(self, random: np.random.Generator, count: int) -> None:
-        """Feed at least `count` observations as `BATCH` streams in parallel, each with the memory of its own."""
-        self._policy.reset()
-        last = np.tile(fallback_command(self._policy.spec.bounds), (BATCH, 1))
-        for observations in batches(random, self._policy.spec.observation_size, count):
-            commands = self._policy.act(torch.from_numpy(observations)).numpy()
-            self.rows += len(commands)
-            self.unusable += int((~np.isfinite(observations).all(axis=1)).sum())
-            self.nans += int(np.isnan(commands).sum())
-            self.outside += outside(commands, self._low, self._high)
-            exact = commands.astype(np.float64)
-            self.jumps += int((np.abs(exact - last) > self._steps + self._rounding).sum())
-            last = exact
-
-    @property
-    def broken(self) -> int:
-        """Commands that break the promise."""
-        return self.nans + self.outside + self.jumps
+    streams: int = 0
+    rows: int = 0
+    """Observations in Python. Commands in C++, where a safety layer that is idle gives none."""
+    unusable: int = 0
+    """Observations that are not finite."""
+    at_limit: int = 0
+    """Commands of a joint that lay at one of its limits. It shows that the limits were reached."""
+    outside: int = 0
+    """Commands of a joint that are NaN or outside its bounds."""
+    jumps: int = 0
+    """Commands of a joint that changed by more than its slew rate permits."""
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} observations ({self.unusable:,} not finite); commands outside the bounds: "
-            f"{self.outside}; NaN: {self.nans}; beyond the slew rate: {self.jumps}"
+            f"{self.streams:,} streams, {self.rows:,} rows, {self.unusable:,} observations not finite, "
+            f"{self.at_limit:,} commands at a limit; outside the bounds or NaN: {self.outside}; "
+            f"beyond the slew rate: {self.jumps}"
         )
 
 
-def in_cpp(path: Path, count: int, seed: int) -> bool:
-    """Fuzz the C++ controller with its safety layer, print what it found, and return whether all was well."""
-    done = subprocess.run(
-        [CHECKS, "fuzz", path, str(count), str(seed)], capture_output=True, text=True, check=False
-    )
-    print(f"  C++, {count:,} observations: {(done.stdout or done.stderr).strip()}", flush=True)
-    return done.returncode == 0
+class Judge:
+    """Counts what commands of a file do."""
+
+    def __init__(self, policy: LoadedPolicy, counts: Counts) -> None:
+        self._policy, self._counts, spec = policy, counts, policy.spec
+        self._low, self._high = np.asarray(spec.bounds.low), np.asarray(spec.bounds.high)
+        # Where no float32 number lies between the limits, the nearest one is within them.
+        self._nearest = (0.5 * self._low + 0.5 * self._high).astype(np.float32)
+        largest = np.maximum(np.abs(self._low), np.abs(self._high)).astype(np.float32)
+        self._steps = largest_steps(spec) + np.spacing(largest).astype(np.float64)
+        self._ends = [self._low.astype(np.float32), self._high.astype(np.float32)]
+
+    def streams(self, random: np.random.Generator, count: int, length: int) -> None:
+        """Feed at least `count` streams in whole batches, each with a memory of its own."""
+        width = self._policy.spec.observation_size
+        for _ in range(-(-count // BATCH)):
+            self._policy.reset()
+            rows = np.zeros((BATCH, width), np.float32)
+            last = np.tile(fallback_command(self._policy.spec.bounds), (BATCH, 1)).astype(np.float64)
+            self._counts.streams += BATCH
+            for _ in range(length):
+                rows = next_rows(random, rows)
+                last = self._take(rows, last)
+
+    def _take(self, observations: Floats, last: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        commands = self._policy.act(torch.from_numpy(observations)).numpy()
+        exact, counts = commands.astype(np.float64), self._counts
+        within = ((exact >= self._low) & (exact <= self._high)) | (commands == self._nearest)
+        counts.rows += len(commands)
+        counts.unusable += int((~np.isfinite(observations).all(axis=1)).sum())
+        counts.outside += int((~within).sum())
+        counts.at_limit += int(((commands == self._ends[0]) | (commands == self._ends[1])).sum())
+        counts.jumps += int((~(np.abs(exact - last) <= self._steps)).sum())
+        return exact
+
+
+def in_cpp(path: Path, streams: int, length: int, seed: int, counts: Counts) -> None:
+    """Fuzz the C++ policy and its safety layer."""
+    command = [str(part) for part in (CHECKS, "fuzz", path, streams, length, seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = CPP_LINE.search(done.stdout)
+    if found is None:
+        sys.exit(f"{' '.join(command)}: {(done.stdout or done.stderr).strip()}")
+    outside, jumps, commands, unusable, at_limit = map(int, found.groups())
+    counts.streams += streams
+    counts.rows += commands
+    counts.outside += outside
+    counts.jumps += jumps
+    counts.unusable += unusable
+    counts.at_limit += at_limit
+
+
+def _strong(run: TrainedRun) -> TrainedRun:
+    """Return the run with larger weights: its commands then reach their limits."""
+    with torch.no_grad():
+        for parameter in run.policy.actor.parameters():
+            parameter.mul_(4.0)
+    return run
 
 
 def own_policies(folder: Path) -> list[Path]:
-    """Export three policies."""
-    paper = LearnerConfig(squash="clip", mean_bound=None, layer_norm=False, normalize_observations=False)
+    """Export four policies."""
+    small = LearnerConfig(hidden=[32, 32])
+    paper = LearnerConfig(
+        hidden=[32, 32], squash="clip", mean_bound=None, layer_norm=False, normalize_observations=False
+    )
     runs = {
-        "default": fresh_run(LOW, HIGH),
+        "default": fresh_run(LOW, HIGH, small),
         "paper": fresh_run(LOW, HIGH, paper),
-        "limited": fresh_run(LOW, HIGH, slew_rate=(5.0, None, 3.0, 10.0, None, None), low_pass_hz=4.0),
+        "limited": fresh_run(LOW, HIGH, paper, SLEW_RATE, low_pass_hz=4.0),
+        "remembering": fresh_run(LOW, HIGH, small, SLEW_RATE, low_pass_hz=4.0, observes_last_command=True),
     }
     for name in runs:
         (folder / name).mkdir()
-    return [export(run, folder / name) for name, run in runs.items()]
+    return [export(_strong(run), folder / name) for name, run in runs.items()]
+
+
+def fuzz(path: Path, options: argparse.Namespace, with_cpp: bool) -> dict[str, Counts]:
+    """Fuzz one file piece by piece; return what it did in each implementation."""
+    policy, counts = load_exported(path), {"Python": Counts()}
+    judge, each = Judge(policy, counts["Python"]), -(-options.streams // options.pieces)
+    bounds = policy.spec.bounds
+    print(f"{path.parent.name}: low {list(bounds.low)}, high {list(bounds.high)}, seed {options.seed}")
+    if with_cpp:
+        counts["C++"] = Counts()
+    for piece in range(1, options.pieces + 1):
+        judge.streams(np.random.default_rng([options.seed, piece]), each, options.length)
+        if with_cpp:
+            in_cpp(path, each, options.length, options.seed + piece, counts["C++"])
+        for language, found in counts.items():
+            print(f"  after piece {piece} of {options.pieces}, {language:6}: {found}", flush=True)
+    return counts
+
+
+def report(found: dict[str, dict[str, Counts]], options: argparse.Namespace, seconds: float) -> str:
+    """Return the results as a Markdown page."""
+    command = " ".join(["python", "benchmarks/fuzz_bounds.py", *sys.argv[1:]])
+    lines = [
+        "# Commands for millions of fuzzed streams of observations",
+        "",
+        f"`{command}` wrote this page at revision {git_revision()}, in {seconds / 60:.0f} minutes. The time says "
+        "nothing where other programs ran.",
+        f"Machine: {machine()}.",
+        "",
+        f"{options.pieces} pieces make a row. Python's piece p draws from the seed [{options.seed}, p], that of C++ "
+        f"from the seed {options.seed} + p. A stream is {options.length} observations in a row: ordinary, frozen, "
+        "jumped, spiked with NaN, infinite, huge and denormal numbers, of every magnitude, random bits, or denormal. "
+        "`fuzz_bounds.py` says what the files are. In C++ every stream goes through the policy alone, and through the "
+        "policy behind the safety layer, with random gaps and stops; half of them without a ramp-in.",
+        "",
+        "| file | implementation | streams | rows | observations not finite | commands at a limit "
+        "| outside the bounds, or NaN | beyond the slew rate |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, implementations in found.items():
+        for language, counts in implementations.items():
+            lines.append(
+                f"| {name} | {language} | {counts.streams:,} | {counts.rows:,} | {counts.unusable:,} "
+                f"| {counts.at_limit:,} | {counts.outside} | {counts.jumps} |"
+            )
+    lines += [
+        "",
+        "A row is an observation in Python and a command of all joints in C++. Commands are counted joint by joint.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Fuzz every file, piece by piece."""
+    """Fuzz every file."""
     parser = argparse.ArgumentParser(description="Count commands outside bounds and slew rates.")
     parser.add_argument("policies", type=Path, nargs="*")
-    parser.add_argument("--observations", type=int, default=10_000_000, help="of all pieces together")
+    parser.add_argument("--streams", type=int, default=10_000_000, help="of each file")
+    parser.add_argument("--length", type=int, default=5, help="observations in a stream")
     parser.add_argument("--pieces", type=int, default=10)
-    parser.add_argument("--from", type=int, default=1, dest="first", help="first piece to run")
-    parser.add_argument("--to", type=int, default=None, dest="last", help="last piece to run")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path, default=None, help="Markdown file that gets the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with_cpp = CHECKS.is_file()
+    with_cpp, start = CHECKS.is_file(), time.monotonic()
     if not with_cpp:
         print("C++ is not run: `make controller` builds build/controller/controller_test")
-    count, well = -(-options.observations // options.pieces), True
     with tempfile.TemporaryDirectory() as folder:
-        for path in options.policies or own_policies(Path(folder)):
-            policy = load_exported(path)
-            bounds, found = policy.spec.bounds, Found(policy)
-            print(
-                f"{path.parent.name}: low {list(bounds.low)}, high {list(bounds.high)}, seed {options.seed}"
-            )
-            for piece in range(options.first, (options.last or options.pieces) + 1):
-                found.stream(np.random.default_rng([options.seed, piece]), count)
-                print(f"  after piece {piece} of {options.pieces}: {found}", flush=True)
-                if with_cpp:
-                    well &= in_cpp(path, count, options.seed + piece)
-            well &= found.broken == 0
-    raise SystemExit(0 if well else 1)
+        found = {
+            path.parent.name: fuzz(path, options, with_cpp)
+            for path in options.policies or own_policies(Path(folder))
+        }
+    if options.report is not None:
+        options.report.write_text(report(found, options, time.monotonic() - start))
+    every = [counts for implementations in found.values() for counts in implementations.values()]
+    raise SystemExit(int(any(counts.outside or counts.jumps for counts in every)))
 
 
 if __name__ == "__main__":

@@ -38,11 +38,15 @@ _NAMES = {
     _LARGE: "acer, lr 6e-4",
     f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg deployed",
 }
+_NO_EMBEDDING = "learner.embedding=0"
 VARIANTS = {
-    ("acer", "learner.delta=0.1"): "acer, delta 0.1",
+    ("acer", _NO_EMBEDDING): "acer, no embedding",
+    ("acer", "learner.annealing_start=60000"): "acer, noise to 60k",
+    ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
     ("acer", "learner.delta=1"): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},
     **{("acer", f"{options} learner.delta=1"): name for options, name in _NAMES.items()},  # Walker2d-v5's
+    **{("acer", f"{options} {_NO_EMBEDDING}"): name for options, name in _NAMES.items()},  # HalfCheetah-v5's
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
 

@@ -1,12 +1,17 @@
 """The C++ controller: the same commands as Python's, and one line for everything that it refuses."""
 
+import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
 import math
 import os
+import pty
 import re
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -130,9 +135,16 @@ def flight(controller, file, model, start, steps, tmp_path, *more):
     options = ["--steps", steps, "--initial-state", tmp_path / "start.txt", "--log", log, *more]
     done = run(controller, file, model, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2)[:, 2:].astype(np.float32)
-    joints = sum(name.startswith("command:") for name in log.read_text().splitlines()[0].split(","))
-    return done.stdout, rows[:, :-joints], rows[:, -joints:]
+    return done.stdout, *observed_and_commanded(log)
+
+
+def observed_and_commanded(log):
+    """Return the observations and the commands [ticks, ..] of a log, of those ticks that have a command."""
+    _, header, *rows = log.read_text().splitlines()
+    joints = sum(name.startswith("command:") for name in header.split(","))
+    cells = [row.split(",") for row in rows if not row.endswith(",")]
+    observations = np.array([row[6 : -2 * joints] for row in cells], np.float32)
+    return observations, np.array([row[-joints:] for row in cells], np.float32)
 
 
 @pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
@@ -238,8 +250,13 @@ def commands_of(columns):
         ("lost 30 99 0\n", 1, "age", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
         ("nan 10 99 0\n", 1, "nan", {"ramp_in", "holding", "ramp_out", "stopped"}),
         ("late 30 99 0.02\n", 1, "late", {"ramp_in", "running", "ramp_out", "stopped"}),
-        ("disk 30 30 0\n", 1, "error", {"ramp_in", "running"}),
-        ("broken 30 30 0\n", 1, "error", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("disk 30 30 0\n", 1, "error: the log cannot be written: File too large", {"ramp_in", "running"}),
+        (
+            "broken 30 30 0\n",
+            1,
+            "error: the robot cannot be read: the bus is broken",
+            {"ramp_in", "running", "ramp_out", "stopped"},
+        ),
     ],
 )
 def test_incident_ends_in_a_ramp_to_rest(controller, policy, tmp_path, script, status, reason, states):
@@ -269,17 +286,50 @@ def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
 def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
     log = tmp_path / "log.csv"
     command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
-        give_up = time.monotonic() + 60
-        while not (log.exists() and log.stat().st_size > 2000) and time.monotonic() < give_up:
-            time.sleep(0.01)
+    obeys = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests ignore it
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "preexec_fn": obeys}
+    with subprocess.Popen(command, **options) as program:
+        wait_for_rows(log)
         program.send_signal(signal.SIGINT)
         printed, _ = program.communicate(timeout=60)
     assert program.returncode == 130
-    assert printed.splitlines()[-1].startswith("stopped by: ")
-    rows = np.loadtxt(log, delimiter=",", skiprows=1)[:, -6:]
-    assert (rows[-1] == 0.0).all()
-    assert np.abs(np.diff(rows[-3:], axis=0)).max() <= 0.05 + 1e-6
+    assert printed.splitlines()[-1] == "stopped by: stop: Interrupt"
+    assert log.read_text().startswith("# stopped by: stop: Interrupt ")
+    _, commands = observed_and_commanded(log)
+    assert (commands[-1] == 0.0).all()
+    assert np.abs(np.diff(commands[-3:], axis=0)).max() <= 0.05 + 1e-6
+
+
+def wait_for_rows(log):
+    give_up = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size > 4000) and time.monotonic() < give_up:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("keys", "status", "reason", "last"),
+    [("xq", 0, "stop", 0.0), ("qq", 0, "second_stop", None), ("e", 1, "emergency", None)],
+)
+def test_key_stops_the_controller(controller, policy, tmp_path, keys, status, reason, last):
+    """The keys of docs/driving.md, in a terminal of its own."""
+    log = tmp_path / "log.csv"
+    child, terminal = pty.fork()
+    if child == 0:
+        options = ["--ramp", "--realtime", "--log", str(log), "--safety", "hold=0.1"]
+        os.execv(controller, [str(controller), str(policy), str(HALF_CHEETAH), *options])
+    wait_for_rows(log)
+    before = termios.tcgetattr(terminal)[3]
+    os.write(terminal, keys.encode())
+    printed = b""
+    with contextlib.suppress(OSError):  # Linux's end of a terminal
+        while part := os.read(terminal, 1000):
+            printed += part
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == status, printed
+    assert not before & termios.ICANON  # keys came without Enter
+    assert log.read_text().startswith(f"# stopped by: {reason} ")
+    _, commands = observed_and_commanded(log)
+    assert last is None or (commands[-1] == last).all()
+    os.close(terminal)
 
 
 def test_same_seed_starts_in_the_same_states(controller, policy, tmp_path):
@@ -305,11 +355,10 @@ def whole_rows(log):
     """Return the number of the rows of a log, each of which must be complete."""
     text = log.read_text()
     assert text.endswith("\n")
-    header, *lines = text.splitlines()
+    _, header, *lines = text.splitlines()
     width = header.count(",")
     assert all(line.count(",") == width for line in lines)
-    numbers = np.loadtxt(lines, delimiter=",", ndmin=2)
-    np.testing.assert_array_equal(numbers[:, 1], np.arange(len(lines)))
+    assert [int(line.split(",")[1]) for line in lines] == list(range(1, len(lines) + 1))
     return len(lines)
 
 
@@ -337,6 +386,7 @@ def test_error_of_mujoco_leaves_the_log(controller, policy, tmp_path):
     done = run(controller, policy, model, *options, cwd=tmp_path)
     assert done.returncode == 1
     assert "controller: MuJoCo: " in done.stderr
+    assert log.read_text().startswith("# stopped by: error: the program ended with an error ")
     assert 10 <= whole_rows(log) <= 100
 
 
@@ -366,10 +416,11 @@ def test_decisions_allocate_nothing(library, tmp_path, options):
 
 @pytest.mark.parametrize("options", [{}, LIMITED], ids=["plain", "limited"])
 def test_fuzzed_observations_never_leave_bounds_and_slew_limits(library, tmp_path, options):
-    done = run(library, "fuzz", export(tmp_path, **options), 50_000, 0)
+    done = run(library, "fuzz", export(tmp_path, **options), 5_000, 20, 0)
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("0 outside, 0 jumps, ")
-    assert int(done.stdout.split()[4]) > 30_000
+    assert int(done.stdout.split()[4]) > 100_000  # commands
+    assert int(done.stdout.split()[6]) > 5_000  # observations that are not finite
 
 
 def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
@@ -380,11 +431,16 @@ def test_infinite_observation_gets_the_fallback(controller, policy, tmp_path):
     assert (commands == 0.0).all()
 
 
+def complaints(done):
+    """Return the lines on stderr, without MuJoCo's warnings about the model."""
+    return [line for line in done.stderr.splitlines() if not line.startswith("controller: MuJoCo warns")]
+
+
 def refused(controller, *arguments):
     """Return the one line with which the controller refuses; nothing is printed before it."""
     done = run(controller, *arguments)
     assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("controller: MuJoCo warns")]
+    lines = complaints(done)
     assert len(lines) == 1, lines
     assert lines[0].startswith("controller: ")
     assert done.stdout == ""
@@ -483,6 +539,57 @@ def test_model_with_another_gear_is_refused(controller, policy, tmp_path):
     assert line.endswith("model.xml has 31")
 
 
+def test_other_model_file_is_refused_where_it_must_be_the_same(controller, policy, tmp_path):
+    model = half_cheetah_with(tmp_path, "<option", "<!-- edited --><option", 1)
+    done = run(controller, policy, HALF_CHEETAH, "--same-model", "--steps", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    line = refused(controller, policy, model, "--same-model")
+    assert "made for a model file with the sha256 " in line
+    assert line.endswith(f"has {hashlib.sha256(model.read_bytes()).hexdigest()}")
+    assert run(controller, policy, model, "--steps", 3, cwd=tmp_path).returncode == 0
+
+
+def test_each_episode_has_a_log(controller, policy, tmp_path):
+    options = ["--ramp", "--safety", "hold=0.1", "--episodes", 2, "--steps", 5]
+    done = run(controller, policy, HALF_CHEETAH, *options, "--log", tmp_path / "flight.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"flight.csv", "flight-1.csv"}
+    assert all(file.read_text().startswith("# stopped by: end ") for file in tmp_path.iterdir())
+    options = [
+        "--ramp",
+        "--episodes",
+        2,
+        "--log",
+        tmp_path / "cut.csv",
+        "--incident",
+        tmp_path / "incident.txt",
+    ]
+    (tmp_path / "incident.txt").write_text("nan 3 99 0\n")
+    done = run(controller, policy, HALF_CHEETAH, *options, cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "stopped by: nan")
+    assert done.stdout.count("episode ") == 1  # it does not start again
+
+
+def test_real_time_is_asked_for_and_measured(controller, policy, tmp_path):
+    options = [
+        "--steps",
+        5,
+        "--realtime",
+        "--priority",
+        50,
+        "--lock-memory",
+        "--core",
+        min(os.sched_getaffinity(0)),
+    ]
+    done = run(controller, policy, HALF_CHEETAH, *options, cwd=tmp_path)
+    assert done.returncode == 0
+    assert all("permitted" in line or "cannot be locked" in line for line in complaints(done))
+    assert re.search(r"^jitter: p50 [\d.]+ us, p99 [\d.]+ us, max [\d.]+ us over 6$", done.stdout, re.M)
+    done = run(controller, policy, HALF_CHEETAH, "--steps", 2, "--realtime", "--core", 1000, cwd=tmp_path)
+    assert done.returncode == 0
+    assert complaints(done) == ["controller: core 1000 is not permitted: Invalid argument"]
+
+
 def test_files_of_schema_1_load_and_of_schema_3_do_not(controller, policy, tmp_path):
     loaded = load_exported(policy)
     module = ExportedPolicy(
@@ -511,6 +618,29 @@ def test_rest_that_is_no_list_of_numbers_is_refused(controller, policy, tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("rest", "slew_rate", "message"),
+    [
+        ([0, 9, 0, 0, 0, 0], [None] * 6, "rest of joint 'bshin' is 9, outside its bounds [-1, 1]; export"),
+        (
+            [0] * 6,
+            [None] * 5 + [0.0],
+            "the slew limit of joint 'ffoot' is 0; expected a number above 0, or none",
+        ),
+    ],
+)
+def test_rest_and_slew_limit_that_cannot_be_used_are_refused(
+    controller, policy, tmp_path, rest, slew_rate, message
+):
+    loaded = load_exported(policy)
+    module = ExportedPolicy(
+        Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval(), loaded.spec
+    )
+    metadata = {**loaded.metadata, "rest": rest, "task": {**loaded.metadata["task"], "slew_rate": slew_rate}}
+    save_exported(module, metadata, tmp_path / "policy.pt")
+    assert message in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+
+
 def test_a_policy_whose_commands_are_no_actuators_is_refused(controller, tmp_path):
     line = refused(controller, export(tmp_path, fields={"command_is_actuator": False}), HALF_CHEETAH)
     assert "the policy's commands are the environment's, not an actuator's: this program cannot drive" in line
@@ -531,11 +661,14 @@ def test_observations_that_are_no_joints_are_refused_by_name(controller, tmp_pat
     ("arguments", "message"),
     [
         ([], "usage: "),
-        (["--steps", "0"], "--steps=0 is not a whole number from 1 on"),
+        (["--steps", "0"], "--steps=0 is not a whole number from 1 to 1000000000"),
         (["--episodes", "2x"], "--episodes=2x is not"),
+        (["--episodes", "1000001"], "--episodes=1000001 is not a whole number from 1 to 1000000"),
+        (["--ramp", "--incident", "/tmp"], "--incident=/tmp cannot be read"),
         (["--seed", "-1"], "--seed=-1 is not"),
         (["--safety", "hold=1"], "--safety and --incident need --ramp"),
-        (["--ramp", "--episodes", "2"], "--ramp drives one episode"),
+        (["--priority", "100", "--realtime"], "--priority=100 is not a whole number from 1 to 99"),
+        (["--core", "0"], "--priority, --core and --lock-memory need --realtime"),
         (["--ramp", "--safety", "hold=x"], "--safety hold=x is not NAME=NUMBER"),
         (["--ramp", "--safety", "ramp_rate=0"], "ramp_rate must be a positive number"),
         (["--ramp", "--safety", "age_limit=0.01"], "age_limit must be at least dt"),
@@ -637,7 +770,7 @@ def test_robot_follows_a_velocity_as_in_python(controller, tmp_path):
     given = ["--steps", steps, "--log", log, "--velocity", "0.5,-0.1,0.2"]
     done = run(controller, file, tmp_path / "robot.xml", *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = np.loadtxt(log, delimiter=",", skiprows=1)[:, 2:]
+    rows = np.hstack(observed_and_commanded(log))
     loaded = load_exported(file)
     task = make_task(loaded.task_config, 1, 0)
     np.testing.assert_allclose(rows[0, :45], task.reset()[0], rtol=0, atol=1e-6)

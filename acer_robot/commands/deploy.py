@@ -150,12 +150,12 @@ def _deploy(config: DeployConfig) -> None:
 
 
 def exit_status(summary: dict[str, Any]) -> int:
-    """Return the exit status: 0 at the end or by key, 128 + signal, and 1 for every other cause of the layer."""
+    """Return the exit status: 0 at the end or by `q`, 128 + signal, and 1 for every other cause of the layer."""
     if "cause" not in summary:
         return _STATUS.get(summary["stopped"], 0)
-    if summary["cause"] in ("stop", "second_stop", "emergency"):
-        return 0 if summary["signal"] is None else 128 + int(summary["signal"])
-    return 0 if summary["cause"] == "end" else 1
+    if summary["cause"] in ("stop", "second_stop", "emergency") and summary["signal"] is not None:
+        return 128 + int(summary["signal"])
+    return 0 if summary["cause"] in ("end", "stop", "second_stop") else 1
 
 
 def main() -> None:

@@ -198,18 +198,20 @@ class Driver:
     def _check_started(self) -> None:
         """Raise InputError if the plant never gave anything usable."""
         cause = self._drive.cause
-        if self._drive.commands or cause not in ("age", "nan", "clock", "error"):
+        if self._drive.commands or cause not in ("age", "nan", "clock", "error", "end"):
             return
         if self._error:
             raise InputError(self._error)
-        limit = self._limits.options.start_limit
         if cause == "nan":
             raise InputError("the plant's observations have NaN or infinite entries; look at its sensors")
+        ended = cause == "end"
+        within = "before its time was over" if ended else f"within {self._limits.options.start_limit:g} s"
         if self._stamp is None:
-            raise InputError(f"the plant gave no observation within {limit:g} s; is it switched on?")
+            raise InputError(f"the plant gave no observation {within}; is it switched on?")
         age = self._timing.now() - self._stamp
+        found = f"the newest is {age:.3g} s old" if age >= 0.0 else f"the newest is from {-age:.3g} s ahead"
         raise InputError(
-            f"the plant gave no fresh observation within {limit:g} s: the newest is {age:.3g} s old; "
+            f"the plant gave no fresh observation {within}: {found}; "
             f"read() must return time.monotonic() of its measurement"
         )
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from acer_robot.children import ending_with_parent
 from acer_robot.deployment import verify_formats, verify_policy
-from acer_robot.deployment.closed_loop import compare
+from acer_robot.deployment.closed_loop import ClosedLoop, compare
 from acer_robot.deployment.policy_card import render_card
 from acer_robot.deployment.robustness import check_robustness
 from acer_robot.deployment.robustness import robustness as robustness_table
@@ -94,8 +94,7 @@ def export_policy(
     check_folder("out", out)
     create_folder("out", out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".unfinished-") as folder:
-        scratch = Path(folder)
-        file = scratch / "policy.pt"
+        scratch, file = Path(folder), Path(folder) / "policy.pt"
         module = ExportedPolicy(run.policy, run.spec, unusable)
         metadata = {**describe(run), "fallback": unusable.tolist(), "rest": at_rest.tolist()}
         complete = save_exported(module, metadata, file)
@@ -107,20 +106,28 @@ def export_policy(
             if robustness:
                 loop.evaluation["robustness"] = robustness_table(load_exported(file), seed)
             complete = save_exported(module, {**metadata, "evaluation": loop.evaluation}, file)
-            save_recording(loop.recording, scratch / EPISODES_FILE)
-            (scratch / "evaluation.json").write_text(
-                json.dumps(loop.evaluation, indent=2) + "\n", encoding="utf-8"
-            )
+            _write_evaluation(loop, scratch)
         arrays = vectors(run, observations, sequence, unusable)
         np.savez(scratch / "test_vectors.npz", **arrays)  # type: ignore[arg-type]
-        files = [save_format(name, module, complete, scratch) for name in others]
-        _verify_and_describe(file, complete, files, fuzzed_rows)
-        # An earlier export may have left files that this one has not written.
-        for name in ("evaluation.json", EPISODES_FILE, *OTHER_FORMATS.values()):
-            (out / name).unlink(missing_ok=True)
-        for finished in sorted(scratch.iterdir()):
-            os.replace(finished, out / finished.name)
+        written = [save_format(name, module, complete, scratch) for name in others]
+        _verify_and_describe(file, complete, written, fuzzed_rows)
+        _publish(scratch, out)
     return out / "policy.pt"
+
+
+def _write_evaluation(loop: ClosedLoop, folder: Path) -> None:
+    """Write the episodes of the file and their score."""
+    save_recording(loop.recording, folder / EPISODES_FILE)
+    text = json.dumps(loop.evaluation, indent=2) + "\n"
+    (folder / "evaluation.json").write_text(text, encoding="utf-8")
+
+
+def _publish(scratch: Path, out: Path) -> None:
+    """Move the checked files into `out`, in the place of those of an earlier export."""
+    for name in ("evaluation.json", EPISODES_FILE, *OTHER_FORMATS.values()):
+        (out / name).unlink(missing_ok=True)  # this export may not have written them
+    for finished in sorted(scratch.iterdir()):
+        os.replace(finished, out / finished.name)
 
 
 def check_task(run: TrainedRun) -> None:

@@ -70,8 +70,11 @@ def stop_key(key: str = "q") -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def pressed_key() -> Iterator[Callable[[], str]]:
-    """Yield a function that returns a key that was pressed, or "". It returns "" if stdin is not a terminal."""
-    if not sys.stdin.isatty():
+    """Yield a function that returns a key that was pressed, or "".
+
+    It returns "" if stdin is not a terminal, and in the background, where the system stops who touches the terminal.
+    """
+    if not sys.stdin.isatty() or _is_in_background(sys.stdin.fileno()):
         yield lambda: ""
         return
     import termios
@@ -89,3 +92,10 @@ def pressed_key() -> Iterator[Callable[[], str]]:
         yield pressed
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
+
+
+def _is_in_background(terminal: int) -> bool:
+    try:
+        return os.tcgetpgrp(terminal) != os.getpgrp()
+    except OSError:  # it is another session's terminal, which stops nobody here
+        return False

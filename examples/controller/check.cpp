@@ -89,6 +89,16 @@ void check_actuators(const TaskDescription& task, const RobotDescription& robot)
   }
 }
 
+void check_observation(const TaskDescription& task, const RobotDescription& robot) {
+  if (robot.observation.empty()) return;
+  for (const auto& entry : task.observation) {
+    if (std::find(robot.observation.begin(), robot.observation.end(), entry) == robot.observation.end()) {
+      throw InputError("the policy observes '" + entry + "', which is no position or velocity of a joint of " +
+                       robot.name);
+    }
+  }
+}
+
 }  // namespace
 
 void check(const TaskDescription& task, const RobotDescription& robot) {
@@ -102,12 +112,10 @@ void check(const TaskDescription& task, const RobotDescription& robot) {
     throw InputError(text("the policy decides every ", task.control_dt, " s, but control periods of ", robot.name,
                           " take ", robot.control_dt, " s"));
   }
-  if (robot.observation.empty()) return;
-  for (const auto& entry : task.observation) {
-    if (std::find(robot.observation.begin(), robot.observation.end(), entry) == robot.observation.end()) {
-      throw InputError("the policy observes '" + entry + "', which is no position or velocity of a joint of " +
-                       robot.name);
-    }
+  check_observation(task, robot);
+  if (!task.model_sha256.empty() && !robot.model_sha256.empty() && task.model_sha256 != robot.model_sha256) {
+    throw InputError("the policy was made for a model file with the sha256 " + task.model_sha256 + ", but that of " +
+                     robot.name + " has " + robot.model_sha256);
   }
 }
 

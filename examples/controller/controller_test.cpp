@@ -83,50 +83,97 @@ int count_allocations(const char* path) {
   return 0;
 }
 
-// Returns a number with random bits: often huge, tiny, infinite or NaN.
-float any_float(std::mt19937& random) {
-  const std::uint32_t bits = random();
+// Returns a number with random bits: often huge, tiny, infinite or NaN. `mask` keeps some bits.
+float any_float(std::mt19937& random, std::uint32_t mask = 0xFFFFFFFFU) {
+  const auto bits = static_cast<std::uint32_t>(random()) & mask;
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-// POLICY STEPS: drives with observations of random bits, random gaps and random stops. Prints commands outside of their
-// bounds, and steps beyond the slew limit.
-int fuzz(const char* path, long steps, unsigned seed) {
-  acer::Controller controller(path);
-  const acer::Policy policy(path);
-  const acer::Limits& limits = policy.limits();
-  Buffers buffers(controller.task());
-  const std::vector<double> measured(buffers.command.size(), 0.0);
-  std::vector<float> last;
-  std::mt19937 random(seed);
-  long outside = 0, jumps = 0, commands = 0;
-  double now = 0.0;
-  controller.start();
-  for (long step = 0; step < steps; ++step) {
-    buffers.draw(random, 0);
-    if (random() % 8 == 0) buffers.observation[random() % buffers.observation.size()] = any_float(random);
-    if (random() % 16 == 0) for (float& value : buffers.observation) value = any_float(random);
-    now += limits.dt * (random() % 64 == 0 ? 3.0 : 1.0);
-    if (random() % 512 == 0) controller.stop();
-    const double stamp = random() % 16 == 0 ? static_cast<double>(any_float(random)) : now;
-    const acer::Tick tick = controller.step(now, buffers.observation, stamp, measured, buffers.command);
-    if (tick.has_command) {
-      ++commands;
-      for (std::size_t j = 0; j < buffers.command.size(); ++j) {
-        const double command = buffers.command[j], step_limit = limits.slew_rate[j] * limits.dt;
-        if (!(limits.low[j] <= command && command <= limits.high[j])) ++outside;
-        if (!last.empty() && std::abs(command - last[j]) > step_limit + 1e-6) ++jumps;
-      }
-      last = buffers.command;
-    }
-    if (tick.done) {
-      controller.start();
-      last.clear();
+// Replaces the observation of a stream by its next one: benchmarks/fuzz_streams.py has the same kinds.
+void next_observation(std::mt19937& random, std::vector<float>& observation) {
+  constexpr float extremes[] = {NAN, INFINITY, -INFINITY, 1e-45F, -1e-40F, 1e38F, -1e38F, 3.4028235e38F, -0.0F};
+  const auto uniform = [&random] { return static_cast<float>(random() >> 8) / 16777216.0F; };
+  const auto kind = random() % 7;
+  const float size = kind == 2 ? std::pow(10.0F, -3.0F + 12.0F * uniform()) : std::pow(10.0F, -45.0F + 83.0F * uniform());
+  for (float& value : observation) {
+    const float ordinary = 6.0F * uniform() - 3.0F;
+    switch (kind) {
+      case 0: value = ordinary; break;
+      case 1: break;  // frozen
+      case 2: value += size * ordinary; break;
+      case 3: value = random() % observation.size() == 0 ? extremes[random() % std::size(extremes)] : ordinary; break;
+      case 4: value = size * ordinary; break;
+      case 5: value = any_float(random); break;
+      default: value = any_float(random, 0x807FFFFFU); break;  // denormal
     }
   }
-  std::printf("%ld outside, %ld jumps, %ld commands\n", outside, jumps, commands);
+}
+
+// Counts what commands do that nobody may do.
+class Judge {
+ public:
+  explicit Judge(const acer::Limits& limits) : limits_(limits), last_(limits.low.size()) {}
+
+  void start() { has_last_ = false; }
+
+  void take(const std::vector<float>& command) {
+    ++commands;
+    for (std::size_t j = 0; j < command.size(); ++j) {
+      const double now = command[j], largest = limits_.slew_rate[j] * limits_.dt + 1e-6;
+      if (!(limits_.low[j] <= now && now <= limits_.high[j])) ++outside;
+      if (has_last_ && !(std::abs(now - last_[j]) <= largest)) ++jumps;
+      if (now == limits_.low[j] || now == limits_.high[j]) ++at_limit;
+      last_[j] = now;
+    }
+    has_last_ = true;
+  }
+
+  long outside = 0, jumps = 0, commands = 0, at_limit = 0;
+
+ private:
+  const acer::Limits& limits_;
+  std::vector<double> last_;
+  bool has_last_ = false;
+};
+
+// POLICY STREAMS LENGTH SEED: each stream goes through the policy alone, and through the policy behind the safety layer,
+// with random gaps, stamps and stops; every other one without a ramp-in. Prints what commands did.
+int fuzz(const char* path, long streams, int length, unsigned seed) {
+  acer::SafetyOptions at_once;
+  at_once.ramp_in = 0.0;
+  acer::Controller ramped(path), unramped(path, at_once);
+  acer::Policy policy(path);
+  const acer::Limits& limits = policy.limits();
+  std::vector<float> observation(policy.task().observation.size()), command(limits.low.size());
+  const std::vector<double> measured(command.size(), 0.0);
+  std::mt19937 random(seed);
+  Judge alone(limits), behind(limits);
+  long unusable = 0;
+  for (long stream = 0; stream < streams; ++stream) {
+    acer::Controller& controller = stream % 2 == 0 ? ramped : unramped;
+    std::fill(observation.begin(), observation.end(), 0.0F);
+    policy.reset();
+    controller.start();
+    alone.start();
+    behind.start();
+    double now = 0.0;
+    for (int step = 0; step < length; ++step) {
+      next_observation(random, observation);
+      if (policy.act(observation, command) == acer::Policy::Result::unusable) ++unusable;
+      alone.take(command);
+      now += limits.dt * (random() % 64 == 0 ? 3.0 : 1.0);
+      if (random() % 64 == 0) controller.stop();
+      const double stamp = random() % 16 == 0 ? static_cast<double>(any_float(random)) : now;
+      const acer::Tick tick = controller.step(now, observation, stamp, measured, command);
+      if (tick.has_command) behind.take(command);
+      if (tick.done) break;
+    }
+  }
+  const long outside = alone.outside + behind.outside, jumps = alone.jumps + behind.jumps;
+  std::printf("%ld outside, %ld jumps, %ld commands, %ld not finite, %ld at a limit\n", outside, jumps,
+              alone.commands + behind.commands, unusable, alone.at_limit + behind.at_limit);
   return outside == 0 && jumps == 0 ? 0 : 1;
 }
 
@@ -235,7 +282,7 @@ int main(int argc, char** argv) {
     const std::string check = argc > 1 ? argv[1] : "";
     if (check == "widths" && argc == 5) return widths(argv[2], argv[3], argv[4]);
     if (check == "allocations" && argc == 3) return count_allocations(argv[2]);
-    if (check == "fuzz" && argc == 5) return fuzz(argv[2], std::stol(argv[3]), std::stoul(argv[4]));
+    if (check == "fuzz" && argc == 6) return fuzz(argv[2], std::stol(argv[3]), std::stoi(argv[4]), std::stoul(argv[5]));
     if (check == "situations" && argc == 3) return situations(argv[2]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -1,28 +1,51 @@
+// The loop around a robot that MuJoCo simulates: read, decide, log, write, once every control period.
 #include "drive.hpp"
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <thread>
+#include <filesystem>
+#include <memory>
 
 #include "acer_controller.hpp"
 #include "drive_log.hpp"
+#include "half_cheetah.hpp"
 #include "incident.hpp"
+#include "realtime.hpp"
 #include "report.hpp"
 #include "robot.hpp"
-#include "signals.hpp"
 #include "start_state.hpp"
+#include "stop_requests.hpp"
+#include "unramped.hpp"
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
 using Kind = Event::Kind;
 
-double seconds(Clock::time_point time) { return std::chrono::duration<double>(time.time_since_epoch()).count(); }
+double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+double microseconds(Clock::duration time) { return 1e6 * seconds(time); }
+
+// What all episodes did.
+struct Statistics {
+  std::vector<double> latencies;  // time of every decision in microseconds
+  std::vector<double> jitter;     // time between each deadline and the tick after it in microseconds
+  int late = 0;                   // deadlines that were missed
+  int commands = 0;
+  int unusable = 0;               // observations with an infinity or NaN
+  long far = 0;                   // observations far from those of training
+};
+
+// What the sensors give in one tick, after the incident.
+struct Reading {
+  std::vector<float> observation;  // empty: none
+  double stamp = 0.0;
+};
 
 // Lets the log's disk be full from now on: the system refuses to make the file longer.
 void fill_disk(const DriveLog& log) {
@@ -33,18 +56,46 @@ void fill_disk(const DriveLog& log) {
   setrlimit(RLIMIT_FSIZE, &limit);
 }
 
-// What the sensors give in one tick, after the incident.
-struct Reading {
-  std::vector<float> observation;  // empty: none
-  double stamp = 0.0;
+// Waits for the ticks: in real time until absolute deadlines, else not at all.
+class Pacer {
+ public:
+  Pacer(double period, bool realtime, Statistics& statistics)
+      : period_(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(period))),
+        realtime_(realtime),
+        statistics_(statistics),
+        due_(Clock::now()) {}
+
+  // Returns the time of the tick in seconds.
+  double wait() {
+    const auto due = due_;
+    due_ += period_;
+    if (!realtime_) return seconds(due.time_since_epoch());
+    const bool missed = !is_first_ && Clock::now() > due;
+    if (!missed) sleep_until(due);
+    const auto reached = Clock::now();
+    if (missed) due_ = reached + period_;  // after a missed deadline the next period has its full length
+    statistics_.late += missed;
+    statistics_.jitter.push_back(microseconds(reached - due));
+    is_first_ = false;
+    return seconds(reached.time_since_epoch());
+  }
+
+ private:
+  Clock::duration period_;
+  bool realtime_;
+  Statistics& statistics_;
+  Clock::time_point due_;
+  bool is_first_ = true;
 };
 
-class Loop {
+// One episode. Decider: acer::Controller, or Unramped.
+template <class Decider>
+class Episode {
  public:
-  Loop(const Options& options, acer::Controller& controller, Robot& robot, DriveLog& log)
-      : options_(options), controller_(controller), robot_(robot), log_(log) {
+  Episode(const Options& options, Decider& decider, Robot& robot, DriveLog& log, Statistics& statistics)
+      : options_(options), decider_(decider), robot_(robot), log_(log), statistics_(statistics) {
     if (!options.incident.empty()) incident_ = read_incident(options.incident);
-    const auto& task = controller.task();
+    const auto& task = decider.task();
     sensed_.resize(task.observation.size());
     reading_.observation.reserve(sensed_.size());
     before_ = reading_;
@@ -52,61 +103,43 @@ class Loop {
     measured_ = robot.measured();
   }
 
-  // Runs until the layer is done. Returns why it stopped.
+  // Runs until the decider is done. Returns why it stopped.
   acer::Cause run() {
-    const double dt = controller_.task().control_dt;
-    const auto period = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(dt));
-    auto deadline = Clock::now();
-    const double begin = seconds(deadline);
-    double now = begin;
-    controller_.start();
+    decider_.start();
+    Pacer pacer(decider_.task().control_dt, options_.realtime, statistics_);
+    double late = 0.0, begin = 0.0;
     for (int number = 1;; ++number) {
-      if (options_.realtime) {
-        deadline = std::max(deadline + period, Clock::now());  // after a late period the next one has its full length
-        std::this_thread::sleep_until(deadline);
-      }
-      now = options_.realtime ? seconds(Clock::now()) : now + dt;
-      const acer::Tick tick = step(number, disturbed_clock(number, now), begin + dt);
+      // A late tick of an incident moves all that follow; a broken clock is wrong in its ticks alone.
+      double now = pacer.wait() + late;
+      if (const Event* event = incident_.in(number, Kind::late)) late += event->number, now += event->number;
+      if (const Event* event = incident_.in(number, Kind::clock)) now -= event->number;
+      if (number == 1) begin = now;
+      ask_to_stop(number);
+      read(number, now);
+      const acer::Tick tick = decide(now);
+      note(now - begin, number, tick);
       if (tick.cause == acer::Cause::emergency) return tick.cause;  // nothing is written after it
-      if (tick.has_command) {
-        robot_.apply(command_);
-        ++commands;
-      }
+      if (tick.has_command) apply(number);
       if (tick.done) return tick.cause;
     }
   }
 
-  int commands = 0, late = 0;
-  long far = 0;
-  std::vector<double> latencies;  // time of every step in microseconds
+  double total = 0.0;   // with the reward of HalfCheetah-v5, which is meaningful only for that task
+  int commands = 0;     // until its time was over
+  long far = 0;         // observations far from those of training
+  std::string failure;  // what made `error` the cause; empty: nothing
 
  private:
-  // A late tick moves all that follow; a broken clock is wrong in its ticks alone.
-  double disturbed_clock(int number, double& now) {
-    if (const Event* event = incident_.in(number, Kind::late)) now += event->number;
-    const Event* event = incident_.in(number, Kind::clock);
-    return event != nullptr ? now - event->number : now;
-  }
-
-  acer::Tick step(int number, double now, double begin) {
+  void ask_to_stop(int number) {
     if (const Event* event = incident_.in(number, Kind::signal)) std::raise(static_cast<int>(event->number));
-    for (; stops_ < signals::stops(); ++stops_) controller_.stop();
-    if (signals::emergency()) controller_.emergency_stop();
-    if (number > options_.steps) controller_.end();
-    if (incident_.in(number, Kind::disk) != nullptr) fill_disk(log_);
-    read(number, now);
-    const auto start = Clock::now();
-    const acer::Tick tick = controller_.step(now, reading_.observation, reading_.stamp, measured_, command_);
-    latencies.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
-    late += tick.late;
-    far = tick.far_total;
-    const std::vector<float>& written = tick.has_command ? command_ : none_;
-    if (!log_.add(now - begin, number, tick, reading_.observation, controller_.wanted(), written)) controller_.fail();
-    return tick;
+    stop_requests::read_keys();
+    for (; stops_ < stop_requests::stops(); ++stops_) decider_.stop();
+    if (stop_requests::emergency()) decider_.emergency_stop();
+    if (number > options_.steps) decider_.end();
   }
 
   void read(int number, double now) {
-    if (incident_.in(number, Kind::broken) != nullptr) controller_.fail();
+    if (incident_.in(number, Kind::broken) != nullptr) fail("the robot cannot be read: the bus is broken");
     if (incident_.in(number, Kind::repeated) != nullptr) return;
     before_ = reading_;
     robot_.observe(sensed_);
@@ -122,46 +155,140 @@ class Loop {
     if (incident_.in(number, Kind::lost) != nullptr) observation.clear();
   }
 
+  acer::Tick decide(double now) {
+    const auto finite = [](float value) { return std::isfinite(value); };
+    statistics_.unusable += !std::all_of(reading_.observation.begin(), reading_.observation.end(), finite);
+    const auto start = Clock::now();
+    const acer::Tick tick = decider_.step(now, reading_.observation, reading_.stamp, measured_, command_);
+    const auto took = Clock::now() - start;
+    if (tick.has_command) statistics_.latencies.push_back(microseconds(took));
+    return tick;
+  }
+
+  // Writes the tick down before the robot gets its command, so that an error there does not lose the row.
+  void note(double time, int number, const acer::Tick& tick) {
+    if (incident_.in(number, Kind::disk) != nullptr) fill_disk(log_);
+    far = tick.far_total;
+    const std::vector<float>& written = tick.has_command ? command_ : none_;
+    if (log_.add(time, number, tick, reading_.observation, decider_.wanted(), written)) return;
+    fail(std::string("the log cannot be written: ") + std::strerror(errno));
+  }
+
+  void fail(const std::string& why) {
+    if (failure.empty()) failure = why;
+    decider_.fail();
+  }
+
+  void apply(int number) {
+    const double x_before = robot_.data().qpos[0];
+    robot_.apply(command_);
+    if (number > options_.steps) return;  // the episode is over, and the robot ramps to rest
+    total += half_cheetah_reward(x_before, robot_.data().qpos[0], command_, decider_.task());
+    ++commands;
+  }
+
   const Options& options_;
-  acer::Controller& controller_;
+  Decider& decider_;
   Robot& robot_;
   DriveLog& log_;
+  Statistics& statistics_;
   Incident incident_;
   Reading reading_, before_;
   std::vector<float> sensed_, command_, none_;
   std::vector<double> measured_;
-  int stops_ = 0;
+  int stops_ = stop_requests::stops();
 };
 
+bool is_request(acer::Cause cause) {
+  return cause == acer::Cause::stop || cause == acer::Cause::second_stop || cause == acer::Cause::emergency;
+}
+
+// Why a drive stopped, in words.
+std::string reason(acer::Cause cause, const std::string& failure) {
+  std::string result = acer::word(cause);
+  if (is_request(cause) && stop_requests::signal() != 0) {
+    result += std::string(": ") + strsignal(stop_requests::signal());
+  }
+  return failure.empty() ? result : result + ": " + failure;
+}
+
 int exit_status(acer::Cause cause) {
-  if (signals::first() != 0) return 128 + signals::first();
-  return cause == acer::Cause::end ? 0 : 1;
+  if (is_request(cause) && stop_requests::signal() != 0) return 128 + stop_requests::signal();
+  const bool by_key = cause == acer::Cause::stop || cause == acer::Cause::second_stop;
+  return cause == acer::Cause::end || by_key ? 0 : 1;
+}
+
+// The log of an episode: flight.csv, and then flight-1.csv, flight-2.csv.
+std::string log_of(const std::string& path, int episode) {
+  if (path.empty() || episode == 0) return path;
+  const std::filesystem::path file(path);
+  return file.parent_path() / (file.stem().string() + "-" + std::to_string(episode) + file.extension().string());
+}
+
+void print_episode(const acer::TaskDescription& task, int episode, double total, int steps) {
+  if (task.id == half_cheetah) {
+    std::printf("episode %d: return %.9g in %d steps\n", episode, total, steps);
+  } else {
+    std::printf("episode %d: %d steps (the reward of %s is not known here)\n", episode, steps, task.id.c_str());
+  }
+}
+
+void print(const Options& options, const Statistics& statistics, double control_dt, double took) {
+  std::printf("%.3f s of the robot's time took %.3f s\n", statistics.commands * control_dt, took);
+  print_latency(statistics.latencies, /*histogram=*/true);
+  if (options.realtime) {
+    print_times("jitter", statistics.jitter);
+    std::printf("late control periods: %d\n", statistics.late);
+  }
+  if (options.ramp) std::printf("observations far from those of training: %ld\n", statistics.far);
+  std::printf("unusable observations: %d\n", statistics.unusable);
+}
+
+// Runs the episodes; one that does not come to its end is the last. Returns the exit status of the program.
+template <class Decider>
+int run(const Options& options, Decider& decider) {
+  const acer::TaskDescription& task = decider.task();
+  Robot robot(options.model, task, options.velocity, options.same_model);
+  StartStates states(options, robot.model());
+  std::vector<std::unique_ptr<DriveLog>> logs;
+  for (int episode = 0; episode < options.episodes; ++episode) {
+    logs.push_back(std::make_unique<DriveLog>(log_of(options.log, episode), task));
+  }
+  for (const std::string& line : request(options.real_time)) std::fprintf(stderr, "controller: %s\n", line.c_str());
+  stop_requests::listen();
+
+  Statistics statistics;
+  const std::size_t ticks = std::min<std::size_t>(10'000'000, std::size_t(options.episodes) * (options.steps + 1000));
+  statistics.latencies.reserve(ticks);
+  statistics.jitter.reserve(ticks);
+  const auto begin = Clock::now();
+  acer::Cause cause = acer::Cause::end;
+  std::string why;
+  for (int episode = 0; episode < options.episodes && cause == acer::Cause::end; ++episode) {
+    const StartState& start = states.next();
+    robot.reset(start.qpos, start.qvel);
+    Episode<Decider> run(options, decider, robot, *logs[episode], statistics);
+    cause = run.run();
+    why = reason(cause, run.failure);
+    logs[episode]->finish(why);
+    statistics.commands += run.commands;
+    statistics.far += run.far;
+    print_episode(task, episode, run.total, run.commands);
+  }
+  print(options, statistics, task.control_dt, seconds(Clock::now() - begin));
+  if (cause != acer::Cause::end) std::printf("stopped by: %s\n", why.c_str());
+  return exit_status(cause);
 }
 
 }  // namespace
 
 int drive(const Options& given) {
   Options options = given;
-  acer::Controller controller(options.policy, options.safety,
-                              options.libtorch ? acer::Engine::libtorch : acer::Engine::packed);
-  const acer::TaskDescription& task = controller.task();
-  Robot robot(options.model, task, options.velocity);
-  if (options.steps == 0) options.steps = task.time_limit > 0 ? task.commands_in_episode() : 1000;
-  StartStates states(options, robot.model());
-  const StartState& start = states.next();
-  robot.reset(start.qpos, start.qvel);
-  DriveLog log(options.log, task);
-  signals::install();
-
-  Loop loop(options, controller, robot, log);
-  loop.latencies.reserve(static_cast<std::size_t>(options.steps) + 1000);
-  const acer::Cause cause = loop.run();
-  std::string reason = acer::word(cause);
-  if (signals::first() != 0) reason += std::string(": ") + strsignal(signals::first());
-  log.finish(reason);
-  std::printf("stopped by: %s\n%d commands, %ld observations far from those of training\n", reason.c_str(),
-              loop.commands, loop.far);
-  print_latency(loop.latencies, /*histogram=*/true);
-  std::printf("late control periods: %d\n", loop.late);
-  return exit_status(cause);
+  const auto with = [&options](auto&& decider) {
+    const acer::TaskDescription& task = decider.task();
+    if (options.steps == 0) options.steps = task.time_limit > 0 ? task.commands_in_episode() : 1000;
+    return run(options, decider);
+  };
+  if (options.ramp) return with(acer::Controller(options.policy, options.safety, options.engine()));
+  return with(Unramped(options.policy, options.engine()));
 }

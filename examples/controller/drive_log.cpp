@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,10 +15,11 @@ namespace {
 constexpr std::size_t first_line_width = 120;
 constexpr double flush_every = 0.5;  // a row waits for this time and for the next row: below 1 s in total
 
-DriveLog* open_log = nullptr;  // for std::exit: MuJoCo's errors call it, and it runs no destructors of local objects
+// For std::exit: MuJoCo's errors call it, and it runs no destructors of local objects.
+std::vector<DriveLog*> open_logs;
 
 void finish_at_exit() {
-  if (open_log != nullptr) open_log->finish("error: the program ended with an error");
+  while (!open_logs.empty()) open_logs.back()->finish("error: the program ended with an error");
 }
 
 // ASCII of one length, so that it can be overwritten in place.
@@ -63,7 +65,7 @@ DriveLog::DriveLog(const std::string& path, const acer::TaskDescription& task)
     throw acer::InputError("--log=" + path + " cannot be written: " + reason);
   }
   rows_.reserve(1 << 20);
-  open_log = this;
+  open_logs.push_back(this);
   static const int registered = std::atexit(finish_at_exit);
   (void)registered;
 }
@@ -109,5 +111,5 @@ void DriveLog::finish(const std::string& reason) {
   if (!rows_.empty()) flush();
   close(file_);
   file_ = -1;
-  open_log = nullptr;
+  open_logs.erase(std::remove(open_logs.begin(), open_logs.end(), this), open_logs.end());
 }

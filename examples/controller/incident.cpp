@@ -1,5 +1,6 @@
 #include "incident.hpp"
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -20,7 +21,7 @@ Incident read_incident(const std::string& path) {
       {"jump", Kind::jump},   {"old", Kind::old},     {"late", Kind::late},     {"clock", Kind::clock},
       {"broken", Kind::broken}, {"signal", Kind::signal}, {"disk", Kind::disk}};
   std::ifstream file(path);
-  if (!file) throw acer::InputError("--incident=" + path + " cannot be read");
+  if (!file || std::filesystem::is_directory(path)) throw acer::InputError("--incident=" + path + " cannot be read");
   Incident incident;
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);

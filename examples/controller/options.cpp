@@ -6,24 +6,31 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <map>
+
+#include <sched.h>
 
 #include "acer_controller.hpp"
 
 namespace {
 
 const char* const usage =
-    "usage: controller POLICY.pt MODEL.xml [--episodes N] [--steps N] [--realtime] [--seed N | --initial-state FILE] "
-    "[--log FILE.csv] [--velocity VX,VY,YAW_RATE] [--libtorch] [--ramp [--safety NAME=VALUE].. [--incident FILE]], or: controller --bench POLICY.pt [--libtorch], or: controller --help";
+    "usage: controller POLICY.pt MODEL.xml [--episodes N] [--steps N] [--seed N | --initial-state FILE] "
+    "[--log FILE.csv] [--velocity VX,VY,YAW_RATE] [--same-model] [--libtorch] "
+    "[--realtime [--priority N] [--core N] [--lock-memory]] [--ramp [--safety NAME=VALUE].. [--incident FILE]], "
+    "or: controller --bench POLICY.pt [--libtorch], or: controller --help";
 
 template <typename Number>
-Number number(const char* name, const std::string& text, Number lowest) {
+Number number(const char* name, const std::string& text, Number lowest,
+              Number highest = std::numeric_limits<Number>::max()) {
   Number value{};
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop != end || value < lowest) {
+  if (error != std::errc{} || stop != end || value < lowest || value > highest) {
+    const bool is_open = highest == std::numeric_limits<Number>::max();
     throw acer::InputError("--" + std::string(name) + "=" + text + " is not a whole number from " + std::to_string(lowest) +
-                     " on");
+                           (is_open ? " on" : " to " + std::to_string(highest)));
   }
   return value;
 }
@@ -78,28 +85,36 @@ void set_safety(acer::SafetyOptions& safety, const std::string& text) {
 
 Options parse(int argc, char** argv) {
   const option known[] = {{"bench", no_argument, nullptr, 'b'},
+                          {"core", required_argument, nullptr, 'o'},
                           {"episodes", required_argument, nullptr, 'e'},
                           {"help", no_argument, nullptr, 'h'},
                           {"incident", required_argument, nullptr, 'c'},
                           {"initial-state", required_argument, nullptr, 'i'},
                           {"libtorch", no_argument, nullptr, 't'},
                           {"log", required_argument, nullptr, 'l'},
+                          {"lock-memory", no_argument, nullptr, 'k'},
+                          {"priority", required_argument, nullptr, 'p'},
                           {"ramp", no_argument, nullptr, 'm'},
                           {"realtime", no_argument, nullptr, 'r'},
                           {"safety", required_argument, nullptr, 'y'},
+                          {"same-model", no_argument, nullptr, 'a'},
                           {"seed", required_argument, nullptr, 's'},
                           {"steps", required_argument, nullptr, 'n'},
                           {"velocity", required_argument, nullptr, 'v'},
                           {nullptr, 0, nullptr, 0}};
   Options options;
-  bool safety = false;
+  bool safety = false, asked = false;
   opterr = 0;  // the error is ours to print
   for (int option; (option = getopt_long(argc, argv, ":", known, nullptr)) != -1;) {
     switch (option) {
-      case 'e': options.episodes = number("episodes", optarg, 1); break;
-      case 'n': options.steps = number("steps", optarg, 1); break;
+      case 'e': options.episodes = number("episodes", optarg, 1, 1'000'000); break;
+      case 'n': options.steps = number("steps", optarg, 1, 1'000'000'000); break;
       case 'h': std::puts(usage); std::exit(0);
       case 'r': options.realtime = true; break;
+      case 'p': options.real_time.priority = number("priority", optarg, 1, 99); asked = true; break;
+      case 'o': options.real_time.core = number("core", optarg, 0, CPU_SETSIZE - 1); asked = true; break;
+      case 'k': options.real_time.lock_memory = asked = true; break;
+      case 'a': options.same_model = true; break;
       case 'b': options.bench = true; break;
       case 'm': options.ramp = true; break;
       case 'y': set_safety(options.safety, optarg); safety = true; break;
@@ -113,7 +128,7 @@ Options parse(int argc, char** argv) {
     }
   }
   if (safety && !options.ramp) throw acer::InputError("--safety and --incident need --ramp");
-  if (options.ramp && options.episodes > 1) throw acer::InputError("--ramp drives one episode; leave --episodes out");
+  if (asked && !options.realtime) throw acer::InputError("--priority, --core and --lock-memory need --realtime");
   const int files = argc - optind;
   if (files != (options.bench ? 1 : 2)) throw acer::InputError(usage);
   options.policy = argv[optind];

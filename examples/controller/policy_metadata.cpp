@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace acer {
 
@@ -56,6 +57,11 @@ TaskDescription read_task(const nlohmann::json& metadata) {
   task.at("bounds").at("low").get_to(result.low);
   task.at("bounds").at("high").get_to(result.high);
   result.actuators = read_actuators(metadata);
+  if (const auto robot = metadata.find("robot"); robot != metadata.end() && robot->is_object()) {
+    if (robot->contains("model_sha256") && !robot->at("model_sha256").is_null()) {
+      robot->at("model_sha256").get_to(result.model_sha256);
+    }
+  }
   task.at("control_dt").get_to(result.control_dt);
   task.at("frame_skip").get_to(result.frame_skip);
   task.at("action_repeat").get_to(result.action_repeat);
@@ -71,6 +77,23 @@ bool agrees(const TaskDescription& task) {
          (task.actuators.empty() || task.actuators.size() == joints);
 }
 
+// Throws InputError for a rest or slew rate that cannot be used. Moves a rest that lies between an exact bound and the
+// nearest float32 number within it.
+void check_joints(const TaskDescription& task, Limits& limits) {
+  for (std::size_t j = 0; j < task.joints.size(); ++j) {
+    std::ostringstream says;
+    if (!(task.low[j] <= limits.rest[j] && limits.rest[j] <= task.high[j])) {
+      says << "rest of joint '" << task.joints[j] << "' is " << limits.rest[j] << ", outside its bounds [" << task.low[j]
+           << ", " << task.high[j] << "]";
+    } else if (!(limits.slew_rate[j] > 0.0)) {
+      says << "the slew limit of joint '" << task.joints[j] << "' is " << limits.slew_rate[j]
+           << "; expected a number above 0, or none at all";
+    }
+    if (!says.str().empty()) throw InputError(says.str() + "; export the run again");
+    limits.rest[j] = std::min(std::max(limits.rest[j], limits.low[j]), limits.high[j]);
+  }
+}
+
 Limits read_limits(const nlohmann::json& metadata, const TaskDescription& task) {
   Limits limits;
   limits.low = task.low;
@@ -83,9 +106,6 @@ Limits read_limits(const nlohmann::json& metadata, const TaskDescription& task) 
                      std::to_string(task.joints.size()) + " joints; export the run again");
   }
   rest.get_to(limits.rest);
-  for (std::size_t j = 0; j < limits.rest.size() && j < limits.low.size(); ++j) {
-    limits.rest[j] = std::min(std::max(limits.rest[j], limits.low[j]), limits.high[j]);
-  }
   limits.dt = task.control_dt;
   limits.age_limit = 5.0 * limits.dt;
   limits.slew_rate.assign(task.joints.size(), std::numeric_limits<double>::infinity());
@@ -93,6 +113,7 @@ Limits read_limits(const nlohmann::json& metadata, const TaskDescription& task) 
   for (std::size_t j = 0; j < rates.size() && j < limits.slew_rate.size(); ++j) {
     if (!rates.at(j).is_null()) rates.at(j).get_to(limits.slew_rate[j]);
   }
+  check_joints(task, limits);
   const auto& normalizer = metadata.at("normalizer");
   normalizer.at("limit").get_to(limits.far_limit);
   if (normalizer.at("enabled").get<bool>()) {

@@ -9,6 +9,8 @@
 #include <map>
 #include <sstream>
 
+#include "sha256.hpp"
+
 using acer::InputError;
 
 namespace {
@@ -153,7 +155,7 @@ acer::Actuator actuator_of(const mjModel& model, int i, const std::string& joint
 }  // namespace
 
 Robot::Robot(const std::string& model_path, const acer::TaskDescription& task,
-             const std::optional<std::array<double, 3>>& velocity)
+             const std::optional<std::array<double, 3>>& velocity, bool same_model)
     : path_(model_path),
       model_(load(model_path)),
       data_(mj_makeData(model_.get()), &mj_deleteData),
@@ -163,7 +165,9 @@ Robot::Robot(const std::string& model_path, const acer::TaskDescription& task,
   if (velocity && std::find(entries.begin(), entries.end(), "command:vx") == entries.end()) {
     throw InputError("--velocity was given, but the task " + task.id + " follows no velocity");
   }
-  acer::check(task, describe());
+  acer::RobotDescription description = describe();
+  if (same_model) description.model_sha256 = sha256(bytes_of(model_path));
+  acer::check(task, description);
   find_entries(task);
 }
 

@@ -16,9 +16,10 @@ class Robot {
  public:
   // `velocity` is what a robot that follows a velocity is commanded: forward, to the left (m/s), turning left (rad/s).
   // Throws InputError if the model cannot be loaded, or if its joints, limits, time step or the observed entries do not
-  // fit `task`. Also if a velocity is given and the task follows none.
+  // fit `task`. Also if a velocity is given and the task follows none, or if the model must be the very file of the
+  // training (`same_model`) and is not.
   Robot(const std::string& model_path, const acer::TaskDescription& task,
-        const std::optional<std::array<double, 3>>& velocity = std::nullopt);
+        const std::optional<std::array<double, 3>>& velocity = std::nullopt, bool same_model = false);
 
   // What the model says about the robot.
   acer::RobotDescription describe() const;

@@ -18,7 +18,7 @@ from scripted_envs import ScriptedEnv
 from acer_robot.commands.deploy import DeployConfig, deploy
 from acer_robot.deployment.control_loop import Controller, LoopOptions
 from acer_robot.deployment.export import describe
-from acer_robot.deployment.pacing import Pacer, percentiles
+from acer_robot.deployment.pacing import Pacer, percentiles, pressed_key
 from acer_robot.errors import InputError
 from acer_robot.experience.episodes import run_episodes
 from acer_robot.policies.exported.file import load_exported, save_exported
@@ -188,6 +188,20 @@ def test_q_stops_it_and_restores_the_terminal(pendulum):
     assert process.returncode == 0
     assert json.loads(out.splitlines()[-1])["stopped"] == "q"
     assert termios.tcgetattr(theirs) == before
+
+
+@pytest.mark.parametrize("foreground", [True, False])
+def test_keys_are_read_in_the_foreground_alone(monkeypatch, foreground):
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() if foreground else 1)
+        before = termios.tcgetattr(theirs)
+        with pressed_key() as key:
+            assert (termios.tcgetattr(theirs) == before) != foreground
+            os.write(ours, b"q\n")
+            assert key() == ("q" if foreground else "")
+    os.close(ours)
 
 
 def test_ctrl_c_stops_it_with_what_there_is(scripted):

@@ -65,6 +65,22 @@ def test_a_plant_is_driven_and_closed(policy, tmp_path):
     assert why_stopped(tmp_path / "log.csv") == "end"
 
 
+@pytest.mark.parametrize(
+    ("cause", "number", "status"),
+    [
+        ("end", None, 0),
+        ("stop", None, 0),
+        ("second_stop", None, 0),
+        ("emergency", None, 1),
+        ("emergency", signal.SIGQUIT, 131),
+        ("stop", signal.SIGTERM, 143),
+        ("age", signal.SIGTERM, 1),  # it came while the robot ramped to rest already
+    ],
+)
+def test_exit_status_of_a_drive(cause, number, status):
+    assert exit_status({"cause": cause, "signal": number}) == status
+
+
 def plant_that_says(**description):
     plant = MemoryPlant(WallClock())
     plant.describe = lambda: description
@@ -106,6 +122,10 @@ def actuators(**changes):
             MemoryPlant(WallClock(), {"always": lambda: (np.zeros(2, np.float32), time.monotonic() - 60.0)}),
             "the newest is 60",
         ),
+        (
+            MemoryPlant(WallClock(), {"always": lambda: (np.zeros(2, np.float32), time.time() + 1e9)}),
+            "s ahead; read() must return time.monotonic()",
+        ),
         (MemoryPlant(WallClock(), measured=np.zeros(3)), "measured() returned the shape [3]; expected [2]"),
     ],
 )
@@ -114,6 +134,24 @@ def test_a_plant_that_does_not_fit_is_refused_before_the_first_command(policy, p
         drive(policy, plant)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert plant.written == []
+
+
+@pytest.mark.parametrize(
+    ("always", "message"),
+    [
+        (lambda: None, "gave no observation before its time was over; is it switched on?"),
+        (
+            lambda: (np.zeros(2, np.float32), time.monotonic() - 60.0),
+            "gave no fresh observation before its time was over: the newest is 60",
+        ),
+    ],
+)
+def test_plant_that_gave_nothing_until_the_end_is_refused(policy, always, message):
+    plant = MemoryPlant(WallClock(), {"always": always})
+    with pytest.raises(InputError) as caught:
+        drive(policy, plant, max_steps=3, safety=Options(**{**QUICK, "start_limit": 5.0}))
+    assert message in str(caught.value)
     assert plant.written == []
 
 

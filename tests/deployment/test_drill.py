@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from drill import Drill
+from drill import Drill, verdicts
 from drill_check import judge
 from drill_incidents import Incident, incidents
 
@@ -75,3 +75,11 @@ def test_the_judge_sees_what_is_wrong(drill, tmp_path, rows, wrong):
     log.write_text("# stopped by: stop".ljust(120) + "\n" + HEAD + "\n".join(lines) + "\n")
     verdict = judge(Incident("x", "free", (), "stop", 0), limits, log, 0)
     assert any(wrong in found for found in verdict.wrong), verdict
+
+
+@pytest.mark.slow
+def test_incidents_run_in_several_processes_in_their_order():
+    chosen = [incident for incident in incidents() if incident.name in TEN[:3]]
+    found = list(verdicts(chosen, with_cpp=False, jobs=2))
+    assert [incident for incident, _ in found] == chosen
+    assert all(verdict.wrong == [] for _, each in found for verdict in each.values())

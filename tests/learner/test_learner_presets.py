@@ -118,7 +118,7 @@ def test_experiment_is_the_run_of_its_benchmark(experiment, run):
 
 
 def test_the_longer_experiment_is_the_row_with_a_long_start():
-    overrides = ("num_envs=4", "learner.learning_starts=10000")
+    overrides = ("num_envs=4", "learner.learning_starts=10000", "learner.embedding=0")
     row = learning.plan(300_000, [1], ["halfcheetah"], ["acer"], overrides)[0].arguments()[2:]
     for_a_table = ("hand_over=false", "video=false", "wandb.mode=disabled", "learner.compile=true")
     preset = composed_train("experiment=halfcheetah_300k", "seed=1", "run_dir=new", *for_a_table)

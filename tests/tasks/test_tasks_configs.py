@@ -48,6 +48,10 @@ def test_family_settings_yield_to_paper_and_command_line():
     assert {name for name, delta in deltas.items() if delta != 1.0} == {"walker2d"}
     assert deltas["walker2d"] == 0.1
     assert composed_train("task=walker2d", "learner.delta=0.5").learner.delta == 0.5
+    embeddings = {name for name in TASKS if composed_once(f"task={name}").learner.embedding}
+    assert embeddings == {"halfcheetah"}
+    for preset in ("paper", "a3c"):
+        assert composed_train("task=halfcheetah", f"learner={preset}").learner.embedding == 0
 
 
 def test_the_dm_control_suite_is_complete():

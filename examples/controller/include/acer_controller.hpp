@@ -33,23 +33,24 @@ struct TaskDescription {
   std::vector<std::string> joints;       // one per command
   std::vector<double> low, high;         // limits of the commands, in actuator units
   std::vector<Actuator> actuators;       // empty in files before schema 2
+  std::string model_sha256;              // of the model file; empty: not recorded, or there is no single one
   double control_dt = 0.0;               // seconds between two commands
   int frame_skip = 1;                    // physics steps in an environment step
   int action_repeat = 1;                 // environment steps for which a command is held
   int time_limit = 0;                    // environment steps in an episode; 0: no limit
   bool command_is_actuator = true;       // false: the environment computes the actuators' values from a command
-
   double environment_dt() const { return control_dt / action_repeat; }
   // The last command of an episode counts, even if the time limit ends it before action_repeat environment steps.
   int commands_in_episode() const { return time_limit / action_repeat + (time_limit % action_repeat != 0); }
 };
 
-// What a robot says about itself. An empty list and a period of 0 are not compared.
+// What a robot says about itself. What is empty and a period of 0 are not compared.
 struct RobotDescription {
   std::string name;                      // for messages, for example the path of its model
   std::vector<std::string> joints;       // of its actuators, in their order
   std::vector<double> low, high;         // limits of its commands; infinite: none
   std::vector<Actuator> actuators;       // in the order of the joints
+  std::string model_sha256;              // of the model file, in hexadecimal digits
   double control_dt = 0.0;               // seconds between two commands
   std::vector<std::string> observation;  // all entries that it can measure, in any order
 };
@@ -77,7 +78,6 @@ class Policy {
 
   // Starts an episode. Call it, because a policy with slew rates or a low-pass remembers the last command.
   void reset() noexcept;
-
   enum class Result {
     usable,
     unusable,    // an infinity or NaN: the command moves to the fallback command, at once if there is no rate limit

@@ -1,0 +1,18 @@
+#pragma once
+
+// Requests to stop, counted, so that a loop can answer them between two steps: signals and keys (docs/driving.md, The
+// loop).
+namespace stop_requests {
+
+// Counts SIGINT, SIGTERM, SIGHUP and SIGQUIT from now on, where they would have ended the program. A signal that is
+// ignored stays ignored, as under nohup. If stdin is a terminal, keys arrive without Enter until the program ends.
+void listen();
+
+// Takes the keys that were pressed: `q` asks for a stop, `e` for an emergency stop. It never waits.
+void read_keys();
+
+int stops();       // SIGINT, SIGTERM, SIGHUP and `q`
+bool emergency();  // whether SIGQUIT or `e` arrived
+int signal();      // the first signal of them; 0: none arrived
+
+}  // namespace stop_requests
