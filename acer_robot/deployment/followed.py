@@ -75,10 +75,10 @@ class VelocityMeter:
         seen = self._counts[:, 0] > 0
         counts = self._counts[seen]
         achieved, commanded = self._achieved[seen] / counts, self._commanded[seen] / counts
-        means = [
+        wanted, found, errors = (
             tuple(values.mean(0).tolist()) for values in (commanded, achieved, (achieved - commanded).abs())
-        ]
-        return Followed(*means, episodes=int(seen.sum()))
+        )
+        return Followed(wanted, found, errors, int(seen.sum()))
 
 
 def velocity_meter(task: VectorTask) -> VelocityMeter | None:

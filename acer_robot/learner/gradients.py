@@ -173,7 +173,7 @@ def update_gradients(
         phi_average: Phi = networks.average_actor(x)
     mean, log_std = networks.actor(x)
     phi: Phi = (mean.detach(), log_std.detach())
-    noise, nearby = noise.split([mean.shape[-1], noise.shape[-1] - mean.shape[-1]], dim=-1)
+    nearby, noise = noise[..., mean.shape[-1] :], noise[..., : mean.shape[-1]]
 
     # g in phi per state, projected onto the trust region; only then are the states averaged.
     temperature = entropy.log_temperature.detach().exp() if config.entropy_target is not None else 0.0
