@@ -869,7 +869,7 @@ SUCCESSORS: tuple[Row, ...] = (
         "replay: slots of rows that were overwritten are not freed",
         "        self._count -= freed\n",
         "        pass\n",
-        "experience/test_successors.py -k take_a_slot",
+        "experience/test_successors.py -k episodes_take_a_slot",
     ),
     (
         "replay: slots that grew are not moved",
