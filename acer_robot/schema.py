@@ -169,6 +169,13 @@ class LearnerConfig:
     annealing_updates: int = 100_000
     """Updates from annealing_start until they reach their final values."""
 
+    # Smoothness of the commands
+    smoothness: float = 0.0
+    """Weight of the penalty on the change of the policy's deterministic action between neighbouring observations: the
+    next one, and one nearby. 0: none."""
+    smoothness_noise: float = 0.05
+    """Standard deviation of how far the nearby observation is, for each entry of the normalised observation."""
+
     # Optimisation and replay
     lr: float = 6e-4
     """Learning rate of Adam, for actor, critics and temperature."""

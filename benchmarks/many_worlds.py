@@ -1,10 +1,12 @@
-"""Environment steps per second of many worlds: mujoco.batch, SyncVectorEnv, bare mj_step and mujoco_warp, in turn.
+"""Environment steps per second of many worlds: batch, SyncVectorEnv, EnvPool, bare mj_step and warp, in turn.
 
     python benchmarks/many_worlds.py [--task HalfCheetah-v5] [--worlds 256] [--threads 1] [--rounds 5] [--seconds 3]
 
 Each round runs every contender for so many seconds, so that what else runs on the machine meets all alike. A row gives
 the median of the rounds with their range. `learner` rows train besides, with a small network that is updated rarely.
-Run it on an otherwise idle machine. mujoco_warp needs a GPU and the extra `warp`, and is left out without them.
+Run it on an otherwise idle machine. It lasts some two minutes with these numbers. mujoco_warp needs a GPU and the extra
+`warp`, EnvPool its package (`pip install envpool`), and both are left out with a line without them. EnvPool's tasks are
+those of Gymnasium's version 4, former versions of the same robots.
 """
 
 from __future__ import annotations
@@ -69,6 +71,21 @@ def simulated(task_id: str, backend: str, worlds: int, device: torch.device) -> 
     return step
 
 
+def pooled(task_id: str, worlds: int, threads: int) -> Step:
+    """Return steps of EnvPool with random commands."""
+    import envpool
+
+    pool = envpool.make_gymnasium(task_id.replace("-v5", "-v4"), num_envs=worlds, num_threads=threads, seed=0)
+    pool.reset()
+    random, space = np.random.default_rng(0), pool.action_space
+
+    def step() -> int:
+        pool.step(random.uniform(space.low, space.high, (worlds, *space.shape)).astype(space.dtype))
+        return worlds
+
+    return step
+
+
 def trained(task_id: str, backend: str, worlds: int, device: torch.device, threads: int) -> Step:
     """Return steps of a whole run with a cheap learner: 2 x 64 units, replay ratio 1."""
     learner = LearnerConfig(
@@ -115,6 +132,10 @@ def contenders(task_id: str, worlds: int, threads: int) -> dict[str, Step]:
         "SyncVectorEnv, learner": lambda: trained(task_id, "cpu", worlds, cpu, threads),
         "batch, learner": lambda: trained(task_id, "batch", worlds, cpu, threads),
     }
+    if importlib.util.find_spec("envpool") is not None:
+        makers["EnvPool"] = lambda: pooled(task_id, worlds, threads)
+    else:
+        print("EnvPool: left out, as the package envpool is not installed")
     if torch.cuda.is_available() and importlib.util.find_spec("mujoco_warp") is not None:
         gpu = torch.device("cuda")
         makers["warp"] = lambda: simulated(task_id, "warp", worlds, gpu)
@@ -124,7 +145,11 @@ def contenders(task_id: str, worlds: int, threads: int) -> dict[str, Step]:
     found = {}
     for name, make in makers.items():
         before = used_memory() or 0
-        found[name] = make()
+        try:
+            found[name] = make()
+        except (ImportError, OSError) as error:  # a package that is there and does not load
+            print(f"{name}: left out, as it does not load: {error}")
+            continue
         print(f"{name}: {((used_memory() or 0) - before) / 2**20:,.0f} MiB of main memory")
     return found
 

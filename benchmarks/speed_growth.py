@@ -120,8 +120,9 @@ def of_replays(options: argparse.Namespace, device: torch.device) -> str:
 
 def replay_bytes(transitions: int) -> int:
     """Return the size of a replay."""
-    row = Replay(ENVIRONMENTS, ENVIRONMENTS, OBSERVATIONS, JOINTS, 1, torch.device("cpu"))
-    return row.row_bytes // ENVIRONMENTS * transitions
+    steps = 1_000
+    replay = Replay(steps * ENVIRONMENTS, ENVIRONMENTS, OBSERVATIONS, JOINTS, 1, torch.device("cpu"))
+    return replay.memory_bytes * transitions // (steps * ENVIRONMENTS)
 
 
 def full_replay(transitions: int, device: torch.device) -> Replay:
@@ -131,6 +132,7 @@ def full_replay(transitions: int, device: torch.device) -> Replay:
     rows = torch.randn(
         min(1_000, replay.capacity), ENVIRONMENTS, replay.row_bytes // 4 // ENVIRONMENTS, device=device
     )
+    rows[:-1, :, OBSERVATIONS : 2 * OBSERVATIONS] = rows[1:, :, :OBSERVATIONS]  # an episode that goes on
 
     def parts() -> Iterator[torch.Tensor]:
         for first in range(0, replay.capacity, len(rows)):

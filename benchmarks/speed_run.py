@@ -74,7 +74,7 @@ def ours(words: list[str], device: torch.device, compiling: bool, num_envs: int 
 
     for _ in range(9):
         run.collector.step()
-    return Going(advance, run.replay.row_bytes // num_envs * 10**6)
+    return Going(advance, run.replay.memory_bytes // run.replay.capacity // num_envs * 10**6)
 
 
 def sac(device: torch.device) -> Going:

@@ -532,8 +532,8 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: terminated and truncated exchanged",
-        '_SCALARS = ("rewards", "terminated", "truncated")',
-        '_SCALARS = ("rewards", "truncated", "terminated")',
+        "terminated=(ends & _TERMINATED) > 0",
+        "terminated=(ends & _TRUNCATED) > 0",
         "experience/test_replay.py -k every_field",
     ),
     (
@@ -556,9 +556,15 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: an episode runs on where the environments were made anew",
-        "self._data[self._head - 1, :, -1] = 1.0",
-        "pass",
+        "            self._ends[self._head - 1] |= _TRUNCATED\n",
+        "            pass\n",
         "experience/test_replay.py -k cut_ends",
+    ),
+    (
+        "replay: the successor of the newest row is that of an old one",
+        "torch.where(is_newest, self._newest[column], successors)",
+        "successors",
+        "experience/test_successors.py -k whole_steps",
     ),
 )
 
@@ -671,13 +677,13 @@ EMBEDDING: tuple[Row, ...] = (
 FAILED: tuple[Row, ...] = (
     (
         "a step of a world that broke down is stored",
-        "torch.where(failed.unsqueeze(1), before, row, out=row)",
+        "rows = _chosen(failed, self._consecutive(self._head - 1, 1), rows)",
         "pass",
         "experience/test_replay.py -k failed_step",
     ),
     (
         "the episode of a world that broke down seems to go on",
-        "before[:, -1].masked_fill_(failed, 1.0)",
+        "self._ends[self._head - 1] |= failed * _TRUNCATED",
         "pass",
         "experience/test_replay.py -k failed_step",
     ),
@@ -849,6 +855,30 @@ BLOCKS: tuple[Row, ...] = (
         "experience/test_replay.py -k border_of_a_block",
     ),
 )
+SMOOTHNESS: tuple[Row, ...] = (
+    (
+        "smoothness: the observation nearby is left out",
+        "torch.stack([next_x, x + config.smoothness_noise * noise])",
+        "torch.stack([next_x, next_x])",
+        "learner/test_smoothness.py -k penalty_alone",
+    ),
+)
+
+SUCCESSORS: tuple[Row, ...] = (
+    (
+        "replay: slots of rows that were overwritten are not freed",
+        "        self._count -= freed\n",
+        "        pass\n",
+        "experience/test_successors.py -k episodes_take_a_slot",
+    ),
+    (
+        "replay: slots that grew are not moved",
+        "moved = (self._slots - 1 - self._first.int()) % old + 1",
+        "moved = self._slots",
+        "experience/test_successors.py -k whole_steps",
+    ),
+)
+
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
     "acer_robot/acer/policy_gradient.py": POLICY_GRADIENT,
@@ -858,7 +888,7 @@ MUTATIONS = {
     "acer_robot/acer/ensemble.py": ENSEMBLE,
     "acer_robot/acer/shapes.py": SHAPES,
     "acer_robot/learner/batch.py": BATCH,
-    "acer_robot/learner/gradients.py": GRADIENTS,
+    "acer_robot/learner/gradients.py": GRADIENTS + SMOOTHNESS,
     "acer_robot/learner/learner.py": LEARNER,
     "acer_robot/learner/embeddings.py": EMBEDDINGS,
     "acer_robot/learner/baselines.py": BASELINES,
@@ -866,6 +896,7 @@ MUTATIONS = {
     "acer_robot/policies/embedding.py": EMBEDDING,
     "acer_robot/tasks/tensor/vector_task.py": WORLDS,
     "acer_robot/tasks/tensor/batch_simulator.py": BATCH_SIMULATOR,
+    "acer_robot/experience/successors.py": SUCCESSORS,
     "acer_robot/experience/replay.py": REPLAY + FAILED + BLOCKS,
     "acer_robot/distributed/remote_collector.py": WORKERS,
     "acer_robot/experience/collector.py": COLLECTOR,

@@ -64,6 +64,12 @@ def _evaluate(config: EvaluateConfig) -> float:
         )
     for index, (value, length) in enumerate(zip(episodes.returns, episodes.lengths, strict=True)):
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
+    if episodes.command_change is not None:
+        print(
+            f"commands change by {episodes.command_change:.2f} half ranges of their joint per second, on average"
+        )
+    if episodes.followed is not None:
+        print(episodes.followed.line())
     print(json.dumps(episodes.summary()))
     return float(episodes.returns.mean())
 

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Episodes, deterministic, run_rounds
+from acer_robot.deployment.command_change import CommandMeter, both
+from acer_robot.deployment.followed import Followed, velocity_meter
+from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Act, Episodes, deterministic, run_rounds
 from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import make_task, with_velocity
+from acer_robot.tasks import VectorTask, make_task, with_velocity
 
 
-def evaluate_file(path: Path, episodes: int, seed: int, velocity: Sequence[float] | None = None) -> Episodes:
+@dataclass(frozen=True)
+class Scored(Episodes):
+    """Whole episodes, and what was measured in the first of them: one in each environment."""
+
+    command_change: float | None
+    """Mean |change| of a command in half ranges of its joint per second; None: no episode had two commands."""
+    followed: Followed | None
+    """None: the task commands no velocity."""
+
+    def summary(self) -> dict[str, object]:
+        """Return what `acer-eval` prints last."""
+        velocity = {} if self.followed is None else {"velocity": asdict(self.followed)}
+        return super().summary() | {"command_change": self.command_change} | velocity
+
+
+def evaluate_file(path: Path, episodes: int, seed: int, velocity: Sequence[float] | None = None) -> Scored:
     """Run a policy file in the task that its metadata names, as a controller would.
 
     The file limits how fast its commands change. The task therefore has no such limit and only clips commands.
@@ -26,14 +44,14 @@ def evaluate_file(path: Path, episodes: int, seed: int, velocity: Sequence[float
     task = make_task(with_velocity(policy.task_config, velocity), min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(policy.spec, task.spec)
-        return run_rounds(policy.act, task, episodes, policy.reset)
+        return _scored(policy.act, task, episodes, policy.reset)
     finally:
         task.close()
 
 
 def evaluate_run(
     run_dir: Path, checkpoint: str, episodes: int, seed: int, velocity: Sequence[float] | None = None
-) -> Episodes:
+) -> Scored:
     """Run the exported policy of a run's checkpoint. A robot follows `velocity` where it is given.
 
     Raises:
@@ -43,6 +61,14 @@ def evaluate_run(
     task = make_task(with_velocity(run.config.task, velocity), min(episodes, MAX_ENVIRONMENTS), seed)
     try:
         check_same_robot(run.spec, task.spec)
-        return run_rounds(deterministic(run.policy, task), task, episodes, start=lambda: None)
+        return _scored(deterministic(run.policy, task), task, episodes, lambda: None)
     finally:
         task.close()
+
+
+def _scored(act: Act, task: VectorTask, episodes: int, start: Callable[[], object]) -> Scored:
+    """Run the episodes and measure in the first round of them."""
+    meter, change = velocity_meter(task), CommandMeter(task)
+    done = run_rounds(act, task, episodes, start, watch=both(meter, change))
+    followed = None if meter is None else meter.followed()
+    return Scored(done.returns, done.lengths, change.per_second(), followed)

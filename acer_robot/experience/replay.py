@@ -10,18 +10,23 @@ from torch import Tensor
 
 from acer_robot import memory
 from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.experience.successors import Successors
 from acer_robot.learner.batch import Trajectory
 
 _FIELDS = ("observations", "next_observations", "actions", "behaviour_mean", "behaviour_log_std")
 _SCALARS = ("rewards", "terminated", "truncated")
+_TERMINATED, _TRUNCATED = 1, 2
+
+EPISODE_STEPS = 128
+"""Steps of an episode for whose last successors there is room from the start. Shorter episodes need more later."""
 
 
 class Replay:
     """A ring of `capacity` vector steps of `num_envs` environments, on one device.
 
     Row i of column b is environment b's i-th step, so that consecutive rows of a column are consecutive in time and a
-    segment is a plain slice of it. All fields of a step lie side by side in one tensor [capacity, num_envs, width]: a
-    batch is a single gather.
+    segment is a plain slice of it. An observation is stored once: the successor of a step is the observation of the
+    next row. Those that are not, as at the end of an episode, are in `Successors`.
 
     With `block`, rows arrive in blocks of that many, each from one of several workers: only the rows of a block are
     consecutive in time, and no segment crosses the border of a block.
@@ -52,16 +57,25 @@ class Replay:
                 f"{transitions} over {num_envs} environments holds {self.capacity} steps of each"
             )
         self._widths = [observation_size, observation_size, action_size, action_size, action_size, 1, 1, 1]
-        shape = (self.capacity, num_envs, sum(self._widths))
-        _check_memory(shape[0] * shape[1] * shape[2] * dtype.itemsize, device, transitions)
+        self._stored = [observation_size, action_size, action_size, action_size, 1]
+        steps = self.capacity * num_envs
+        slots = 2 * num_envs + steps // min(EPISODE_STEPS, block or EPISODE_STEPS)
+        needed = steps * (sum(self._stored) * dtype.itemsize + 5) + slots * observation_size * dtype.itemsize
+        _check_memory(needed, device, transitions)
         self.segment_length, self.num_envs = segment_length, num_envs
         self.size = 0
         """Vector steps stored."""
         self.added = 0
         """Vector steps that were ever added: step i of the run is row i, whether it is still here or not."""
         self._head = 0
-        self._data = torch.zeros(shape, device=device, dtype=dtype)
-        self._offsets = torch.arange(segment_length, device=device).unsqueeze(1)
+        self._data = torch.zeros(self.capacity, num_envs, sum(self._stored), device=device, dtype=dtype)
+        """Observation, action, mean, log std and reward of each step, side by side."""
+        self._ends = torch.zeros(self.capacity, num_envs, dtype=torch.uint8, device=device)
+        """Sum of _TERMINATED and _TRUNCATED of each step."""
+        self._successors = Successors(self.capacity, num_envs, observation_size, slots, device, dtype)
+        self._newest = torch.zeros(num_envs, observation_size, device=device, dtype=dtype)
+        """Successors of the newest row, which no row follows yet."""
+        self._offsets = torch.arange(segment_length + 1, device=device).unsqueeze(1)
         self._generator = torch.Generator(device).manual_seed(seed)
 
     @property
@@ -78,19 +92,35 @@ class Replay:
         Raises:
             NonFiniteError: if an environment failed in the very first step.
         """
-        columns = [getattr(step, name) for name in _FIELDS]
-        columns += [getattr(step, name).to(self._data.dtype).unsqueeze(-1) for name in _SCALARS]
-        row = self._data[self._head]
-        torch.cat(columns, dim=-1, out=row)
-        if failed is not None:
+        rows = Trajectory(**{name: getattr(step, name).unsqueeze(0) for name in (*_FIELDS, *_SCALARS)})
+        if failed is not None and (failed.device.type != "cpu" or bool(failed.any())):
             if self.added == 0 and bool(failed.any()):
                 raise NonFiniteError(
                     f"{int(failed.sum())} of {self.num_envs} environments broke down in the first step"
                 )
-            before = self._data[self._head - 1]
-            before[:, -1].masked_fill_(failed, 1.0)  # truncated
-            torch.where(failed.unsqueeze(1), before, row, out=row)
-        self._advance(1)
+            self._ends[self._head - 1] |= failed * _TRUNCATED
+            rows = _chosen(failed, self._consecutive(self._head - 1, 1), rows)
+        self._store(rows)
+
+    def _store(self, rows: Trajectory) -> None:
+        """Store rows [N, num_envs, ..] for which there is room before the end of the ring."""
+        begin, end = self._head, self._head + len(rows.rewards)
+        observations, successors = (
+            values.to(self._data.dtype) for values in (rows.observations, rows.next_observations)
+        )
+        if self.size:
+            self._successors.store(
+                (begin - 1) % self.capacity, self._newest[None], _differ(self._newest[None], observations[:1])
+            )
+        self._successors.forget(begin, end)
+        columns = [rows.actions, rows.behaviour_mean, rows.behaviour_log_std, rows.rewards.unsqueeze(-1)]
+        columns = [observations, *(values.to(self._data.dtype) for values in columns)]
+        torch.cat(columns, dim=-1, out=self._data[begin:end])
+        self._ends[begin:end] = rows.terminated * _TERMINATED + rows.truncated * _TRUNCATED
+        if end - begin > 1:
+            self._successors.store(begin, successors[:-1], _differ(successors[:-1], observations[1:]))
+        self._newest = successors[-1].clone()
+        self._advance(end - begin)
 
     def _advance(self, steps: int) -> None:
         self._head = (self._head + steps) % self.capacity
@@ -109,6 +139,7 @@ class Replay:
             rows: the stored rows in the order of time, in parts of any length; None: the ring stays empty.
         """
         self.size = self._head = 0
+        self._successors.clear()
         for part in rows or ():
             self.extend(part)
         self.added = state["added"]
@@ -119,24 +150,24 @@ class Replay:
         newest = rows[-self.capacity :]
         pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
         for piece in pieces:
-            self._data[self._head : self._head + len(piece)] = piece
-            self._advance(len(piece))
+            if len(piece):
+                self._store(self._unpack(piece))
 
     def cut(self) -> None:
         """Count the last step of every environment as the end of an episode, whose successor keeps its value."""
         if self.size:
-            self._data[self._head - 1, :, -1] = 1.0
+            self._ends[self._head - 1] |= _TRUNCATED
 
     def reseed(self, seed: int) -> None:
         """Begin another stream of drawn segments."""
         self._generator.manual_seed(seed)
 
     def rows(self, first: int, most: int) -> Iterator[Tensor]:
-        """Yield the stored rows from number `first` on, in the order of time, as views [<= most, num_envs, width]."""
+        """Yield the stored rows from number `first` on, in the order of time, as [<= most, num_envs, width]."""
         while first < self.added:
             begin = (self._head - (self.added - first)) % self.capacity
             count = min(most, self.added - first, self.capacity - begin)
-            yield self._data[begin : begin + count]
+            yield self._packed(self._consecutive(begin, count))
             first += count
 
     @property
@@ -146,13 +177,19 @@ class Replay:
 
     @property
     def row_width(self) -> int:
-        """Numbers in a row for each environment."""
-        return self._data.shape[-1]
+        """Numbers for each environment in a row that `rows` yields: its successor is a part of it."""
+        return sum(self._widths)
 
     @property
     def row_bytes(self) -> int:
-        """Size of one row: one step of every environment."""
-        return self._data[0].numel() * self._data.element_size()
+        """Size of a row that `rows` yields: one step of every environment."""
+        return self.num_envs * self.row_width * self._data.element_size()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the ring takes on its device."""
+        own = self._data.nbytes + self._ends.nbytes + self._newest.nbytes
+        return own + self._successors.memory_bytes
 
     def sample(self, segments: int) -> Trajectory:
         """Return `segments` segments, uniform over environments and over all starts whose rows are consecutive in time.
@@ -192,12 +229,41 @@ class Replay:
 
     def _segments(self, start: Tensor, column: Tensor) -> Trajectory:
         """Return the segments that begin at rows `start` [B] of the environments `column` [B]."""
-        rows = (start + self._offsets) % self.capacity
+        return self._gathered((start + self._offsets) % self.capacity, column)
+
+    def _consecutive(self, begin: int, count: int) -> Trajectory:
+        """Return `count` consecutive rows of all environments."""
+        rows = torch.arange(begin, begin + count + 1, device=self._data.device).unsqueeze(1) % self.capacity
+        return self._gathered(rows, torch.arange(self.num_envs, device=self._data.device))
+
+    def _gathered(self, rows: Tensor, column: Tensor) -> Trajectory:
+        """Return the steps in all but the last of `rows` [K + 1, B], which are consecutive, of environments [B]."""
+        index = rows * self.num_envs + column
         flat = self._data.view(-1, self._data.shape[-1])
-        batch = flat.index_select(0, (rows * self.num_envs + column).view(-1))
-        return self._unpack(batch.view(self.segment_length, len(start), -1))
+        batch = flat.index_select(0, index.view(-1)).view(*index.shape, -1)
+        observations, *others = batch.split(self._stored, dim=-1)  # type: ignore[no-untyped-call]
+        actions, mean, log_std, rewards = (part[:-1] for part in others)
+        successors = self._successors.of(index[:-1], observations[1:])
+        is_newest = (rows[:-1] == (self._head - 1) % self.capacity).unsqueeze(-1)
+        ends = self._ends.view(-1)[index[:-1]]
+        return Trajectory(
+            observations=observations[:-1],
+            next_observations=torch.where(is_newest, self._newest[column], successors),
+            actions=actions,
+            rewards=rewards.squeeze(-1),
+            terminated=(ends & _TERMINATED) > 0,
+            truncated=(ends & _TRUNCATED) > 0,
+            behaviour_mean=mean,
+            behaviour_log_std=log_std,
+        )
+
+    def _packed(self, rows: Trajectory) -> Tensor:
+        """Return rows as one tensor [N, num_envs, width]."""
+        scalars = [getattr(rows, name).to(self._data.dtype).unsqueeze(-1) for name in _SCALARS]
+        return torch.cat([*(getattr(rows, name) for name in _FIELDS), *scalars], dim=-1)
 
     def _unpack(self, batch: Tensor) -> Trajectory:
+        """Return rows [.., width] that `rows` yielded as the fields of steps."""
         parts: tuple[Tensor, ...] = batch.split(self._widths, dim=-1)  # type: ignore[no-untyped-call]
         rewards, terminated, truncated = (part.squeeze(-1) for part in parts[len(_FIELDS) :])
         return Trajectory(
@@ -206,6 +272,21 @@ class Replay:
             terminated=terminated > 0.5,
             truncated=truncated > 0.5,
         )
+
+
+def _chosen(worlds: Tensor, yes: Trajectory, no: Trajectory) -> Trajectory:
+    """Return the steps of `yes` [N, B, ..] in the environments where `worlds` [B] holds, those of `no` elsewhere."""
+    fields = {}
+    for name in (*_FIELDS, *_SCALARS):
+        one, other = getattr(yes, name), getattr(no, name)
+        fields[name] = torch.where(worlds.view(-1, *[1] * (one.dim() - 2)), one, other.to(one.dtype))
+    return Trajectory(**fields)
+
+
+def _differ(one: Tensor, other: Tensor) -> Tensor:
+    """Return where observations [.., n] differ in a bit, [..]; 0 and -0 differ."""
+    bits = torch.int32 if one.dtype == torch.float32 else torch.int64
+    return (one.view(bits) != other.view(bits)).any(-1)
 
 
 def _check_memory(needed: int, device: torch.device, transitions: int) -> None:

@@ -163,7 +163,8 @@ def update_gradients(
         entropy: temperature and target.
         moment: [2] running moment of the advantage before this update.
         batch: segments [T, B].
-        noise: [1 + n, T, B, d] standard normal, for a' and for u_1..u_n of eq. 13.
+        noise: [1 + n, T, B, d] standard normal, for a' and for u_1..u_n of eq. 13. With `smoothness` its last axis is
+            longer by the width of an observation.
 
     Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
     """
@@ -172,6 +173,7 @@ def update_gradients(
         phi_average: Phi = networks.average_actor(x)
     mean, log_std = networks.actor(x)
     phi: Phi = (mean.detach(), log_std.detach())
+    nearby, noise = noise[..., mean.shape[-1] :], noise[..., : mean.shape[-1]]
 
     # g in phi per state, projected onto the trust region; only then are the states averaged.
     temperature = entropy.log_temperature.detach().exp() if config.entropy_target is not None else 0.0
@@ -182,6 +184,8 @@ def update_gradients(
     policy_loss = -(phi_rows(config, (mean, log_std)) * z).sum(-1).mean()
     loss = policy_loss + ascent.loss_q + ascent.loss_v
     loss = loss + temperature_loss(config, entropy, ascent.entropy, batch.actions.shape[-1])
+    if config.smoothness > 0.0:
+        loss = loss + config.smoothness * roughness(config, networks.actor, x, next_x, mean, nearby[0])
     prediction = None
     if networks.embedding is not None:
         # f and g share no parameter with the rest, and the critics read constant copies: the losses just add up.
@@ -324,6 +328,28 @@ def temperature_loss(config: LearnerConfig, entropy: Entropy, seen: Tensor, acti
     if config.entropy_target is None:
         return torch.zeros_like(entropy.target)
     return entropy.log_temperature * (seen.mean() - entropy.target * action_size)
+
+
+def roughness(
+    config: LearnerConfig, actor: GaussianActor, x: Tensor, next_x: Tensor, mean: Tensor, noise: Tensor
+) -> Tensor:
+    """Return how much the deterministic canonical action differs at the successor and at an observation nearby.
+
+    It is the squared distance, summed over joints and over both, and averaged over states. Gradients reach the actor
+    through both ends. Terminal transitions count like any other, since next_x is the true successor.
+
+    Args:
+        config: gives the distance of the observation nearby.
+        actor: the current policy's.
+        x: normalised observations [T, B, n].
+        next_x: normalised true successors [T, B, n].
+        mean: the actor's mean [T, B, d] at x, with its graph.
+        noise: standard normal [T, B, n].
+
+    Source: Mysore et al. 2021 (CAPS), equations 2 and 3, with squared distances.
+    """
+    others, _ = actor(torch.stack([next_x, x + config.smoothness_noise * noise]))
+    return (actor.squash(others) - actor.squash(mean)).square().sum(-1).sum(0).mean()
 
 
 def phi_rows(config: LearnerConfig, phi_like: Phi) -> Tensor:

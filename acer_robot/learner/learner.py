@@ -124,7 +124,8 @@ class Learner(nn.Module):
         On CUDA the next update overwrites the returned tensors: read or copy them first.
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
-        noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, self.action_size)
+        width = self.action_size + (batch.observations.shape[-1] if self.config.smoothness > 0.0 else 0)
+        noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, width)
         with products(self.config.precision):
             gradients, seen = self._gradients_of(batch, noise)
         self.advantage_moment.copy_(seen.ascent.moment)

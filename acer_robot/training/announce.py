@@ -33,7 +33,9 @@ class Sizes:
     learner: int
     """State of the learner in a checkpoint."""
     replay: int
-    """A full replay."""
+    """A full replay on disk."""
+    memory: int
+    """A full replay in memory."""
 
 
 def start_block(sizes: Sizes) -> list[str]:
@@ -70,12 +72,12 @@ def _weights(number: int) -> str:
 
 def memory_needed(sizes: Sizes) -> str:
     """Say how much memory replay and learner take, beside the libraries and the simulator."""
-    needed, free = sizes.learner + sizes.replay, free_memory()
+    needed, free = sizes.learner + sizes.memory, free_memory()
     of = (
         "" if free is None or sizes.config.device != "cpu" else f" of the {free / MIB:,.0f} MiB that are free"
     )
     return (
-        f"memory: up to {needed / MIB:,.0f} MiB{of} for replay ({sizes.replay / MIB:,.0f}) and learner "
+        f"memory: up to {needed / MIB:,.0f} MiB{of} for replay ({sizes.memory / MIB:,.0f}) and learner "
         f"({sizes.learner / MIB:,.0f}), beside libraries and simulator"
     )
 

@@ -343,6 +343,7 @@ def sizes_of(run: Run) -> Sizes:
         weights=weights,
         learner=sum(value.nbytes for value in learner.state_dict().values()) + 2 * weights,
         replay=replay.capacity * replay.row_bytes,
+        memory=replay.memory_bytes,
     )
 
 

@@ -74,6 +74,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.entropy_target_final": (-50.0, 0.69),
     "learner.annealing_start": (0, 1e12),
     "learner.annealing_updates": (1, 1e12),
+    "learner.smoothness": (0.0, 1e4),
+    "learner.smoothness_noise": (0.0, 10.0),
     "learner.lr": (1e-9, 1.0),
     "learner.segment_length": (1, 1e9),
     "learner.segments": (1, 1e9),

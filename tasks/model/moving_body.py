@@ -1,4 +1,4 @@
-"""The body of a model that can move away without a limit: the robot's trunk, where the robot is not fixed."""
+"""The part of a model that can move away without a limit: the robot's trunk, where the robot is not fixed."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ def moving_body(model: MjModel) -> int | None:
         if model.body_parentid[body] == 0:
             return body
     return None
+
+
+def free_joint(model: MjModel) -> int | None:
+    """Return the number of the first free joint; None: the robot is fixed."""
+    import mujoco
+
+    free = np.flatnonzero(np.asarray(model.jnt_type) == int(mujoco.mjtJoint.mjJNT_FREE))
+    return int(free[0]) if len(free) else None

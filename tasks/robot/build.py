@@ -12,8 +12,9 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds
+from acer_robot.tasks.model.moving_body import free_joint
 from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_commands
-from acer_robot.tasks.robot.home import free_joint, home_pose, keyframe, movable
+from acer_robot.tasks.robot.home import home_pose, keyframe, movable
 from acer_robot.tasks.robot.joints import movable_joints
 from acer_robot.tasks.robot.scene import CONTACT, add_contact_sensors, add_scene, find_feet, floor_of
 from acer_robot.tasks.robot.source import compiled, load_robot, model_path

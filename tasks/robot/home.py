@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
+from acer_robot.tasks.model.moving_body import free_joint
 from acer_robot.tasks.model.numbers import by_name, number
 
 if TYPE_CHECKING:
@@ -70,14 +71,6 @@ def movable(model: MjModel) -> dict[str, int]:
 
     kinds = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
     return {str(model.joint(i).name): i for i in range(model.njnt) if int(model.jnt_type[i]) in kinds}
-
-
-def free_joint(model: MjModel) -> int | None:
-    """Return the number of the first free joint; None: the robot is fixed."""
-    import mujoco
-
-    free = np.flatnonzero(np.asarray(model.jnt_type) == int(mujoco.mjtJoint.mjJNT_FREE))
-    return int(free[0]) if len(free) else None
 
 
 def collides(model: MjModel, geom: int, other: int) -> bool:

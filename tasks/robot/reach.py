@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
+from acer_robot.spec import ObservationField
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
@@ -53,6 +56,91 @@ POSES, TRIES = 2048, 20_000
 """Reachable places that targets are drawn from, and random poses that are looked at for them."""
 
 
+@dataclass(frozen=True)
+class Reaching:
+    """An arm that brings a site to a place: the functions of its tensor task."""
+
+    robot: Robot
+    settings: Settings
+    weights: Mapping[str, float]
+    site: int
+    """Number of the end-effector's site."""
+    places: Tensor
+    """[n, 3] that targets are drawn from."""
+    limits: tuple[list[float], list[float]]
+    """Lowest and highest position of each commanded joint."""
+
+    @cached_property
+    def span(self) -> Tensor:
+        """Width [d] of the range of each command."""
+        bounds = self.robot.bounds
+        span = torch.tensor(bounds.high, dtype=torch.float64) - torch.tensor(bounds.low, dtype=torch.float64)
+        return span.clamp_min(1e-9)
+
+    @cached_property
+    def efforts(self) -> Tensor:
+        """Force [d] that counts as full effort."""
+        return self.robot.efforts
+
+    @cached_property
+    def addresses(self) -> tuple[list[int], list[int]]:
+        """Addresses in qpos and in qvel of the joints of the commands."""
+        return self.robot.positions, self.robot.velocities
+
+    def reset(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the home pose with other positions of the joints, and small velocities."""
+        joints = self.addresses[0]
+        qpos = on_device(self.robot.home, generator).repeat(count, 1)
+        drawn = qpos[:, joints] + uniform(count, len(joints), self.settings.start_angle, generator)
+        low, high = (on_device(limit, generator) for limit in self.limits)
+        qpos[:, joints] = torch.minimum(torch.maximum(drawn, low), high)
+        return qpos, normal(count, self.robot.model.nv, self.settings.start_speed, generator)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return places [count, 3] to reach."""
+        numbers = torch.randint(len(self.places), (count,), generator=generator, device=generator.device)
+        return self.places.to(generator.device)[numbers]
+
+    def begin(self, count: int, generator: torch.Generator) -> Memory:
+        """Return place to reach and last command at the start of episodes."""
+        rest = on_device(self.robot.bounds.rest, generator).repeat(count, 1)
+        return {"target": self.draw(count, generator), "last_command": rest}
+
+    def remember(self, after: State, command: Tensor, generator: torch.Generator) -> Memory:
+        """Draw another place now and then."""
+        target = after.memory["target"]
+        chance = torch.rand(len(command), 1, generator=generator, device=generator.device)
+        other = self.draw(len(command), generator).to(target.dtype)
+        is_redrawn = chance < self.settings.control_dt / self.settings.redraw_seconds
+        return {"target": torch.where(is_redrawn, other, target), "last_command": command.clone()}
+
+    def observe(self, state: State) -> Tensor:
+        """Return joints, last command, place of the site and place to reach."""
+        joints, rates = self.addresses
+        place, target = state.site_xpos[:, self.site], state.memory["target"]
+        parts = [state.qpos[:, joints], state.qvel[:, rates], state.memory["last_command"], place, target]
+        return torch.cat([part.to(state.qpos.dtype) for part in parts], dim=1)
+
+    def reward(self, before: State, command: Tensor, after: State) -> dict[str, Tensor]:
+        """Return the weighted terms."""
+        distance = (after.site_xpos[:, self.site] - before.memory["target"]).norm(dim=1)
+        change = 2.0 * (command - before.memory["last_command"]) / self.span.to(command)
+        effort = after.actuator_force / self.efforts.to(after.qpos)
+        terms = {
+            "distance": 1.0 / (1.0 + (distance / self.settings.distance).square()),
+            "effort": -effort.square().mean(1),
+            "command_rate": -change.square().mean(1),
+        }
+        return {name: self.weights[name] * value for name, value in terms.items()}
+
+    def layout(self) -> tuple[ObservationField, ...]:
+        """Name the entries of the observation."""
+        rows = joint_fields(self.robot) + command_fields(self.robot)
+        rows += [(f"site:{self.settings.site}.{axis}", "m", "world") for axis in AXES]
+        rows += [(f"command:{axis}", "m", "world") for axis in AXES]
+        return laid_out(rows)
+
+
 def reach_task(config: TaskConfig) -> TensorTask:
     """Return the task of an arm.
 
@@ -65,68 +153,24 @@ def reach_task(config: TaskConfig) -> TensorTask:
         raise InputError(f"task.velocity={config.velocity} is for velocity tracking; {config.id} has none")
     settings, weights = read_settings(config.kwargs, Settings), read_weights(config.reward, WEIGHTS)
     robot = build_robot(config, settings.timestep)
-    model, dt = robot.model, settings.control_dt
-    site = find_site(model, settings.site)
+    site = find_site(robot.model, settings.site)
     places = torch.from_numpy(reachable(robot, site))
-    joints, rates, efforts = robot.positions, robot.velocities, robot.efforts
-    bounds = robot.bounds
-    span = torch.tensor(bounds.high, dtype=torch.float64) - torch.tensor(bounds.low, dtype=torch.float64)
-
-    def reset(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        qpos = on_device(robot.home, generator).repeat(count, 1)
-        drawn = qpos[:, joints] + uniform(count, len(joints), settings.start_angle, generator)
-        low, high = (on_device(limit, generator) for limit in joint_limits(robot))
-        qpos[:, joints] = torch.minimum(torch.maximum(drawn, low), high)
-        return qpos, normal(count, model.nv, settings.start_speed, generator)
-
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        numbers = torch.randint(len(places), (count,), generator=generator, device=generator.device)
-        return places.to(generator.device)[numbers]
-
-    def begin(count: int, generator: torch.Generator) -> Memory:
-        rest = on_device(bounds.rest, generator).repeat(count, 1)
-        return {"target": draw(count, generator), "last_command": rest}
-
-    def remember(after: State, command: Tensor, generator: torch.Generator) -> Memory:
-        target = after.memory["target"]
-        chance = torch.rand(len(command), 1, generator=generator, device=generator.device)
-        other = draw(len(command), generator).to(target.dtype)
-        redrawn = torch.where(chance < dt / settings.redraw_seconds, other, target)
-        return {"target": redrawn, "last_command": command.clone()}
-
-    def observe(state: State) -> Tensor:
-        place, target = state.site_xpos[:, site], state.memory["target"]
-        parts = [state.qpos[:, joints], state.qvel[:, rates], state.memory["last_command"], place, target]
-        return torch.cat([part.to(state.qpos.dtype) for part in parts], dim=1)
-
-    def reward(before: State, command: Tensor, after: State) -> dict[str, Tensor]:
-        distance = (after.site_xpos[:, site] - before.memory["target"]).norm(dim=1)
-        change = 2.0 * (command - before.memory["last_command"]) / span.clamp_min(1e-9).to(command)
-        terms = {
-            "distance": 1.0 / (1.0 + (distance / settings.distance).square()),
-            "effort": -(after.actuator_force / efforts.to(after.qpos)).square().mean(1),
-            "command_rate": -change.square().mean(1),
-        }
-        return {name: weights[name] * value for name, value in terms.items()}
-
-    rows = joint_fields(robot) + command_fields(robot)
-    rows += [(f"site:{settings.site}.{axis}", "m", "world") for axis in AXES]
-    rows += [(f"command:{axis}", "m", "world") for axis in AXES]
+    task = Reaching(robot, settings, weights, site, places, joint_limits(robot))
     return TensorTask(
         id=f"robot/{config.id}",
-        model=model,
+        model=robot.model,
         file=str(model_path(str(config.model))),
-        frame_skip=physics_steps(dt, float(model.opt.timestep)),
-        time_limit=max(1, round(settings.seconds / dt)),
-        bounds=bounds,
-        layout=laid_out(rows),
+        frame_skip=physics_steps(settings.control_dt, float(robot.model.opt.timestep)),
+        time_limit=max(1, round(settings.seconds / settings.control_dt)),
+        bounds=robot.bounds,
+        layout=task.layout(),
         fields=("qpos", "qvel", "site_xpos", "actuator_force"),
-        reset=reset,
-        observe=observe,
-        reward=reward,
+        reset=task.reset,
+        observe=task.observe,
+        reward=task.reward,
         terminated=lambda state: torch.zeros_like(state.qpos[:, 0], dtype=torch.bool),
-        begin=begin,
-        remember=remember,
+        begin=task.begin,
+        remember=task.remember,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -33,3 +35,13 @@ def yaw_alone(quaternions: Tensor) -> Tensor:
     yaw = torch.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
     zero = torch.zeros_like(yaw)
     return torch.stack([torch.cos(0.5 * yaw), zero, zero, torch.sin(0.5 * yaw)], dim=1)
+
+
+def velocity_between(before: Tensor, after: Tensor, dt: float) -> Tensor:
+    """Return [vx, vy, yaw rate] [B, 3] between two poses [B, 7] (place, quaternion), in the heading before."""
+    moved = turned_back((after - before)[:, :3], yaw_alone(before[:, 3:]))
+    half = yaw_alone(after[:, 3:]), yaw_alone(before[:, 3:])
+    headings = [2.0 * torch.atan2(part[:, 3], part[:, 0]) for part in half]
+    turned = torch.remainder(headings[0] - headings[1] + math.pi, 2.0 * math.pi) - math.pi
+    velocity: Tensor = torch.cat([moved[:, :2], turned.unsqueeze(1)], dim=1) / dt
+    return velocity

@@ -7,8 +7,9 @@ its last command, and the velocity to follow. It does not observe the velocity o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -17,12 +18,12 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
+from acer_robot.tasks.model.moving_body import free_joint
 from acer_robot.tasks.model.numbers import number
 from acer_robot.tasks.robot.build import Robot, build_robot
-from acer_robot.tasks.robot.home import free_joint
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
-from acer_robot.tasks.robot.rotation import gravity_direction, turned_back, yaw_alone
+from acer_robot.tasks.robot.rotation import gravity_direction, velocity_between
 from acer_robot.tasks.robot.source import model_path
 from acer_robot.tasks.tensor.draws import normal, on_device, uniform
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
@@ -54,8 +55,8 @@ class Settings:
     """Mean time in seconds until another velocity is drawn within an episode."""
     standing: float = 0.1
     """Share of draws that command to stand."""
-    velocity_error: float = 0.25
-    """Error in m/s that halves the reward for the velocity."""
+    velocity_error: float = 0.15
+    """Error in m/s that halves the reward of the term velocity."""
     yaw_rate_error: float = 0.5
     """Error in rad/s that halves the reward for the turning rate."""
     lowest: float = 0.5
@@ -69,9 +70,10 @@ class Settings:
 
 
 WEIGHTS = {
-    "velocity": 0.7,
-    "yaw_rate": 0.2,
-    "upright": 0.1,
+    "velocity": 0.4,
+    "progress": 0.4,
+    "yaw_rate": 0.15,
+    "upright": 0.05,
     "height": 1.0,
     "effort": 0.05,
     "command_rate": 0.05,
@@ -81,8 +83,147 @@ WEIGHTS = {
 
 LONGEST_AIR, SHORTEST_AIR = 0.4, 0.1
 """Seconds in the air of a foot: above the first a step is no better, below the second it costs."""
+SLOWEST = 0.3
+"""Commanded speed in m/s below which the term progress no longer gets steeper."""
 MOVING = 0.05
 """Commanded speed above which steps are rewarded."""
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A robot that follows a velocity: the functions of its tensor task."""
+
+    robot: Robot
+    settings: Settings
+    weights: Mapping[str, float]
+    fixed: Sequence[float] | None
+    """The velocity to follow; None: it is drawn."""
+
+    @cached_property
+    def base(self) -> int:
+        """Number of the free joint."""
+        base = free_joint(self.robot.model)
+        assert base is not None
+        return base
+
+    @cached_property
+    def at(self) -> int:
+        """Address in qpos of the free joint."""
+        return int(self.robot.model.jnt_qposadr[self.base])
+
+    @cached_property
+    def span(self) -> Tensor:
+        """Width [d] of the range of each command."""
+        low, high = (
+            torch.tensor(limit, dtype=torch.float64)
+            for limit in (self.robot.bounds.low, self.robot.bounds.high)
+        )
+        return (high - low).clamp_min(1e-9)
+
+    @cached_property
+    def efforts(self) -> Tensor:
+        """Force [d] that counts as full effort."""
+        return self.robot.efforts
+
+    @cached_property
+    def places(self) -> tuple[list[int], list[int]]:
+        """Addresses in qpos and in qvel of the joints of the commands."""
+        return self.robot.positions, self.robot.velocities
+
+    def reset(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the home pose with other angles of the joints, and small velocities."""
+        qpos = on_device(self.robot.home, generator).repeat(count, 1)
+        driven = sorted(set(self.places[0]))
+        qpos[:, driven] += uniform(count, len(driven), self.settings.start_angle, generator)
+        return qpos, normal(count, self.robot.model.nv, self.settings.start_speed, generator)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return velocities [count, 3] to follow."""
+        if self.fixed is not None:
+            return on_device(self.fixed, generator).repeat(count, 1)
+        return draw_velocities(count, self.settings, generator)
+
+    def begin(self, count: int, generator: torch.Generator) -> Memory:
+        """Return velocity, last command and time in the air of each foot at the start of episodes."""
+        return {
+            "velocity": self.draw(count, generator),
+            "last_command": on_device(self.robot.bounds.rest, generator).repeat(count, 1),
+            "air": torch.zeros(count, len(self.robot.feet), dtype=torch.float64, device=generator.device),
+        }
+
+    def remember(self, after: State, command: Tensor, generator: torch.Generator) -> Memory:
+        """Draw another velocity now and then, and count the time in the air."""
+        count, velocity, air = len(command), after.memory["velocity"], after.memory["air"]
+        other = self.draw(count, generator)
+        chance = torch.rand(count, 1, generator=generator, device=generator.device)
+        redrawn = chance < self.settings.control_dt / self.settings.redraw_seconds
+        later = air + self.settings.control_dt
+        return {
+            "velocity": torch.where(redrawn, other.to(velocity.dtype), velocity),
+            "last_command": command.clone(),
+            "air": torch.where(self._touches(after), torch.zeros_like(air), later),
+        }
+
+    def observe(self, state: State) -> Tensor:
+        """Return gyroscope, gravity, joints, last command and velocity to follow."""
+        qpos, qvel = state.qpos, state.qvel
+        dof = int(self.robot.model.jnt_dofadr[self.base])
+        positions, velocities = self.places
+        parts = [
+            qvel[:, dof + 3 : dof + 6],
+            gravity_direction(self._pose(state)[:, 3:]),
+            qpos[:, positions],
+            qvel[:, velocities],
+            state.memory["last_command"],
+            state.memory["velocity"],
+        ]
+        return torch.cat([part.to(qpos.dtype) for part in parts], dim=1)
+
+    def reward(self, before: State, command: Tensor, after: State) -> dict[str, Tensor]:
+        """Return the weighted terms. The velocity is that between two commands, not that at one moment."""
+        settings, wanted = self.settings, before.memory["velocity"]
+        achieved = velocity_between(self._pose(before), self._pose(after), settings.control_dt)
+        difference = achieved - wanted
+        error, turning = difference[:, :2].norm(dim=1), difference[:, 2].abs()
+        height = self._pose(after)[:, 2] / self.robot.home[self.at + 2] - 1.0
+        change = 2.0 * (command - before.memory["last_command"]) / self.span.to(command)
+        effort = after.actuator_force / self.efforts.to(after.qpos)
+        wanted_speed = wanted[:, :2].norm(dim=1).clamp_min(SLOWEST)
+        terms = {
+            "velocity": 1.0 / (1.0 + (error / settings.velocity_error).square()),
+            "progress": (1.0 - error / wanted_speed).clamp_min(-1.0),
+            "yaw_rate": 1.0 / (1.0 + (turning / settings.yaw_rate_error).square()),
+            "upright": self._upright(after),
+            "height": -height.clamp_max(0.0).square(),
+            "effort": -effort.square().mean(1),
+            "command_rate": -change.square().mean(1),
+            "air_time": self._steps(before, after) * (wanted.norm(dim=1) > MOVING),
+        }
+        return {name: self.weights[name] * value for name, value in terms.items()}
+
+    def terminated(self, state: State) -> Tensor:
+        """Return where the robot has fallen."""
+        lowest = self.settings.lowest * self.robot.home[self.at + 2]
+        tilted = self._upright(state) < math.cos(self.settings.tilt)
+        return tilted | (self._pose(state)[:, 2] < lowest)
+
+    def _pose(self, state: State) -> Tensor:
+        """Return place and quaternion [B, 7] of the trunk."""
+        return state.qpos[:, self.at : self.at + 7]
+
+    def _upright(self, state: State) -> Tensor:
+        """Return the cosine [B] of the trunk's tilt."""
+        return -gravity_direction(self._pose(state)[:, 3:])[:, 2]
+
+    def _touches(self, state: State) -> Tensor:
+        """Return which feet touch the floor."""
+        return state.sensordata[:, list(self.robot.feet)] > 0.0
+
+    def _steps(self, before: State, after: State) -> Tensor:
+        """Return the rewarded seconds [B] in the air of the feet that have just landed."""
+        air = before.memory["air"]
+        lands = self._touches(after) & (air > 0.0)
+        return ((air.clamp_max(LONGEST_AIR) - SHORTEST_AIR) * lands).sum(1)
 
 
 def velocity_task(config: TaskConfig) -> TensorTask:
@@ -95,102 +236,23 @@ def velocity_task(config: TaskConfig) -> TensorTask:
     fixed = read_velocity(config.velocity)
     robot = build_robot(config, settings.timestep, legged=True)
     model = robot.model
-    base = free_joint(model)
-    assert base is not None
-    at, dof = int(model.jnt_qposadr[base]), int(model.jnt_dofadr[base])
-    joints, rates, feet = robot.positions, robot.velocities, list(robot.feet)
-    home_height, dt = robot.home[at + 2], settings.control_dt
-    efforts = robot.efforts
-    bounds = robot.bounds
-    low, high = (torch.tensor(limit, dtype=torch.float64) for limit in (bounds.low, bounds.high))
-    body = str(model.body(model.jnt_bodyid[base]).name or "base")
-    is_driven = sorted(set(range(model.nq)) & set(joints))
-
-    def reset(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        qpos = on_device(robot.home, generator).repeat(count, 1)
-        drawn = uniform(count, len(is_driven), settings.start_angle, generator)
-        qpos[:, is_driven] += drawn
-        return qpos, normal(count, model.nv, settings.start_speed, generator)
-
-    def draw(count: int, generator: torch.Generator) -> Tensor:
-        if fixed is not None:
-            return on_device(fixed, generator).repeat(count, 1)
-        return draw_velocities(count, settings, generator)
-
-    def begin(count: int, generator: torch.Generator) -> Memory:
-        return {
-            "velocity": draw(count, generator),
-            "last_command": on_device(robot.bounds.rest, generator).repeat(count, 1),
-            "air": torch.zeros(count, len(feet), dtype=torch.float64, device=generator.device),
-        }
-
-    def remember(after: State, command: Tensor, generator: torch.Generator) -> Memory:
-        count = len(command)
-        other = draw(count, generator)
-        chance = torch.rand(count, 1, generator=generator, device=generator.device)
-        redrawn = chance < dt / settings.redraw_seconds
-        touches = after.sensordata[:, feet] > 0.0
-        return {
-            "velocity": torch.where(
-                redrawn, other.to(after.memory["velocity"].dtype), after.memory["velocity"]
-            ),
-            "last_command": command.clone(),
-            "air": torch.where(touches, torch.zeros_like(after.memory["air"]), after.memory["air"] + dt),
-        }
-
-    def observe(state: State) -> Tensor:
-        qpos, qvel = state.qpos, state.qvel
-        parts = [
-            qvel[:, dof + 3 : dof + 6],
-            gravity_direction(qpos[:, at + 3 : at + 7]),
-            qpos[:, joints],
-            qvel[:, rates],
-            state.memory["last_command"],
-            state.memory["velocity"],
-        ]
-        return torch.cat([part.to(qpos.dtype) for part in parts], dim=1)
-
-    def reward(before: State, command: Tensor, after: State) -> dict[str, Tensor]:
-        wanted, quaternion = before.memory["velocity"], after.qpos[:, at + 3 : at + 7]
-        speed = turned_back(after.qvel[:, dof : dof + 3], yaw_alone(quaternion))[:, :2]
-        error = (speed - wanted[:, :2]).norm(dim=1)
-        turning = (after.qvel[:, dof + 5] - wanted[:, 2]).abs()
-        height = after.qpos[:, at + 2] / home_height - 1.0
-        span = (high - low).clamp_min(1e-9).to(command)
-        change = 2.0 * (command - before.memory["last_command"]) / span
-        lands = (after.sensordata[:, feet] > 0.0) & (before.memory["air"] > 0.0)
-        steps = (before.memory["air"].clamp_max(LONGEST_AIR) - SHORTEST_AIR) * lands
-        moving = wanted.norm(dim=1) > MOVING
-        terms = {
-            "velocity": 1.0 / (1.0 + (error / settings.velocity_error).square()),
-            "yaw_rate": 1.0 / (1.0 + (turning / settings.yaw_rate_error).square()),
-            "upright": -gravity_direction(quaternion)[:, 2],
-            "height": -height.clamp_max(0.0).square(),
-            "effort": -(after.actuator_force / efforts.to(after.qpos)).square().mean(1),
-            "command_rate": -change.square().mean(1),
-            "air_time": steps.sum(1) * moving,
-        }
-        return {name: weights[name] * value for name, value in terms.items()}
-
-    def terminated(state: State) -> Tensor:
-        upright = -gravity_direction(state.qpos[:, at + 3 : at + 7])[:, 2]
-        return (upright < math.cos(settings.tilt)) | (state.qpos[:, at + 2] < settings.lowest * home_height)
-
+    task = Tracking(robot, settings, weights, fixed)
+    body = str(model.body(model.jnt_bodyid[task.base]).name or "base")
     return TensorTask(
         id=f"robot/{config.id}",
         model=model,
         file=str(model_path(str(config.model))),
-        frame_skip=physics_steps(dt, float(model.opt.timestep)),
-        time_limit=max(1, round(settings.seconds / dt)),
+        frame_skip=physics_steps(settings.control_dt, float(model.opt.timestep)),
+        time_limit=max(1, round(settings.seconds / settings.control_dt)),
         bounds=robot.bounds,
         layout=layout_of(robot, body),
         fields=("qpos", "qvel", "sensordata", "actuator_force"),
-        reset=reset,
-        observe=observe,
-        reward=reward,
-        terminated=terminated,
-        begin=begin,
-        remember=remember,
+        reset=task.reset,
+        observe=task.observe,
+        reward=task.reward,
+        terminated=task.terminated,
+        begin=task.begin,
+        remember=task.remember,
         feet=robot.foot_names,
     )
 

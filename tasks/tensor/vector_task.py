@@ -17,7 +17,7 @@ from acer_robot.rate_limit import CommandFilter
 from acer_robot.spec import TaskSpec
 from acer_robot.tasks.interface import Measured, StepResult
 from acer_robot.tasks.model.measurements import Measurements
-from acer_robot.tasks.model.moving_body import moving_body
+from acer_robot.tasks.model.moving_body import free_joint, moving_body
 from acer_robot.tasks.tensor.batch_simulator import BatchSimulator
 from acer_robot.tasks.tensor.pictures import Pictures
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
@@ -318,6 +318,18 @@ class TensorVectorTask:
         model, data = self.simulation()
         body = moving_body(model)
         return None if body is None else np.array(data.subtree_com[body])
+
+    def base_poses(self) -> Tensor:
+        """Return place and quaternion [B, 7] of the free base of each world's robot.
+
+        Raises:
+            ValueError: if the robot has none.
+        """
+        base = free_joint(self._task.model)
+        if base is None:
+            raise ValueError(f"{self.spec.id} has no free base")
+        at = int(self._task.model.jnt_qposadr[base])
+        return self._before.qpos[:, at : at + 7].clone()
 
     def render(self) -> npt.NDArray[np.uint8]:
         """Return a picture [H, W, 3] of world 0, if the task was made with a `render_size`."""

@@ -35,8 +35,9 @@ def test_whole_steps_on_warp_are_mujocos(name):
     task = GYMNASIUM[name]()
     if task.model.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
         task.model.opt.solver = mujoco.mjtSolver.mjSOL_NEWTON  # mujoco_warp has no PGS
-    if "cfrc_ext" in task.fields:
-        # In 3D mujoco_warp lays the friction pyramid along other tangents than MuJoCo C. A cone has no direction.
+    if name == "Ant-v5":
+        # mujoco_warp lays the pyramid of friction along other tangents than MuJoCo C where a capsule stands steeper
+        # than 60 degrees on a plane, as a leg of the ant does here. A cone has no direction.
         task.model.opt.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     count, generator = 3, torch.Generator().manual_seed(2)
     simulators = (

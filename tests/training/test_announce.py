@@ -28,7 +28,7 @@ def sizes(tmp_path):
         replay_ratio=32, segments=4, segment_length=16, compile=False, precision="float32"
     )
     config = TrainConfig(learner=learner, run_dir=str(tmp_path), steps=60_000)
-    return Sizes(config, SPEC, 0, weights=8_000_000, learner=100 * MIB, replay=50 * MIB)
+    return Sizes(config, SPEC, 0, weights=8_000_000, learner=100 * MIB, replay=50 * MIB, memory=30 * MIB)
 
 
 def test_block_names_task_sizes_memory_disk_and_updates(sizes, monkeypatch):
@@ -40,7 +40,7 @@ def test_block_names_task_sizes_memory_disk_and_updates(sizes, monkeypatch):
     )
     assert block[2] == "learner: 2.00 million weights on cpu with threads=1"
     assert block[3].startswith(
-        "memory: up to 150 MiB of the 1,000 MiB that are free for replay (50) and learner (100)"
+        "memory: up to 130 MiB of the 1,000 MiB that are free for replay (30) and learner (100)"
     )
     assert block[4].startswith("disk: checkpoints take up to 650 MiB of the ")
     assert block[5].startswith("time: about 30,000 updates; ")
