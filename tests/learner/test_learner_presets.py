@@ -123,3 +123,13 @@ def test_the_longer_experiment_is_the_row_with_a_long_start():
     for_a_table = ("hand_over=false", "video=false", "wandb.mode=disabled", "learner.compile=true")
     preset = composed_train("experiment=halfcheetah_300k", "seed=1", "run_dir=new", *for_a_table)
     assert preset == composed_train(*row, "run_dir=new")
+
+
+def test_the_walking_experiment_takes_any_legged_robot():
+    config = composed_train("experiment=walking", "task=robot/go1", "task.velocity=[0.5,0,0]", "run_dir=new")
+    assert config.task.id == "go1-velocity"
+    updates = (
+        config.steps * config.learner.replay_ratio / (config.learner.segments * config.learner.segment_length)
+    )
+    quiet_from = config.learner.annealing_start + config.learner.annealing_updates
+    assert quiet_from < updates / 3  # most of the run learns with the noise that it ends with
