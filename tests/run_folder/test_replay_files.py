@@ -98,6 +98,22 @@ def test_rows_are_those_of_the_moment_however_many_are_copied(tmp_path, monkeypa
     assert torch.cat(list(read_rows(tmp_path, files, 0)))[:, 0, 0].tolist() == list(range(8))
 
 
+def test_few_files_of_rows_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(replay_files, "FILE_BYTES", 3 * ring(4).row_bytes)
+    monkeypatch.setattr(replay_files, "COPIED", 1)
+    replay = ring(15, 15)
+    rows, written = replay.rows, []
+
+    def watched(first, most):
+        for part in rows(first, most):
+            written.append(len(list((tmp_path / FOLDER).glob("*.rows"))))
+            yield part
+
+    monkeypatch.setattr(replay, "rows", watched)
+    assert len(new_rows(tmp_path, replay, []).parts) == 1
+    assert written == [0, 0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: b"", lambda data: data[:9] + b"?" + data[10:]]
 )
