@@ -57,7 +57,7 @@ def test_restored_ring_draws_the_same_segments(tmp_path, monkeypatch, capacity, 
         add(other, number, number + 1)
 
 
-def test_rows_are_written_once_and_removed_when_no_checkpoint_needs_them(tmp_path):
+def test_rows_are_written_once_and_removed_when_not_needed(tmp_path):
     replay = ring(10, 8)
     first = write(tmp_path, replay, [])
     written = (tmp_path / FOLDER / first[0]["name"]).stat()
