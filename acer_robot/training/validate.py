@@ -114,7 +114,8 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
 def _check_texts(config: TrainConfig) -> None:
     """Raise InputError for an empty text that names nothing, or a tag that is no text."""
     for name in ("run_dir", "resume", "init_from", "wandb.project"):
-        if reduce(getattr, name.split("."), config) == "":
+        value: Any = reduce(getattr, name.split("."), config)
+        if value == "":
             raise InputError(f"{name}='' is empty; give a name, or leave it out")
     for tag in config.wandb.tags:
         if not isinstance(tag, str):
