@@ -1,7 +1,8 @@
 """The replay on disk: checkpoints/replay/ holds files of rows, which are written once and never changed.
 
 A checkpoint lists the files that make up its replay, with their checksums. The next checkpoint adds files of the rows
-that came since, so that it writes no row twice, and the files of former checkpoints stay whole.
+that came since, and of the newest row before them. It writes no other row twice, and the files of former checkpoints
+stay whole.
 """
 
 from __future__ import annotations
