@@ -29,11 +29,9 @@ from unittest import mock
 
 import torch
 from command_line import in_one_line, positive
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 from runs import ROOT, revision, versions
 from speed import with_section
+from train_options import composed_train
 
 from acer_robot.distributed.cluster import connect, disconnect
 from acer_robot.distributed.processes import ProcessWorkers
@@ -56,13 +54,6 @@ BLOCK = 3.0
 """Seconds of a contender's block in a round of `collect`."""
 SHORT = ["steps=4_000", "eval_every=2_000", "learner.replay_ratio=32"]
 """What makes a run of `end_to_end` a short one."""
-
-
-def composed_train(*overrides: str) -> TrainConfig:
-    """Return the options that `acer-train` gets."""
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
-    with initialize_config_module("acer_robot.configs", version_base="1.3"):
-        return OmegaConf.to_object(compose("train", overrides=list(overrides)))
 
 
 def options_of(given: argparse.Namespace) -> list[str]:

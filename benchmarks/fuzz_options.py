@@ -128,17 +128,13 @@ def _train(config: Any) -> None:
         load_run(Path(config.init_from))
 
 
-def _play(config: Any) -> None:
-    play._play(config)
-
-
 COMMANDS: dict[str, tuple[type[Any], Callable[[Any], object], list[str]]] = {
     "train": (train.TrainConfig, _train, ["task=gym", "task.id=Pendulum-v1", "run_dir=new"]),
     "evaluate": (evaluate.EvaluateConfig, evaluate._evaluate, ["policy=run"]),
     "export": (export.ExportConfig, export._export, ["run=run"]),
     "deploy": (deploy.DeployConfig, deploy._deploy, ["policy=run", "ramp=true", "rate=0"]),
     "render": (render.RenderConfig, render._render, ["policy=run"]),
-    "play": (play.PlayConfig, _play, ["policy=run"]),
+    "play": (play.PlayConfig, play._play, ["policy=run"]),
     "report": (report.ReportConfig, report._report, ["run=run"]),
     "runs": (runs.RunsConfig, runs._command, []),
 }

@@ -20,13 +20,10 @@ from pathlib import Path
 
 import torch
 from command_line import in_one_line
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
 from pfrl_report import OURS, PFRL, TABLE, write_report
 from runs import Run, need_extra, run_all
+from train_options import composed_train
 
-from acer_robot.commands.dm_control_tasks import store_dm_control_tasks
 from acer_robot.errors import InputError
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.layout import create_run_dir
@@ -96,11 +93,7 @@ def plan(seeds: int, tasks: list[str]) -> list[Run]:
 
 def train(learner: str, options: list[str]) -> None:
     """Train one contender with the options of acer-train; leave eval.csv in `run_dir`."""
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
-    store_dm_control_tasks()
-    with initialize_config_module("acer_robot.configs", version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", overrides=options))
-    assert isinstance(config, TrainConfig)
+    config = composed_train(*options)
     check_train(config)
     torch.set_num_threads(config.threads)
     if learner == OURS:

@@ -25,16 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from memory import last_step
+from train_options import composed_train
 
 from acer_robot.distributed.cluster import ray_module
 from acer_robot.provenance import git_revision
 from acer_robot.run_folder.checkpoints import read_checkpoint
 from acer_robot.run_folder.replay_files import read_rows
 from acer_robot.run_folder.tables import read_table
-from acer_robot.schema import TrainConfig
 from acer_robot.training.run import train
 
 COLUMNS = 12
@@ -57,13 +55,6 @@ NODE_SHARE = 3
 """Every third blow takes a node, where there are nodes."""
 BEGIN, END = 0.1, 0.8
 """Part of the run's steps between which the kills lie, so that new workers still have something to do."""
-
-
-def composed_train(*overrides: str) -> TrainConfig:
-    """Return the options that `acer-train` gets."""
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
-    with initialize_config_module("acer_robot.configs", version_base="1.3"):
-        return OmegaConf.to_object(compose("train", overrides=list(overrides)))
 
 
 class Nodes:
@@ -165,14 +156,6 @@ class Killer(threading.Thread):
                     os.kill(number, signal.SIGKILL)
                     self.workers.append(number)
                     return
-
-
-def last_step(metrics: Path) -> float:
-    """Return the environment step of the last whole row of metrics.csv, and 0 where there is none."""
-    if not metrics.exists():
-        return 0.0
-    rows = metrics.read_text().splitlines()[1:]
-    return max((float(row.partition(",")[0]) for row in rows if row), default=0.0)
 
 
 def workers_of(ancestor: int) -> list[int]:

@@ -34,30 +34,10 @@ Config = TypeVar("Config")
 
 HELP_FLAGS = ("-h", "--help")
 HYDRA_FLAGS = (
-    *HELP_FLAGS,
-    "--version",
-    "--hydra-help",
-    "--cfg",
-    "-c",
-    "--resolve",
-    "--package",
-    "-p",
-    "--run",
-    "-r",
-    "--multirun",
-    "-m",
-    "--shell-completion",
-    "-sc",
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
-    "--experimental-rerun",
-    "--info",
-    "-i",
-)
+    *HELP_FLAGS, "--version", "--hydra-help", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
+    "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn",
+    "--config-dir", "-cd", "--experimental-rerun", "--info", "-i",
+)  # fmt: skip
 """Flags that Hydra takes; of any other it prints ten lines of usage."""
 BY_JOINT = (
     "task.bounds",
@@ -180,7 +160,7 @@ def given_names() -> list[str]:
 
 
 def check_empty(config: DictConfig, names: Iterable[str]) -> None:
-    """Raise InputError for an option that was typed and is an empty text; of wandb it means none."""
+    """Raise InputError for an empty text that was typed. For options of wandb an empty text means none."""
     for name in names:
         if not name.startswith("wandb.") and OmegaConf.select(config, name, throw_on_missing=False) == "":
             raise InputError(f"{name}='' is empty; give a value, or leave it out")

@@ -17,8 +17,6 @@ LARGEST = 3.4028234663852886e38
 """The largest number of float32."""
 _STATUS = {"Ctrl-C": 130, "SIGTERM": 143, "SIGHUP": 129, "SIGUSR1": 138, "SIGUSR2": 140}
 """Exit status where a signal ended the loop."""
-
-
 MOST = {
     "ramp_rate": 1e6, "ramp_in": 86_400.0, "hold": 86_400.0, "start_limit": 86_400.0, "age_limit": 86_400.0,
     "late_factor": 1e6, "late_ticks": 10**12, "nan_ticks": 10**12, "frozen_ticks": 10**12,

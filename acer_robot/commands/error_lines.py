@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import is_dataclass
 from typing import Any, cast, get_type_hints
 
@@ -83,15 +83,21 @@ def check_bare(arguments: Sequence[str], schema: type[Any]) -> None:
     hints = get_type_hints(schema)
     after_flag = False
     for argument in arguments:
-        if not argument.startswith("-") and not after_flag and "=" not in argument and argument not in hints:
-            first: list[str] = [name for name in ("run", "folder", "policy") if name in hints]
-            if "task" in hints and argument in group_choices("task"):
-                first = ["task"]
-            if first and (first == ["task"] or "/" in argument or os.path.exists(argument)):
-                raise InputError(
-                    f"{argument!r} has no option's name before it; write {typed(first[0], argument)}"
-                )
-        after_flag = argument.startswith("-") and "=" not in argument
+        is_flag, is_bare = argument.startswith("-"), "=" not in argument
+        if is_bare and not is_flag and not after_flag and (name := _meant_option(argument, hints)):
+            raise InputError(f"{argument!r} has no option's name before it; write {typed(name, argument)}")
+        after_flag = is_flag and is_bare
+
+
+def _meant_option(argument: str, names: Container[str]) -> str | None:
+    """Return which of a command's options a path or a task's name is meant for; None: it is neither."""
+    if argument in names:
+        return None
+    if "task" in names and argument in group_choices("task"):
+        return "task"
+    if "/" in argument or os.path.exists(argument):
+        return next((name for name in ("run", "folder", "policy") if name in names), None)
+    return None
 
 
 def check_booleans(arguments: Sequence[str], schema: type[Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acer_robot.experience.episodes import Watch
 from acer_robot.tasks import VectorTask, command_limits
 from acer_robot.tasks.interface import StepResult
 
@@ -38,14 +37,3 @@ class CommandMeter:
         None: no episode had two commands.
         """
         return self._sum / self._count / self._dt if self._count else None
-
-
-def both(*watches: Watch | None) -> Watch:
-    """Return one watcher that calls those that are given."""
-
-    def watch(observations: Tensor, commands: Tensor, result: StepResult) -> None:
-        for each in watches:
-            if each is not None:
-                each(observations, commands, result)
-
-    return watch

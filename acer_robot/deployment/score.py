@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from acer_robot.deployment.command_change import CommandMeter, both
+from torch import Tensor
+
+from acer_robot.deployment.command_change import CommandMeter
 from acer_robot.deployment.followed import Followed, velocity_meter
 from acer_robot.experience.episodes import MAX_ENVIRONMENTS, Act, Episodes, deterministic, run_rounds
 from acer_robot.policies.exported.file import load_exported
 from acer_robot.run_folder.checkpoints import load_run
 from acer_robot.spec import check_same_robot
-from acer_robot.tasks import VectorTask, make_task, with_velocity
+from acer_robot.tasks import StepResult, VectorTask, make_task, with_velocity
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ def evaluate_run(
 def _scored(act: Act, task: VectorTask, episodes: int, start: Callable[[], object]) -> Scored:
     """Run the episodes and measure in the first round of them."""
     meter, change = velocity_meter(task), CommandMeter(task)
-    done = run_rounds(act, task, episodes, start, watch=both(meter, change))
+
+    def watch(observations: Tensor, commands: Tensor, result: StepResult) -> None:
+        change(observations, commands, result)
+        if meter is not None:
+            meter(observations, commands, result)
+
+    done = run_rounds(act, task, episodes, start, watch=watch)
     followed = None if meter is None else meter.followed()
     return Scored(done.returns, done.lengths, change.per_second(), followed)

@@ -163,7 +163,7 @@ class Replay:
         self._generator.manual_seed(seed)
 
     def rows(self, first: int, most: int) -> Iterator[Tensor]:
-        """Yield the stored rows from number `first` on, in the order of time, as [<= most, num_envs, width]."""
+        """Yield copies [<= most, num_envs, width] of the stored rows from number `first` on, in the order of time."""
         while first < self.added:
             begin = (self._head - (self.added - first)) % self.capacity
             count = min(most, self.added - first, self.capacity - begin)

@@ -164,7 +164,7 @@ def update_gradients(
         moment: [2] running moment of the advantage before this update.
         batch: segments [T, B].
         noise: [1 + n, T, B, d] standard normal, for a' and for u_1..u_n of eq. 13. With `smoothness` its last axis is
-            longer by the width of an observation.
+            longer by the width of an observation; the first row of that part draws the observation nearby.
 
     Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
     """

@@ -35,27 +35,11 @@ WIDE, NARROW = (9.0, 4.2), (4.6, 3.6)
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 """Units of an axis of time, in seconds."""
 TIME_STEPS = (
-    1,
-    2,
-    5,
-    10,
-    20,
-    30,
-    60,
-    120,
-    300,
-    600,
-    1200,
-    1800,
-    3600,
-    7200,
-    14400,
-    28800,
-    86400,
-    172800,
-    604800,
-)
+    1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400, 172_800, 604_800,
+)  # fmt: skip
+"""Seconds that may lie between two ticks of an axis of time."""
 TICKS = 6
+"""Most ticks of an axis of time, beside that at zero."""
 
 Table = Mapping[str, Sequence[float]]
 """Column name -> values; "step" counts environment steps."""

@@ -49,8 +49,8 @@ class Reading(NamedTuple):
     @property
     def hint(self) -> str:
         """What the number means and what to do."""
-        known = metric(self.name)
-        return known.healthy if known else ""
+        number = metric(self.name)
+        return number.healthy if number else ""
 
 
 def readings(metrics: Table, evaluations: Table, learner: Mapping[str, Any]) -> dict[str, Reading]:

@@ -1,12 +1,14 @@
 """The replay on disk: checkpoints/replay/ holds files of rows, which are written once and never changed.
 
 A checkpoint lists the files that make up its replay, with their checksums. The next checkpoint adds files of the rows
-that came since, so that it writes no row twice, and the files of former checkpoints stay whole.
+that came since, and of the newest row before them. It writes no other row twice, and the files of former checkpoints
+stay whole.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,7 @@ class NewRows:
 
 
 def new_rows(run_dir: Path, replay: Replay, files: Files) -> NewRows:
-    """Return the rows that `files` lack. Of very many, the first are written at once: copies would double the memory.
+    """Return the rows that `files` lack. Of very many, the first are written at once, so that few copies are in memory.
 
     The newest row of `files` comes again, since it may have become the end of an episode since.
 
@@ -54,14 +56,13 @@ def new_rows(run_dir: Path, replay: Replay, files: Files) -> NewRows:
     """
     kept = [file for file in files if file["first"] + file["rows"] > replay.oldest]
     first = max(replay.oldest, kept[-1]["first"] + kept[-1]["rows"] - 1 if kept else 0)
-    parts = []
+    parts: deque[tuple[int, Tensor]] = deque()
     for part in replay.rows(first, max(1, FILE_BYTES // replay.row_bytes)):
-        parts.append((first, part))
+        parts.append((first, part.cpu()))
         first += len(part)
-    at_once = max(0, len(parts) - COPIED)
-    for number, part in parts[:at_once]:
-        kept.append(_write_part(run_dir, number, part.cpu()))
-    return NewRows(kept, [(number, part.to("cpu", copy=True)) for number, part in parts[at_once:]])
+        if len(parts) > COPIED:
+            kept.append(_write_part(run_dir, *parts.popleft()))
+    return NewRows(kept, list(parts))
 
 
 def write_rows(run_dir: Path, rows: NewRows) -> Files:
@@ -87,7 +88,7 @@ def _write_part(run_dir: Path, first: int, rows: Tensor) -> dict[str, Any]:
 def remove_rows(run_dir: Path, before: int) -> None:
     """Remove the files whose rows all have numbers below `before`, and what a crash left half-written."""
     for path in (run_dir / FOLDER).glob("*"):
-        last = [*path.stem.split("-"), "", ""][1]
+        last = path.stem.partition("-")[2].partition("-")[0]  # of FIRST-LAST-HASH; older runs have no hash
         if path.suffix == ".tmp" or (path.suffix == ".rows" and last.isdigit() and int(last) <= before):
             path.unlink(missing_ok=True)
 

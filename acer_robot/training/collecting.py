@@ -159,6 +159,11 @@ def begin_evaluation(run: Run, log: RunLogger, stop_if_interrupted: Callable[[],
     seed = seed_at(independent_seeds(run.config.seed).evaluation, step)
     run.evaluations.begin(step, run.watch.seconds, seed, run.learner, state)
     run.checkpoint(log.state())
+    film(run, log, step)
+
+
+def film(run: Run, log: RunLogger, step: int) -> None:
+    """Let the newest checkpoint be rendered if a video may be due; it must be written first."""
     if log.films:
         run.writer.wait()
     log.film(step)

@@ -282,11 +282,13 @@ def _point(path: Path) -> Point:
 def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of everything but the learner, between two steps: copies, which later steps do not change."""
     lost = {"missing": run.lost_episodes}
-    of_training = not run.lost_episodes or run.evaluation_pending  # it was an evaluation that failed
+    is_task_lost = (
+        bool(run.lost_episodes) and not run.evaluation_pending
+    )  # else it was an evaluation that failed
     return {
         "format": FORMAT,
         "collector": run.collector.state(),
-        "task": task_state(run.task) if of_training else lost,
+        "task": lost if is_task_lost else task_state(run.task),
         "evaluation_task": lost if run.lost_episodes else task_state(run.evaluation_task),
         "replay": {**run.replay.state(), "files": run.replay_files, "oldest": list(run.oldest_rows)},
         "batches": run.batches.state(),

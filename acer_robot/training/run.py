@@ -37,7 +37,13 @@ from acer_robot.shell import typed
 from acer_robot.tasks import absolute_files, make_task, make_training_task
 from acer_robot.tasks.robot.portrait import robot_xml
 from acer_robot.training.announce import Sizes, start_block
-from acer_robot.training.collecting import begin_evaluation, make_collector, make_replay, take_evaluation
+from acer_robot.training.collecting import (
+    begin_evaluation,
+    film,
+    make_collector,
+    make_replay,
+    take_evaluation,
+)
 from acer_robot.training.feasible import check_joints
 from acer_robot.training.finish import hand_over
 from acer_robot.training.incidents import cause, keep_incident
@@ -153,9 +159,7 @@ def evaluate_and_save(run: Run, log: RunLogger, stop_if_interrupted: Callable[[]
     log.log_evaluation(run.collector.env_steps, evaluation)
     run.evaluation_pending = False
     run.checkpoint(log.state(), evaluation["eval/return_mean"])
-    if log.films:
-        run.writer.wait()
-    log.film(run.collector.env_steps)
+    film(run, log, run.collector.env_steps)
 
 
 def leave(run: Run, log: RunLogger) -> None:

@@ -69,9 +69,8 @@ def measure_commands(
         if seen.departure is not None:
             notes = (f"The commands are the environment's, not an actuator's: {seen.departure}.",)
     if reason:
-        by_joint = (
-            config.slew_rate if isinstance(config.slew_rate, Mapping) else {}
-        )  # else one number for all
+        # One number holds for all commands, and needs no names.
+        by_joint = config.slew_rate if isinstance(config.slew_rate, Mapping) else {}
         named = {"task.bounds": config.bounds, "task.slew_rate": by_joint}
         check_neutral_names(config.id, named, low.size, reason)
     bounds = command_bounds(space, None if reason else model, config.bounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,17 +45,25 @@ class Robot:
         names = (str(self.model.sensor(i).name) for i in range(self.model.nsensor))
         return tuple(name.removeprefix(CONTACT) for name in names if name.startswith(CONTACT))
 
-    @property
+    @cached_property
     def positions(self) -> list[int]:
         """Address in qpos of the joint of each command."""
         return [int(self.model.joint(name).qposadr[0]) for name in self.actuators.joints]
 
-    @property
+    @cached_property
     def velocities(self) -> list[int]:
         """Address in qvel of the joint of each command."""
         return [int(self.model.joint(name).dofadr[0]) for name in self.actuators.joints]
 
-    @property
+    @cached_property
+    def span(self) -> Tensor:
+        """Width [d] of the range of each command."""
+        low, high = (
+            torch.tensor(limit, dtype=torch.float64) for limit in (self.bounds.low, self.bounds.high)
+        )
+        return (high - low).clamp_min(1e-9)
+
+    @cached_property
     def efforts(self) -> Tensor:
         """Force [d] that counts as full effort: the actuator's limit, else the robot's weight times 0.1 m."""
         weight = 0.1 * float(self.model.body_mass.sum()) * 9.81

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -70,26 +69,9 @@ class Reaching:
     limits: tuple[list[float], list[float]]
     """Lowest and highest position of each commanded joint."""
 
-    @cached_property
-    def span(self) -> Tensor:
-        """Width [d] of the range of each command."""
-        bounds = self.robot.bounds
-        span = torch.tensor(bounds.high, dtype=torch.float64) - torch.tensor(bounds.low, dtype=torch.float64)
-        return span.clamp_min(1e-9)
-
-    @cached_property
-    def efforts(self) -> Tensor:
-        """Force [d] that counts as full effort."""
-        return self.robot.efforts
-
-    @cached_property
-    def addresses(self) -> tuple[list[int], list[int]]:
-        """Addresses in qpos and in qvel of the joints of the commands."""
-        return self.robot.positions, self.robot.velocities
-
     def reset(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the home pose with other positions of the joints, and small velocities."""
-        joints = self.addresses[0]
+        joints = self.robot.positions
         qpos = on_device(self.robot.home, generator).repeat(count, 1)
         drawn = qpos[:, joints] + uniform(count, len(joints), self.settings.start_angle, generator)
         low, high = (on_device(limit, generator) for limit in self.limits)
@@ -116,16 +98,16 @@ class Reaching:
 
     def observe(self, state: State) -> Tensor:
         """Return joints, last command, place of the site and place to reach."""
-        joints, rates = self.addresses
         place, target = state.site_xpos[:, self.site], state.memory["target"]
-        parts = [state.qpos[:, joints], state.qvel[:, rates], state.memory["last_command"], place, target]
+        positions, velocities = state.qpos[:, self.robot.positions], state.qvel[:, self.robot.velocities]
+        parts = [positions, velocities, state.memory["last_command"], place, target]
         return torch.cat([part.to(state.qpos.dtype) for part in parts], dim=1)
 
     def reward(self, before: State, command: Tensor, after: State) -> dict[str, Tensor]:
         """Return the weighted terms."""
         distance = (after.site_xpos[:, self.site] - before.memory["target"]).norm(dim=1)
-        change = 2.0 * (command - before.memory["last_command"]) / self.span.to(command)
-        effort = after.actuator_force / self.efforts.to(after.qpos)
+        change = 2.0 * (command - before.memory["last_command"]) / self.robot.span.to(command)
+        effort = after.actuator_force / self.robot.efforts.to(after.qpos)
         terms = {
             "distance": 1.0 / (1.0 + (distance / self.settings.distance).square()),
             "effort": -effort.square().mean(1),

@@ -111,29 +111,10 @@ class Tracking:
         """Address in qpos of the free joint."""
         return int(self.robot.model.jnt_qposadr[self.base])
 
-    @cached_property
-    def span(self) -> Tensor:
-        """Width [d] of the range of each command."""
-        low, high = (
-            torch.tensor(limit, dtype=torch.float64)
-            for limit in (self.robot.bounds.low, self.robot.bounds.high)
-        )
-        return (high - low).clamp_min(1e-9)
-
-    @cached_property
-    def efforts(self) -> Tensor:
-        """Force [d] that counts as full effort."""
-        return self.robot.efforts
-
-    @cached_property
-    def places(self) -> tuple[list[int], list[int]]:
-        """Addresses in qpos and in qvel of the joints of the commands."""
-        return self.robot.positions, self.robot.velocities
-
     def reset(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the home pose with other angles of the joints, and small velocities."""
         qpos = on_device(self.robot.home, generator).repeat(count, 1)
-        driven = sorted(set(self.places[0]))
+        driven = sorted(set(self.robot.positions))
         qpos[:, driven] += uniform(count, len(driven), self.settings.start_angle, generator)
         return qpos, normal(count, self.robot.model.nv, self.settings.start_speed, generator)
 
@@ -168,12 +149,11 @@ class Tracking:
         """Return gyroscope, gravity, joints, last command and velocity to follow."""
         qpos, qvel = state.qpos, state.qvel
         dof = int(self.robot.model.jnt_dofadr[self.base])
-        positions, velocities = self.places
         parts = [
             qvel[:, dof + 3 : dof + 6],
             gravity_direction(self._pose(state)[:, 3:]),
-            qpos[:, positions],
-            qvel[:, velocities],
+            qpos[:, self.robot.positions],
+            qvel[:, self.robot.velocities],
             state.memory["last_command"],
             state.memory["velocity"],
         ]
@@ -186,8 +166,8 @@ class Tracking:
         difference = achieved - wanted
         error, turning = difference[:, :2].norm(dim=1), difference[:, 2].abs()
         height = self._pose(after)[:, 2] / self.robot.home[self.at + 2] - 1.0
-        change = 2.0 * (command - before.memory["last_command"]) / self.span.to(command)
-        effort = after.actuator_force / self.efforts.to(after.qpos)
+        change = 2.0 * (command - before.memory["last_command"]) / self.robot.span.to(command)
+        effort = after.actuator_force / self.robot.efforts.to(after.qpos)
         wanted_speed = wanted[:, :2].norm(dim=1).clamp_min(SLOWEST)
         terms = {
             "velocity": 1.0 / (1.0 + (error / settings.velocity_error).square()),

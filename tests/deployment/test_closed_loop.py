@@ -185,7 +185,7 @@ def test_recording_of_a_legged_robot_has_its_feet(tmp_path):
     np.testing.assert_allclose(recording.terms.values.sum(axis=1), recording.rewards, atol=1e-5)
 
 
-def test_last_command_of_an_episode_is_measured_before_the_next_one_begins(tmp_path):
+def test_last_command_of_an_episode_is_measured_in_that_episode(tmp_path):
     task = make_task(walker_config(tmp_path, kwargs={"seconds": 0.2}), 1, 0)
     measured = task.measure(1)
     task.reset()

@@ -129,7 +129,7 @@ def actuators(**changes):
         (MemoryPlant(WallClock(), measured=np.zeros(3)), "measured() returned the shape [3]; expected [2]"),
     ],
 )
-def test_a_plant_that_does_not_fit_is_refused_before_the_first_command(policy, plant, message):
+def test_plant_that_does_not_fit_is_refused_at_the_start(policy, plant, message):
     with pytest.raises(InputError) as caught:
         drive(policy, plant)
     assert message in str(caught.value)

@@ -37,7 +37,7 @@ def test_a_drive_goes_through_its_states_in_order():
     assert order == ["ramp_in", "running", "holding", "running", "ramp_out", "stopped"]
 
 
-def test_nothing_is_commanded_before_the_first_usable_observation():
+def test_no_command_before_the_first_usable_observation():
     outputs = run(FREE, Story(FREE).lost(3).good(1).ticks)
     assert [output.command is None for output in outputs] == [True, True, True, False]
 

@@ -171,9 +171,7 @@ SHORT = [
 
 @pytest.mark.extras
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_killed_workers_are_replaced_and_nothing_listens_beyond_loopback(
-    tmp_path, capsys, monkeypatch, no_ray_is_left
-):
+def test_killed_workers_are_replaced_on_the_loopback_alone(tmp_path, capsys, monkeypatch, no_ray_is_left):
     ray()
     addresses = []
 

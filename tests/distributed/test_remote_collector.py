@@ -199,7 +199,7 @@ def test_requests_are_bounded(ahead):
     assert setting.workers.most_open == 2 * ahead
 
 
-def test_learner_waits_for_the_slowest_where_staleness_is_bounded():
+def test_bounded_staleness_waits_for_the_slowest_worker():
     # One segment asks for 16 updates of 32 transitions each; the bound is three segments' worth.
     setting = Setting("collector.workers=2", "learner.replay_ratio=32", "collector.max_staleness=48")
     collector, learner = setting.collector, setting.learner
@@ -274,7 +274,7 @@ def test_restored_collector_has_new_workers():
     assert not np.array_equal(other.rows()[0], setting.rows()[0])
 
 
-def test_outlier_of_a_worker_counts_as_the_local_collector_counts_it():
+def test_outlier_of_a_worker_counts_as_a_local_one():
     setting = Setting("collector.workers=1")
     for _ in range(6):
         setting.collector.step()  # from 100 observations on, the statistics tell what is an outlier

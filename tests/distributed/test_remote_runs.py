@@ -87,7 +87,7 @@ FAILING = [
 ]  # fmt: skip
 
 
-def test_failed_environments_of_workers_and_evaluations_are_made_anew(tmp_path, capsys):
+def test_failed_environments_of_workers_are_made_anew(tmp_path, capsys):
     once = f"+task.kwargs.once='{tmp_path / 'failed'}'"
     folder = run(tmp_path / "run", *TWO, *FAILING, once, "+task.kwargs.at=45")
     out = capsys.readouterr().out

@@ -102,7 +102,7 @@ def test_only_the_ends_of_stored_episodes_take_a_slot():
     assert int(ring._successors._count) == sum(ends[-30:-1]) > 5
 
 
-def test_ten_million_transitions_of_halfcheetah_take_less_than_1500_megabytes():
+def test_ten_million_transitions_take_less_than_1500_megabytes():
     """17 observations and 6 joints: a hundredth of it, scaled. What is not scaled with it is 0.4 MB of 2,048 worlds."""
     ring = Replay(100_000, 32, 17, 6, 8, CPU)
     assert 1.4e9 < ring.memory_bytes * 10_000_000 / (ring.capacity * ring.num_envs) < 1.499e9

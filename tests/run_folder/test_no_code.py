@@ -93,7 +93,7 @@ def test_the_payload_would_work(tmp_path):
     assert (tmp_path / "planted").is_dir()
 
 
-def test_planted_pickle_in_a_listing_or_beside_a_policy_does_nothing(tmp_path):
+def test_planted_pickle_in_options_or_vectors_does_nothing(tmp_path):
     planted = tmp_path / "planted"
     (tmp_path / "config.yaml").write_bytes(tagged(planted))
     assert "damaged" in list_runs(tmp_path)[0].state

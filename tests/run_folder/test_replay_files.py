@@ -57,7 +57,7 @@ def test_restored_ring_draws_the_same_segments(tmp_path, monkeypatch, capacity, 
         add(other, number, number + 1)
 
 
-def test_rows_are_written_once_and_removed_when_no_checkpoint_needs_them(tmp_path):
+def test_rows_are_written_once_and_removed_when_not_needed(tmp_path):
     replay = ring(10, 8)
     first = write(tmp_path, replay, [])
     written = (tmp_path / FOLDER / first[0]["name"]).stat()
@@ -96,6 +96,22 @@ def test_rows_are_those_of_the_moment_however_many_are_copied(tmp_path, monkeypa
     add(replay, 8, 40)  # training goes on and overwrites all of them
     files = write_rows(tmp_path, rows)
     assert torch.cat(list(read_rows(tmp_path, files, 0)))[:, 0, 0].tolist() == list(range(8))
+
+
+def test_few_files_of_rows_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(replay_files, "FILE_BYTES", 3 * ring(4).row_bytes)
+    monkeypatch.setattr(replay_files, "COPIED", 1)
+    replay = ring(15, 15)
+    rows, written = replay.rows, []
+
+    def watched(first, most):
+        for part in rows(first, most):
+            written.append(len(list((tmp_path / FOLDER).glob("*.rows"))))
+            yield part
+
+    monkeypatch.setattr(replay, "rows", watched)
+    assert len(new_rows(tmp_path, replay, []).parts) == 1
+    assert written == [0, 0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -83,5 +83,5 @@ def test_arm_that_always_touches_is_refused(tmp_path):
 
 def test_options_of_robots_are_refused_elsewhere(tmp_path):
     config = walker_config(tmp_path, suite="gymnasium", id="HalfCheetah-v5", actuators={}, model="pup")
-    with pytest.raises(InputError, match=r"task\.model=pup is an option of task=robot"):
+    with pytest.raises(InputError, match=r"task\.model='pup' is an option of task=robot"):
         make_task(config, 1, 0)

@@ -128,7 +128,7 @@ def test_observation_is_what_the_layout_says(pup):
     assert len(seen) == pup.layout[-1].stop == 45
 
 
-def test_velocities_are_drawn_within_their_ranges_and_again_within_an_episode():
+def test_velocities_are_drawn_in_range_and_again_in_an_episode():
     task = velocity_task(pup_config(kwargs={"vx": [0.2, 0.4], "vy": [0, 0], "redraw_seconds": 0.4}))
     random = torch.Generator().manual_seed(0)
     drawn = task.begin(1000, random)["velocity"]

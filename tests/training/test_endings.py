@@ -129,7 +129,7 @@ def test_run_whose_environment_failed_goes_on_with_new_episodes(tmp_path, capsys
     assert read_checkpoint(tmp_path / "run")["steps"] > failed_at
 
 
-def test_run_whose_learner_diverged_goes_on_from_its_last_whole_checkpoint(tmp_path, monkeypatch, capsys):
+def test_diverged_run_goes_on_from_its_last_whole_checkpoint(tmp_path, monkeypatch, capsys):
     update = Learner.update
 
     def updated(learner, batch):
@@ -149,7 +149,7 @@ def test_run_whose_learner_diverged_goes_on_from_its_last_whole_checkpoint(tmp_p
     assert read_checkpoint(tmp_path / "run")["steps"] == 400
 
 
-def test_checkpoint_that_cannot_be_written_ends_the_run_and_keeps_the_one_before(tmp_path, monkeypatch):
+def test_unwritable_checkpoint_ends_the_run_and_keeps_the_former(tmp_path, monkeypatch):
     save, calls = parts.save_checkpoint, []
 
     def full(*arguments):

@@ -313,7 +313,7 @@ def test_rows_past_the_checkpoint_are_dropped(whole, half):
     check_same(whole, half, [130])
 
 
-def test_resume_auto_takes_the_newest_unfinished_run_of_the_same_options(half_run, tmp_path, capsys):
+def test_resume_auto_takes_the_newest_run_of_the_same_options(half_run, tmp_path, capsys):
     a, b = (shutil.copytree(half_run, tmp_path / name) for name in "ab")
     os.utime(a / "checkpoints/latest.pt", (1, 1))
 
@@ -336,7 +336,7 @@ def test_resume_auto_takes_the_newest_unfinished_run_of_the_same_options(half_ru
     assert f"{b} is left out" in capsys.readouterr().err
 
 
-def test_resume_auto_clears_what_was_stopped_before_its_first_checkpoint(half_run, tmp_path):
+def test_resume_auto_clears_a_run_without_a_whole_checkpoint(half_run, tmp_path):
     folder = shutil.copytree(half_run, tmp_path / "run")
     for path in (folder / "checkpoints").glob("*.pt"):  # killed while it wrote the first one: rows are there
         path.rename(path.with_suffix(".new.tmp"))
