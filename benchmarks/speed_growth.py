@@ -34,7 +34,7 @@ def growth(options: argparse.Namespace, device: torch.device) -> str:
 
 
 def of_updates(options: argparse.Namespace, device: torch.device, compiling: bool) -> str:
-    """Return the update's time over batch and width, which share the default's row."""
+    """Return the update's time over batch and width, which share the row of the learner's default."""
     plain = LearnerConfig(compile=compiling)
     replay = filled_replay(plain.segment_length, device)
     settings = {f"{count * plain.segment_length} states": {"segments": count} for count in SEGMENTS}
@@ -48,7 +48,7 @@ def of_updates(options: argparse.Namespace, device: torch.device, compiling: boo
     for name, here in times.items():
         states = int(name.split()[0]) if name.endswith("states") else plain.segments * plain.segment_length
         rate = spread([states / seconds for seconds in here])
-        shown = f"{name} (the default, 2x{plain.hidden[0]})" if name == default else name
+        shown = f"{name} (the learner's default, 2x{plain.hidden[0]})" if name == default else name
         cells = [
             shown,
             spread(here).shown(".2f", 1e3),

@@ -33,11 +33,11 @@ STEPS_FOR_MEMORY = 320
 """Environment steps before the peak of memory is read."""
 EQUAL = ["learner.replay_ratio=256"]
 OURS = {
-    "default, 128 replayed a step": [],
-    "default, 256 replayed a step": EQUAL,
+    "learner.embedding=0, 128 replayed a step": [],
+    "learner.embedding=0, 256 replayed a step": EQUAL,
     "learner.embedding=64, 256 replayed a step": [*EQUAL, "learner.embedding=64"],
 }
-"""SAC replays 256 transitions for each step of the environment, the default half as many."""
+"""SAC replays 256 transitions for each step of the environment, the learner by itself half as many."""
 
 
 class Going(NamedTuple):

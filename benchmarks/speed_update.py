@@ -75,7 +75,7 @@ def contenders(eager: bool, device: torch.device) -> tuple[dict[str, Call], dict
         found = update_products(options, replay)
         flop, states = sum(product.flop for product in found), options.segments * options.segment_length
         for precision in available:
-            name = ", ".join([words[0] if words else "default", precision])
+            name = ", ".join([words[0] if words else "learner.embedding=0", precision])
             alone = f"products alone: {name}"
             calls[alone] = products_alone(found, precision, device)
             for compiled in (False, True) if compiling else (False,):

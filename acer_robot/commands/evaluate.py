@@ -66,7 +66,7 @@ def _evaluate(config: EvaluateConfig) -> float:
         print(f"episode {index}: return {value:.1f}, {length} environment steps")
     if episodes.command_change is not None:
         print(
-            f"commands change by {episodes.command_change:.2f} half ranges of their joint per second, on average"
+            f"commands change by {episodes.command_change:.2f} ranges of their joint per second, on average"
         )
     if episodes.followed is not None:
         print(episodes.followed.line())

@@ -25,14 +25,14 @@ class CommandMeter:
         commands = commands.to(self._low.device, torch.float64)
         commands = torch.minimum(torch.maximum(commands, self._low), self._high)
         if self._before is not None:
-            half_range = 0.5 * (self._high - self._low).clamp_min(1e-9)
-            change = ((commands - self._before).abs() / half_range)[self._running]
+            span = (self._high - self._low).clamp_min(1e-9)
+            change = ((commands - self._before).abs() / span)[self._running]
             self._sum, self._count = self._sum + float(change.sum()), self._count + change.numel()
         self._before = commands
         self._running &= ~(result.terminated | result.truncated)
 
     def per_second(self) -> float | None:
-        """Return the mean of |change| in half ranges of the joint per second, over joints, steps and episodes.
+        """Return the mean of |change| in ranges of the joint per second, over joints, steps and episodes.
 
         None: no episode had two commands.
         """

@@ -22,7 +22,7 @@ class Scored(Episodes):
     """Whole episodes, and what was measured in the first of them: one in each environment."""
 
     command_change: float | None
-    """Mean |change| of a command in half ranges of its joint per second; None: no episode had two commands."""
+    """Mean |change| of a command in ranges of its joint per second; None: no episode had two commands."""
     followed: Followed | None
     """None: the task commands no velocity."""
 

@@ -267,13 +267,13 @@ int run(const Options& options, Decider& decider) {
   for (int episode = 0; episode < options.episodes && cause == acer::Cause::end; ++episode) {
     const StartState& start = states.next();
     robot.reset(start.qpos, start.qvel);
-    Episode<Decider> run(options, decider, robot, *logs[episode], statistics);
-    cause = run.run();
-    why = reason(cause, run.failure);
+    Episode<Decider> driven(options, decider, robot, *logs[episode], statistics);
+    cause = driven.run();
+    why = reason(cause, driven.failure);
     logs[episode]->finish(why);
-    statistics.commands += run.commands;
-    statistics.far += run.far;
-    print_episode(task, episode, run.total, run.commands);
+    statistics.commands += driven.commands;
+    statistics.far += driven.far;
+    print_episode(task, episode, driven.total, driven.commands);
   }
   print(options, statistics, task.control_dt, seconds(Clock::now() - begin));
   if (cause != acer::Cause::end) std::printf("stopped by: %s\n", why.c_str());

@@ -23,12 +23,12 @@ def step(watch, commands, ended):
 
 
 def test_change_counts_within_bounds_and_the_first_episode():
-    """Half of the range is 2. Environment 0 changes by 1, then by 3 to the bound; environment 1 by 2 and then ends."""
+    """The range is 4. Environment 0 changes by 1, then by 3 to the bound; environment 1 by 2 and then ends."""
     watch = meter()
     step(watch, [-1.0, 0.0], [False, False])
     step(watch, [0.0, 2.0], [False, True])
     step(watch, [9.0, -1.0], [False, False])
-    assert watch.per_second() == pytest.approx((1 + 2 + 3) / 3 / 2 / 0.1)
+    assert watch.per_second() == pytest.approx((1 + 2 + 3) / 3 / 4 / 0.1)
 
 
 def test_one_command_has_no_change():
