@@ -141,7 +141,7 @@ def flight(controller, file, model, start, steps, tmp_path, *more):
 def observed_and_commanded(log):
     """Return the observations and the commands [ticks, ..] of a log, of those ticks that have a command."""
     _, header, *rows = log.read_text().splitlines()
-    joints = sum(name.startswith("command:") for name in header.split(","))
+    joints = sum(name.startswith("policy:") for name in header.split(","))
     cells = [row.split(",") for row in rows if not row.endswith(",")]
     observations = np.array([row[6 : -2 * joints] for row in cells], np.float32)
     return observations, np.array([row[-joints:] for row in cells], np.float32)
