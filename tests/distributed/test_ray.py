@@ -130,10 +130,12 @@ def listening():
 class Struck:
     """Does something to a run once its learner has some segments, and then waits until all workers deliver again.
 
+    `losses` workers must have been missed by then.
+
     It goes by segments, and not by the clock, so that it asks the same of a slow machine and of a fast one.
     """
 
-    def __init__(self, monkeypatch, strike, after=10, seconds=600.0):
+    def __init__(self, monkeypatch, strike, losses=1, after=10, seconds=600.0):
         self.incarnations = []
         """How often each worker had been replaced in the end."""
         self.numbers = []
@@ -146,7 +148,7 @@ class Struck:
                 return finished
             strike(self.numbers)
             deadline = time.monotonic() + seconds
-            while not all(slot.expected for slot in collector._slots) or not collector.lost:
+            while collector.lost < losses or not all(slot.expected for slot in collector._slots):
                 assert time.monotonic() < deadline, "a lost worker was not replaced"
                 finished += step(collector)
             self.incarnations = [slot.incarnation for slot in collector._slots]
@@ -180,7 +182,7 @@ def test_killed_workers_are_replaced_on_the_loopback_alone(tmp_path, capsys, mon
         for number in workers:
             os.kill(number, signal.SIGKILL)
 
-    struck = Struck(monkeypatch, kill)
+    struck = Struck(monkeypatch, kill, losses=2)
     folder = run_with_own_ray(tmp_path / "run", *SHORT)
     assert struck.incarnations == [1, 1]
     assert len(set(struck.numbers)) == 4
