@@ -27,7 +27,7 @@ test-extras: ## install the extras (Ray, warp, Hydra's launchers, ..) and run th
 	@scripts/setup.sh extras
 	@$(PY) -m pytest -m extras $(ARGS)
 
-faults: setup ## kill, starve and damage runs, and show what was lost (some ten minutes)
+faults: setup ## kill, starve and damage runs, and show what was lost (some five minutes)
 	@$(PY) benchmarks/faults.py $(ARGS)
 
 check: ## linters, types on the installed wheel, doctests, wheel and sdist in a fresh environment
