@@ -283,7 +283,7 @@ class TrainConfig:
     collector: CollectorConfig = field(default_factory=CollectorConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    steps: int = 60_000
+    steps: int = 80_000
     """Environment steps to train for, action repeats included."""
     seed: int = 0
     """Seed of environments, networks and sampling; the same seed gives the same numbers on the same machine."""
