@@ -102,7 +102,7 @@ class Setting:
 
 
 def find_runs(patterns: Sequence[str]) -> tuple[list[Run], list[str]]:
-    """Return the runs that `patterns` name, and one line on each folder that is left out.
+    """Return the runs that `patterns` name, and one line on each folder that is left out; files are passed over.
 
     Raises:
         InputError: if a folder that is named in full is no run folder or is damaged, a pattern matches nothing, or no
@@ -113,7 +113,7 @@ def find_runs(patterns: Sequence[str]) -> tuple[list[Run], list[str]]:
         if Path(pattern).exists() or not glob.has_magic(pattern):
             folders[Path(pattern)] = True
             continue
-        matches = sorted(glob.glob(pattern))
+        matches = sorted(match for match in glob.glob(pattern) if Path(match).is_dir())
         if not matches:
             raise InputError(
                 f"runs={pattern} matches no folder; give folders that acer-train wrote, as in runs=[runs/*]"
