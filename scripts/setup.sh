@@ -9,7 +9,9 @@ stamp=.venv/.ready-$extra
 # The folder counts too: a moved checkout needs its editable install redone.
 state=$({ pwd; cat pyproject.toml constraints.txt scripts/setup.sh; } | sha256sum)
 
-for ready in "$stamp" .venv/.ready-dev; do  # dev includes test
+stamps=("$stamp")
+[[ $extra != test ]] || stamps+=(.venv/.ready-dev)  # dev includes test, and not the extras
+for ready in "${stamps[@]}"; do
     if [[ -x .venv/bin/python && -f $ready && $(<"$ready") == "$state" ]]; then
         exit 0
     fi
