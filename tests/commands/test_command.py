@@ -137,6 +137,7 @@ def test_ctrl_c_stops_a_sweep(monkeypatch, capsys, tmp_path):
     assert err.endswith("interrupted\n")
 
 
+@pytest.mark.extras
 def test_jobs_run_in_other_processes(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]

@@ -199,6 +199,7 @@ def test_strata_are_drawn_on_their_own():
     assert found.high > 0.2
 
 
+@pytest.mark.extras
 @pytest.mark.skipif(importlib.util.find_spec("rliable") is None, reason="the extra stats is not installed")
 def test_rliable_agrees_with_the_plain_interval():
     values = np.random.default_rng(0).normal(size=(8, 2, 3))

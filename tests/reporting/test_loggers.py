@@ -206,6 +206,7 @@ def test_resumed_run_shows_its_evaluations(tmp_path, monkeypatch):
     assert shown == ["last evaluation 600, best 700"]
 
 
+@pytest.mark.extras
 @pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="the extra tensorboard is not installed"
 )

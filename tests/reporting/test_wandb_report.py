@@ -53,6 +53,7 @@ def panels(spec):
     return found, grids[0]["runSets"]
 
 
+@pytest.mark.extras
 @needs_extra
 def test_sets_are_settings_over_their_seeds(spec):
     sets = panels(spec)[1]
@@ -62,6 +63,7 @@ def test_sets_are_settings_over_their_seeds(spec):
     assert [one["grouping"] for one in sets] == [[{"section": "config", "name": "task.value.id"}]] * 2
 
 
+@pytest.mark.extras
 @needs_extra
 def test_curves_are_by_steps_and_by_time(spec):
     lines = [panel["config"] for panel in panels(spec)[0] if panel["viewType"] == "Run History Line Plot"]
@@ -70,6 +72,7 @@ def test_curves_are_by_steps_and_by_time(spec):
     assert all(line["aggregate"] and line["groupAgg"] == "mean" for line in lines)
 
 
+@pytest.mark.extras
 @needs_extra
 def test_every_diagnostic_has_a_panel_and_a_hint(spec):
     text = json.dumps(spec, ensure_ascii=False)
@@ -88,6 +91,7 @@ def test_numbers_of_the_task_are_diagnostics(runs):
     assert "acer/std" in names
 
 
+@pytest.mark.extras
 @needs_extra
 def test_videos_artifact_scores_and_warnings_are_there(spec):
     found = [panel for panel in panels(spec)[0] if panel["viewType"] == "Media Browser"]
@@ -99,6 +103,7 @@ def test_videos_artifact_scores_and_warnings_are_there(spec):
     assert "grad/norm_policy is 0 over the last tenth of the run, below 1e-08." in text
 
 
+@pytest.mark.extras
 @needs_extra
 def test_run_without_wandb_is_named(runs):
     _, kept, left_out = build_report([f"{runs}/*"], "me", "x")
@@ -135,6 +140,7 @@ def test_bad_project_is_refused(monkeypatch, target):
         check_report(target)
 
 
+@pytest.mark.extras
 @needs_extra
 def test_report_is_saved(runs, tmp_path):
     server = Server()
