@@ -141,7 +141,7 @@ def test_ctrl_c_stops_a_sweep(monkeypatch, capsys, tmp_path):
 def test_jobs_run_in_other_processes(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
-    command = [sys.executable, "-m", "acer_robot.commands.report", "-m", "run=a,b", *launcher]
+    command = [sys.executable, "-m", "acer_robot", "report", "-m", "run=a,b", *launcher]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "2 jobs failed:" in done.stderr
