@@ -24,6 +24,7 @@ from acer_robot.run_folder.status import read_status
 from acer_robot.schema import TrainConfig, WandbConfig
 from acer_robot.shell import typed
 from acer_robot.tasks import absolute_files
+from acer_robot.training.validate import check_texts
 
 if TYPE_CHECKING:
     from acer_robot.training.parts import Run
@@ -100,8 +101,7 @@ def resumed_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
     """
     if config.resume is None:
         return config
-    if not config.resume:
-        raise InputError("resume='' is empty; give a run folder, or auto")
+    check_texts(config)
     if config.init_from is not None:
         raise InputError("init_from begins a new run and resume goes on with one; give one of them")
     if config.resume == "auto":
@@ -282,9 +282,8 @@ def _point(path: Path) -> Point:
 def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of everything but the learner, between two steps: copies, which later steps do not change."""
     lost = {"missing": run.lost_episodes}
-    is_task_lost = (
-        bool(run.lost_episodes) and not run.evaluation_pending
-    )  # else it was an evaluation that failed
+    # With an evaluation pending it was an environment of evaluations that failed.
+    is_task_lost = bool(run.lost_episodes) and not run.evaluation_pending
     return {
         "format": FORMAT,
         "collector": run.collector.state(),

@@ -93,7 +93,7 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     A run that goes on has a folder already.
     """
     _check_ranges(config)
-    _check_texts(config)
+    check_texts(config)
     wandb_mode(config.wandb)
     if config.tensorboard:
         check_tensorboard()
@@ -111,7 +111,7 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
         )
 
 
-def _check_texts(config: TrainConfig) -> None:
+def check_texts(config: TrainConfig) -> None:
     """Raise InputError for an empty text that names nothing, or a tag that is no text."""
     for name in ("run_dir", "resume", "init_from", "wandb.project"):
         value: Any = reduce(getattr, name.split("."), config)

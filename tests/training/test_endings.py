@@ -33,18 +33,19 @@ pytestmark = pytest.mark.usefixtures("python_handles_signals")
 
 @pytest.fixture
 def at_update(monkeypatch):
-    """Call a function with the learner right after update 20."""
+    """Call a function with the learner right after one of its updates; return what takes that back."""
 
-    def put(action):
+    def put(action, number=20):
         update = Learner.update
 
         def updated(learner, batch):
             seen = update(learner, batch)
-            if learner.updates == 20:
+            if learner.updates == number:
                 action(learner)
             return seen
 
         monkeypatch.setattr(Learner, "update", updated)
+        return lambda: monkeypatch.setattr(Learner, "update", update)
 
     return put
 
@@ -129,22 +130,14 @@ def test_run_whose_environment_failed_goes_on_with_new_episodes(tmp_path, capsys
     assert read_checkpoint(tmp_path / "run")["steps"] > failed_at
 
 
-def test_diverged_run_goes_on_from_its_last_whole_checkpoint(tmp_path, monkeypatch, capsys):
-    update = Learner.update
-
-    def updated(learner, batch):
-        seen = update(learner, batch)
-        if learner.updates == 30:
-            poison(learner)
-        return seen
-
-    monkeypatch.setattr(Learner, "update", updated)
+def test_diverged_run_goes_on_from_its_last_whole_checkpoint(tmp_path, at_update, capsys):
+    take_back = at_update(poison, 30)
     given = ["eval_every=100", "log_every=40", "learner.replay_ratio=16", "checkpoint.keep=0"]
     with pytest.raises(NonFiniteError):
         train(options(tmp_path, *given))
     assert read_checkpoint(tmp_path / "run")["steps"] == 200
     assert "checkpoint of environment step 200" in capsys.readouterr().out
-    monkeypatch.setattr(Learner, "update", update)
+    take_back()
     resume(tmp_path / "run")
     assert read_checkpoint(tmp_path / "run")["steps"] == 400
 
