@@ -135,6 +135,8 @@ class LearnerConfig:
     # Critic
     sdn_samples: int = 5
     """n: actions sampled from the policy for the stochastic dueling network (eq. 13); 0: no dueling, Q~ = V + A."""
+    sdn_antithetic: bool = False
+    """Whether these actions come in pairs, mean + std * noise and mean - std * noise; n must then be even."""
     critics: int = 2
     """Number of independent critics whose estimates are combined."""
     pessimism: float = 1.0

@@ -125,7 +125,7 @@ class Learner(nn.Module):
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
         width = self.action_size + (batch.observations.shape[-1] if self.config.smoothness > 0.0 else 0)
-        noise = self.sample_noise(1 + self.config.sdn_samples, *batch.rewards.shape, width)
+        noise = self._fresh_noise(*batch.rewards.shape, width)
         with products(self.config.precision):
             gradients, seen = self._gradients_of(batch, noise)
         self.advantage_moment.copy_(seen.ascent.moment)
@@ -134,6 +134,13 @@ class Learner(nn.Module):
         if self.embeddings is not None and gradients.embedding is not None:
             self.embeddings.step(gradients.embedding, self.updates)
         return seen
+
+    def _fresh_noise(self, *shape: int) -> Tensor:
+        """Return the noise [1 + n, T, B, ..] of a' and of the n actions of eq. 13, in pairs of opposites if asked for."""
+        if not self.config.sdn_antithetic:
+            return self.sample_noise(1 + self.config.sdn_samples, *shape)
+        noise = self.sample_noise(1 + self.config.sdn_samples // 2, *shape)
+        return torch.cat([noise, -noise[1:]])
 
     def _evaluated(self) -> Networks:
         """Return what an update evaluates; the target critic, with its embedding, only where there is one."""

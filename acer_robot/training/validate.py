@@ -153,6 +153,10 @@ def _check_choices(options: LearnerConfig) -> None:
     check_choice("learner.correction", options.correction, ("score", "pathwise", "none"))
     if options.correction != "none" and math.isinf(options.c):
         raise InputError("learner.c=inf leaves nothing to correct; set learner.correction=none with it")
+    if options.sdn_antithetic and options.sdn_samples % 2:
+        raise InputError(
+            f"learner.sdn_samples={options.sdn_samples} has no pairs; learner.sdn_antithetic=true needs an even number"
+        )
     check_choice("learner.precision", options.precision, PRECISIONS)
     check_choice("learner.squash", options.squash, ("tanh", "clip"))
     if options.learned_std and not options.std_min < options.std_init < options.std_max:
