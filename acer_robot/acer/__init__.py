@@ -4,7 +4,7 @@ Wang, Bapst, Heess, Mnih, Munos, Kavukcuoglu, de Freitas: *Sample Efficient Acto
 ICLR 2017, arXiv:1611.01224v2, section 5 and Algorithm 3.
 """
 
-from acer_robot.acer.dueling import stochastic_dueling_q
+from acer_robot.acer.dueling import stochastic_dueling_q, with_opposites
 from acer_robot.acer.ensemble import combine, combine_gradient
 from acer_robot.acer.gaussian import (
     gaussian_kl,
@@ -42,4 +42,5 @@ __all__ = [
     "truncated_segment_weights",
     "trust_region_projection",
     "value_target",
+    "with_opposites",
 ]

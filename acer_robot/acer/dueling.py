@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from acer_robot.acer.shapes import require_same_shape
@@ -38,3 +39,22 @@ def stochastic_dueling_q(v: Tensor, advantage: Tensor, sampled_advantages: Tenso
     if sampled_advantages.shape[0] == 0:
         raise ValueError("expected at least one sampled advantage, got 0")
     return v + advantage - sampled_advantages.mean(0)
+
+
+def with_opposites(noise: Tensor) -> Tensor:
+    """Return noise and its opposite, from which antithetic samples of a Gaussian policy are made.
+
+    `u_j = mean + std eps_j` and `u_(m+j) = mean - std eps_j`, for j = 1 .. m
+
+    Each u is still a sample of the policy, so that `E (1/n) sum_j A(x, u_j)` is what it was, with n = 2 m. Where A is
+    linear in u, the mean over a pair is A(x, mean): it has no noise, and fitting Q~ no longer leaves A too small.
+
+    Args:
+        noise: standard normal [m, ..].
+
+    Returns:
+        [2 m, ..]: noise, then -noise.
+
+    Source: antithetic variates, Hammersley and Morton 1956; not in ACER.
+    """
+    return torch.cat([noise, -noise])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from acer_robot import acer
 from acer_robot.learner.anneal import entropy_target_after, exported_alpha_after, std_min_after
 from acer_robot.learner.baselines import k_step_ascent
 from acer_robot.learner.batch import Trajectory
@@ -136,11 +137,12 @@ class Learner(nn.Module):
         return seen
 
     def _fresh_noise(self, *shape: int) -> Tensor:
-        """Return the noise [1 + n, T, B, ..] of a' and of the n actions of eq. 13, in pairs of opposites if asked for."""
+        """Return the noise [1 + n, *shape] of a' and of the n actions of eq. 13, with opposites if asked for."""
+        samples = self.config.sdn_samples
         if not self.config.sdn_antithetic:
-            return self.sample_noise(1 + self.config.sdn_samples, *shape)
-        noise = self.sample_noise(1 + self.config.sdn_samples // 2, *shape)
-        return torch.cat([noise, -noise[1:]])
+            return self.sample_noise(1 + samples, *shape)
+        noise = self.sample_noise(1 + samples // 2, *shape)
+        return torch.cat([noise[:1], acer.with_opposites(noise[1:])])
 
     def _evaluated(self) -> Networks:
         """Return what an update evaluates; the target critic, with its embedding, only where there is one."""

@@ -12,6 +12,7 @@ import learning_rows
 import numpy as np
 import paper
 import paper_report
+import paper_scale
 import pytest
 from curves import NOT_REPRODUCED, NOT_RESOLVED, REPRODUCED
 from paper_claims import CLAIMS, HUMANOID, Claim, compare, decide, scales
@@ -243,3 +244,32 @@ def test_an_interval_is_the_same_in_every_report():
     pytest.importorskip("rliable", reason="in the extra `benchmarks`")
     values = np.random.default_rng(0).normal(size=(3, 2))
     assert learning_report.interquartile_mean(values) == learning_report.interquartile_mean(values)
+
+
+def test_settings_are_drawn_within_the_papers_ranges():
+    drawn = [
+        [float(option.partition("=")[2]) for option in paper_scale.setting(index)] for index in range(300)
+    ]
+    deltas, rates = np.array(drawn).T
+    assert 0.1 <= deltas.min() < 0.15
+    assert 1.95 < deltas.max() <= 2.0
+    assert 1e-4 <= rates.min() < 1.05e-4
+    assert 4.8e-4 < rates.max() <= 5e-4
+    assert np.median(rates) == pytest.approx(math.sqrt(5) * 1e-4, rel=0.1)  # log-uniform
+    first, second = paper_scale.plan(1_000_000, [0, 1], ["dmc/cheetah-run"], ["paper"])
+    assert (first.seed, second.seed) == (0, 1)
+    assert first.overrides != second.overrides
+
+
+def test_report_at_the_papers_scale_has_every_setting(tmp_path):
+    rows = [
+        row("dmc/cheetah-run", "paper", seed, 200_000, [0.0, 0.0, 0.0, 10.0 + seed], every=50_000)
+        for seed in range(2)
+    ]
+    paper_scale.report(rows, 200_000, tmp_path)
+    text = (tmp_path / "paper_scale.md").read_text()
+    assert "| dmc/cheetah-run | paper | 10 | 11 | 10 | **11** |" in text
+    assert "| 1 | 0.355 | 0.000391 |" in text
+    assert (tmp_path / "paper_scale.png").stat().st_size > 1000
+    with pytest.raises(InputError, match="no run of 300000 steps"):
+        paper_scale.report(rows, 300_000, tmp_path)

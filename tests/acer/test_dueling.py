@@ -4,7 +4,7 @@ import pytest
 import reference
 import torch
 
-from acer_robot.acer import stochastic_dueling_q
+from acer_robot.acer import stochastic_dueling_q, with_opposites
 
 
 def test_equation_13_by_hand():
@@ -74,3 +74,21 @@ def test_trap_8_shapes_that_would_broadcast_are_refused(advantage, sampled):
     """Trap 8: shapes that would broadcast are refused."""
     with pytest.raises(ValueError, match="expected"):
         stochastic_dueling_q(torch.zeros(4, 4), torch.zeros(advantage), torch.zeros(sampled))
+
+
+def test_opposites_leave_a_linear_advantage_as_it_is():
+    """For A(u) = w u with the policy N(m, s^2): Q~ - V = w (a - m) without noise, and no shrinking (trap 13)."""
+    generator = torch.Generator().manual_seed(4)
+    mean, std, slope = torch.tensor([0.5, -2.0]), torch.tensor([0.3, 1.5]), torch.tensor([7.0, -3.0])
+    sampled = slope * (mean + std * with_opposites(torch.randn(3, 2, generator=generator)))
+    assert sampled.shape == (6, 2)
+    action = torch.tensor([1.5, 4.0])
+    q = stochastic_dueling_q(torch.tensor([10.0, 20.0]), slope * action, sampled)
+    torch.testing.assert_close(q, torch.tensor([10.0 + 7.0 * 1.0, 20.0 - 3.0 * 6.0]))
+
+
+def test_opposites_of_a_curved_advantage_have_the_mean_of_samples():
+    """E u^2 = m^2 + s^2 with opposites as without."""
+    generator = torch.Generator().manual_seed(5)
+    u = 0.5 + 0.3 * with_opposites(torch.randn(1, 400_000, generator=generator, dtype=torch.float64))
+    assert u.square().mean().item() == pytest.approx(0.25 + 0.09, abs=0.001)

@@ -44,7 +44,16 @@ def test_the_update_never_asks_the_device_for_a_number(options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"trust_region": False}, *BASELINES]
+    "options",
+    [
+        {},
+        {"critics": 2},
+        PAPER,
+        {"sdn_samples": 0},
+        {"sdn_samples": 2, "sdn_antithetic": True},
+        {"trust_region": False},
+        *BASELINES,
+    ],
 )
 def test_policy_and_critic_move_and_stay_finite(options):
     learner = small_learner(**options)
@@ -186,3 +195,14 @@ def test_the_compiled_update_is_the_update():
     torch.testing.assert_close(moved, expected, rtol=0.0, atol=1e-9)
     assert torch.equal(fast.advantage_moment[1], eager.advantage_moment[1])
     assert counters["stats"]["unique_graphs"] == 1  # forward and backward pass are one graph, compiled once
+
+
+def test_antithetic_update_is_one_with_these_actions():
+    """An update draws a' and n / 2 actions, and equals the plain one that is given their opposites as well."""
+    plain, paired = (small_learner(sdn_samples=4, sdn_antithetic=choice) for choice in (False, True))
+    batch = batch_for(plain)
+    noise = small_learner().sample_noise(3, *batch.rewards.shape, 2)
+    _, expected = plain._gradients(batch, torch.cat([noise, -noise[1:]]))
+    seen = paired.update(batch)
+    assert torch.equal(seen.ascent.g, expected.ascent.g)
+    assert torch.equal(seen.ascent.loss_q, expected.ascent.loss_q)

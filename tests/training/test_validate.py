@@ -179,3 +179,9 @@ def test_range_of_an_option_of_deploy_and_render(tmp_path):
         deploy(DeployConfig(policy="policy.pt", command_delay=2**63 - 1))
     with pytest.raises(InputError, match="max_seconds=inf is out of range"):
         check_video(tmp_path / "video.mp4", VideoOptions(max_seconds=float("inf")))
+
+
+@pytest.mark.parametrize("samples", [1, 5])
+def test_odd_number_of_antithetic_samples_is_refused(samples):
+    with pytest.raises(InputError, match=rf"learner\.sdn_samples={samples} has no pairs"):
+        check("learner.sdn_antithetic=true", f"learner.sdn_samples={samples}")
