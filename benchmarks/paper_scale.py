@@ -90,7 +90,8 @@ def _text(rows: Sequence[Row], steps: int) -> str:
     )
     sections = [
         "# The paper's algorithm at the paper's scale",
-        f"Written by `python benchmarks/paper_scale.py report --steps {steps}` from\n[paper_scale.csv](paper_scale.csv). "
+        f"Written by `python benchmarks/paper_scale.py report --steps {steps}` from "
+        "[paper_scale.csv](paper_scale.csv).\n"
         f"The score is the mean return over the last tenth of {steps:,}\nenvironment steps (action repeat counted). "
         f"Every {EVERY:,} steps the average policy is evaluated,\ndeterministic, over 10 episodes of at most 1,000.",
         f"Settings are drawn as in the paper, and the same for every learner; `tis`, `a3c` and\n"
