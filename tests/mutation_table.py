@@ -270,6 +270,12 @@ DUELING: tuple[Row, ...] = (
         "return v + advantage",
         "acer/test_properties.py -k dueling_estimate_averages",
     ),
+    (
+        "antithetic samples that are twice the same",
+        "torch.cat([noise, -noise])",
+        "torch.cat([noise, noise])",
+        "acer/test_dueling.py -k opposites",
+    ),
 )
 
 ENSEMBLE: tuple[Row, ...] = (
@@ -430,6 +436,12 @@ GRADIENTS: tuple[Row, ...] = (
 )
 
 LEARNER: tuple[Row, ...] = (
+    (
+        "antithetic: an action of the pair in place of a'",
+        "torch.cat([noise[:1], acer.with_opposites(noise[1:])])",
+        "torch.cat([noise[1:2], acer.with_opposites(noise[1:])])",
+        "learner/test_learner.py -k antithetic_update",
+    ),
     (
         "6 the average policy never updated",
         "self.flat_average.average_towards(self.flat_actor, config.alpha)",
