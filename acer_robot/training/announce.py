@@ -8,6 +8,7 @@ from pathlib import Path
 
 from acer_robot.experience.update_counter import updates_per_transition
 from acer_robot.memory import free_memory
+from acer_robot.run_folder.replay_files import COPIED, FILE_BYTES
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
 from acer_robot.spec import TaskSpec
@@ -71,14 +72,17 @@ def _weights(number: int) -> str:
 
 
 def memory_needed(sizes: Sizes) -> str:
-    """Say how much memory replay and learner take, beside the libraries and the simulator."""
-    needed, free = sizes.learner + sizes.memory, free_memory()
+    """Say how much memory replay, learner and the copies of both for a checkpoint take at most."""
+    rows = min(COPIED * FILE_BYTES, sizes.replay) if sizes.config.checkpoint.replay else 0
+    copies = sizes.learner + rows
+    needed, free = sizes.learner + sizes.memory + copies, free_memory()
     of = (
         "" if free is None or sizes.config.device != "cpu" else f" of the {free / MIB:,.0f} MiB that are free"
     )
     return (
-        f"memory: up to {needed / MIB:,.0f} MiB{of} for replay ({sizes.memory / MIB:,.0f}) and learner "
-        f"({sizes.learner / MIB:,.0f}), beside libraries and simulator"
+        f"memory: up to {needed / MIB:,.0f} MiB{of} for replay ({sizes.memory / MIB:,.0f}), learner "
+        f"({sizes.learner / MIB:,.0f}) and copies for a checkpoint ({copies / MIB:,.0f}), beside libraries and "
+        "simulator"
     )
 
 

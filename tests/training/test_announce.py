@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from acer_robot.schema import LearnerConfig, TrainConfig
+from acer_robot.schema import CheckpointConfig, LearnerConfig, TrainConfig
 from acer_robot.spec import ActionBounds, ObservationField, TaskSpec
 from acer_robot.training import announce
 from acer_robot.training.announce import MIB, Sizes, next_commands, start_block
@@ -40,7 +40,8 @@ def test_block_names_task_sizes_memory_disk_and_updates(sizes, monkeypatch):
     )
     assert block[2] == "learner: 2.00 million weights on cpu with threads=1"
     assert block[3].startswith(
-        "memory: up to 130 MiB of the 1,000 MiB that are free for replay (30) and learner (100)"
+        "memory: up to 280 MiB of the 1,000 MiB that are free for replay (30), learner (100) and copies for a "
+        "checkpoint (150), beside"
     )
     assert block[4].startswith("disk: checkpoints take up to 650 MiB of the ")
     assert block[5].startswith("time: about 30,000 updates; ")
@@ -50,6 +51,13 @@ def test_block_of_a_resumed_run_counts_what_is_left(sizes):
     block = start_block(dataclasses.replace(sizes, step=30_000))
     assert "60,000 environment steps (goes on at step 30,000)" in block[1]
     assert "about 15,000 updates" in block[5]
+
+
+@pytest.mark.parametrize(("kept", "copies"), [(True, "356"), (False, "100")])
+def test_memory_counts_the_rows_that_a_checkpoint_copies(sizes, kept, copies):
+    config = dataclasses.replace(sizes.config, checkpoint=CheckpointConfig(replay=kept))
+    block = start_block(dataclasses.replace(sizes, config=config, replay=2**40))
+    assert f"copies for a checkpoint ({copies})" in block[3]
 
 
 def test_full_disk_is_named(sizes):
