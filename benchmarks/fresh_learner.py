@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from runs import ROOT
 
 from acer_robot.errors import InputError, first_line
 from acer_robot.experience.replay import Replay
@@ -36,6 +37,12 @@ def learner_options(words: Sequence[str]) -> LearnerConfig:
         raise InputError(f"{' '.join(words)}: {first_line(error)}; see acer-train --help") from None
     assert isinstance(options, LearnerConfig)
     return options
+
+
+def family_options(family: str) -> list[str]:
+    """Return the learner's options in configs/family as words for `learner_options`."""
+    learner = OmegaConf.load(ROOT / "configs" / "family" / f"{family}.yaml").learner
+    return [f"learner.{name}={value}" for name, value in learner.items()]
 
 
 def can_compile(device: torch.device) -> bool:

@@ -38,10 +38,14 @@ _NAMES = {
     _LARGE: "acer, lr 6e-4",
     f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg deployed",
 }
-_NO_EMBEDDING = "learner.embedding=0"
+_IID = "learner.sdn_samples=5 learner.sdn_antithetic=false"
+_LATE = f"{_IID} learner.annealing_start=300000"
+_NO_EMBEDDING = f"learner.embedding=0 {_LATE}"
+"""What HalfCheetah-v5's default was before it had the embedding; `_LATE` is its first default with it."""
 VARIANTS = {
     ("acer", _NO_EMBEDDING): "acer, no embedding",
-    ("acer", "learner.annealing_start=60000"): "acer, noise to 60k",
+    ("acer", _LATE): "acer, noise to 300k",
+    ("acer", f"learner.annealing_start=60000 {_IID}"): "acer, noise to 60k",
     ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
     ("acer", "learner.delta=1"): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from blocks import in_turn, ratio, spread
 from fresh_learner import can_compile, learner_options
-from speed_update import SAC, SAC_STATES
+from speed_update import DEFAULT, SAC, SAC_STATES, SETTINGS
 
 from acer_robot.errors import InputError
 from acer_robot.schema import CheckpointConfig, TaskConfig, TrainConfig, WandbConfig
@@ -35,7 +35,7 @@ EQUAL = ["learner.replay_ratio=256"]
 OURS = {
     "learner.embedding=0, 128 replayed a step": [],
     "learner.embedding=0, 256 replayed a step": EQUAL,
-    "learner.embedding=64, 256 replayed a step": [*EQUAL, "learner.embedding=64"],
+    f"{DEFAULT}, 256 replayed a step": [*EQUAL, *SETTINGS[DEFAULT]],
 }
 """SAC replays 256 transitions for each step of the environment, the learner by itself half as many."""
 

@@ -13,6 +13,7 @@ from fresh_learner import (
     JOINTS,
     OBSERVATIONS,
     can_compile,
+    family_options,
     filled_replay,
     fresh_learner,
     learner_options,
@@ -26,6 +27,14 @@ from acer_robot.schema import LearnerConfig
 SAC = "Stable-Baselines3's SAC"
 SAC_STATES, SAC_STORED = 256, 16_000
 """Its batch, the default of Stable-Baselines3, and as many transitions in its replay as in ours."""
+
+DEFAULT = "HalfCheetah-v5's default"
+SETTINGS = {
+    "learner.embedding=0": [],
+    "learner.embedding=64": ["learner.embedding=64"],
+    DEFAULT: family_options("halfcheetah"),
+}
+"""Whose updates are timed: the learner's default, with the embedding, and with what HalfCheetah-v5 has beside it."""
 
 
 class Ours(NamedTuple):
@@ -70,12 +79,12 @@ def contenders(eager: bool, device: torch.device) -> tuple[dict[str, Call], dict
     calls: dict[str, Call] = {}
     ours: dict[str, Ours] = {}
     available = precisions(device)
-    for words in ([], ["learner.embedding=64"]):
+    for of_setting, words in SETTINGS.items():
         options = learner_options(words)
         found = update_products(options, replay)
         flop, states = sum(product.flop for product in found), options.segments * options.segment_length
         for precision in available:
-            name = ", ".join([words[0] if words else "learner.embedding=0", precision])
+            name = f"{of_setting}, {precision}"
             alone = f"products alone: {name}"
             calls[alone] = products_alone(found, precision, device)
             for compiled in (False, True) if compiling else (False,):

@@ -85,10 +85,11 @@ def test_every_preset_is_tested():
 def test_default_narrows_its_noise_late():
     narrow = {"std_min": 0.3, "std_min_final": 0.1, "entropy_target": -1.0, "entropy_target_final": -2.0}
     fall = {"annealing_start": 300_000, "annealing_updates": 100_000, "lr": 6e-4}
-    settings = preset("acer", "halfcheetah")
+    settings = preset("acer", "walker2d")
     assert {name: settings[name] for name in narrow | fall} == narrow | fall
     narrow = {"std_min": 0.3, "std_min_final": None, "entropy_target": 0.0, "entropy_target_final": -1.0}
     fall = {"annealing_start": 150_000, "annealing_updates": 150_000, "lr": 1e-4}
+    assert preset("acer", "halfcheetah")["annealing_start"] == 100_000
     settings = preset("acer", "dmc/fish-swim")
     assert {name: settings[name] for name in narrow | fall} == narrow | fall
 
@@ -118,7 +119,13 @@ def test_experiment_is_the_run_of_its_benchmark(experiment, run):
 
 
 def test_the_longer_experiment_is_the_row_with_a_long_start():
-    overrides = ("num_envs=4", "learner.learning_starts=10000", "learner.embedding=0")
+    former = ("learner.embedding=0", "learner.sdn_samples=5", "learner.sdn_antithetic=false")
+    overrides = (
+        "num_envs=4",
+        "learner.learning_starts=10000",
+        *former,
+        "learner.annealing_start=300000",
+    )
     row = learning.plan(300_000, [1], ["halfcheetah"], ["acer"], overrides)[0].arguments()[2:]
     for_a_table = ("hand_over=false", "video=false", "wandb.mode=disabled", "learner.compile=true")
     preset = composed_train("experiment=halfcheetah_300k", "seed=1", "run_dir=new", *for_a_table)
