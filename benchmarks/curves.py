@@ -152,7 +152,7 @@ def legend_above(figure: Figure) -> None:
         lines, labels = axes.get_legend_handles_labels()
         entries |= dict(zip(labels, lines, strict=True))
     figure.legend(
-        list(entries.values()), list(entries), loc="outside upper center", ncols=6, frameon=False, fontsize=9
+        list(entries.values()), list(entries), loc="outside upper center", ncols=5, frameon=False, fontsize=9
     )
 
 
