@@ -84,6 +84,11 @@ def compare(
     return mean_difference(pairs), used
 
 
+def claims_among(learners: Sequence[str]) -> list[Claim]:
+    """Return the claims that compare none but these learners."""
+    return [claim for claim in CLAIMS if {name for pair in claim.pairs for name in pair} <= set(learners)]
+
+
 def decide(claim: Claim, areas: Samples) -> tuple[str, list[str]]:
     """Return the verdict on a claim, and for each of its pairs the numbers in words."""
     estimates, numbers = [], []
@@ -96,10 +101,10 @@ def decide(claim: Claim, areas: Samples) -> tuple[str, list[str]]:
     return verdict(estimates), numbers
 
 
-def claims_table(areas: Samples) -> str:
-    """Return every claim with its verdict and the numbers it rests on."""
+def claims_table(areas: Samples, claims: Sequence[Claim] = CLAIMS) -> str:
+    """Return each of `claims` with its verdict and the numbers it rests on."""
     lines = []
-    for claim in CLAIMS:
+    for claim in claims:
         decision, numbers = decide(claim, areas)
         lines.append([claim.text, f"**{decision}**", "<br>".join(numbers)])
     return markdown(("claim", "verdict", "difference of normalised areas [95 % interval]"), lines)

@@ -6,7 +6,8 @@
 
 Setting i is the i-th draw of delta and of the learning rate; it runs with seed i, and every learner gets the same ones.
 `run` adds a row to benchmarks/results/paper_scale.csv for every run that has none: stop it and start it as you like.
-`report` writes paper_scale.md and paper_scale.png beside it.
+`report` writes paper_scale.md and paper_scale.png beside it. The untrained policies that it compares with are rows of
+paper.csv (`paper.py run`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import paper
 from command_line import add_run_options, chosen_seeds, in_one_line, positive
-from curves import colors_of, draw, failures, grid, legend_above, markdown, provenance, returns_at, score
+from curves import (
+    area,
+    colors_of,
+    draw,
+    failures,
+    grid,
+    legend_above,
+    markdown,
+    provenance,
+    returns_at,
+    score,
+)
 from matplotlib.figure import Figure
+from paper_claims import UNTRAINED, claims_among, claims_table
 from results_table import Row, read_rows
 from runs import ROOT, Run, run_plan
 
@@ -55,8 +69,10 @@ def plan(steps: int, seeds: Iterable[int], tasks: Sequence[str], learners: Seque
     ]
 
 
-def report(rows: Sequence[Row], steps: int, folder: Path) -> list[Path]:
+def report(rows: Sequence[Row], untrained: Sequence[Row], steps: int, folder: Path) -> list[Path]:
     """Write paper_scale.md and paper_scale.png of the rows of at least `steps` steps; return their paths.
+
+    `untrained` are rows of policies that were never trained.
 
     Raises:
         InputError: if there is none, or `steps` are too few for an evaluation.
@@ -70,12 +86,12 @@ def report(rows: Sequence[Row], steps: int, folder: Path) -> list[Path]:
         raise InputError(
             f"paper_scale.csv has no run of {steps} steps or more; do `run` first, or give another --steps"
         )
-    (folder / "paper_scale.md").write_text(_text(rows, steps), encoding="utf-8")
+    (folder / "paper_scale.md").write_text(_text(rows, untrained, steps), encoding="utf-8")
     _picture(rows, steps).savefig(folder / "paper_scale.png", dpi=110)
     return [folder / "paper_scale.md", folder / "paper_scale.png"]
 
 
-def _text(rows: Sequence[Row], steps: int) -> str:
+def _text(rows: Sequence[Row], untrained: Sequence[Row], steps: int) -> str:
     settings = sorted({row["seed"] for row in rows}, key=int)
     header = ("task", "learner", *(f"setting {seed}" for seed in settings), "mean", "best")
     lines = []
@@ -97,10 +113,24 @@ def _text(rows: Sequence[Row], steps: int) -> str:
         f"Settings are drawn as in the paper, and the same for every learner; `tis`, `a3c` and\n"
         f"`paper_no_trust_region` do not read delta. Setting i has seed i.\n\n{drawn}",
         f"## Scores\n\n{markdown(header, lines)}",
+        "## The paper's claims at this scale\n\n"
+        "By the rule of [paper.md](paper.md), with settings in the place of seeds. The untrained policies are those of "
+        f"[paper.csv](paper.csv).\n\n{_claims(rows, untrained, steps)}",
         "## Learning curves\n\nEach curve is one setting.\n\n![paper_scale.png](paper_scale.png)",
         f"## Runs\n\n{failures(rows)}\n\n{provenance(rows)}",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _claims(rows: Sequence[Row], untrained: Sequence[Row], steps: int) -> str:
+    """Return the table of the claims that compare these learners."""
+    x, areas = grid(steps, EVERY), dict[str, dict[str, np.ndarray]]()
+    for task, learner in _present(rows):
+        areas.setdefault(task, {})[learner] = np.array([area(row, x) for row in _of(rows, task, learner)])
+    for task, learners in areas.items():
+        if floor := [area(row, x) for row in untrained if row["task"] == task]:
+            learners[UNTRAINED] = np.array(floor)
+    return claims_table(areas, claims_among(LEARNERS))
 
 
 def _present(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -148,7 +178,9 @@ def main() -> None:
             options.workers,
         )
     else:
-        print("\n".join(str(path) for path in report(read_rows(TABLE), options.steps, TABLE.parent)))
+        untrained = [row for row in read_rows(paper.TABLE) if row["overrides"] == " ".join(paper.UNTRAINED)]
+        paths = report(read_rows(TABLE), untrained, options.steps, TABLE.parent)
+        print("\n".join(str(path) for path in paths))
 
 
 if __name__ == "__main__":

@@ -263,13 +263,18 @@ def test_settings_are_drawn_within_the_papers_ranges():
 
 def test_report_at_the_papers_scale_has_every_setting(tmp_path):
     rows = [
-        row("dmc/cheetah-run", "paper", seed, 200_000, [0.0, 0.0, 0.0, 10.0 + seed], every=50_000)
+        row("dmc/cheetah-run", learner, seed, 200_000, [0.0, 0.0, 0.0, high + seed], every=50_000)
         for seed in range(2)
+        for learner, high in (("paper", 600.0), ("a3c", 10.0), ("tis", 599.0))
     ]
-    paper_scale.report(rows, 200_000, tmp_path)
+    untrained = [row("dmc/cheetah-run", "paper", 0, 1_000, [0.0], every=1_000)]
+    paper_scale.report(rows, untrained, 200_000, tmp_path)
     text = (tmp_path / "paper_scale.md").read_text()
-    assert "| dmc/cheetah-run | paper | 10 | 11 | 10 | **11** |" in text
+    assert "| dmc/cheetah-run | a3c | 10 | 11 | 10 | **11** |" in text
     assert "| 1 | 0.355 | 0.000391 |" in text
+    assert "| ACER is above A3C | **reproduced** | paper - a3c: +0.98 [" in text
+    assert "| ACER is above TIS | **not resolved at this budget** | paper - tis: +0.00 [" in text
+    assert "both with a trust region" not in text  # its learners are not among these
     assert (tmp_path / "paper_scale.png").stat().st_size > 1000
     with pytest.raises(InputError, match="no run of 300000 steps"):
-        paper_scale.report(rows, 300_000, tmp_path)
+        paper_scale.report(rows, untrained, 300_000, tmp_path)
