@@ -1,6 +1,6 @@
 """How much of an update's policy gradient is signal, and how large the importance ratios are, on a run's own replay.
 
-    python benchmarks/gradient_noise.py RUN [--batches 400]
+    python benchmarks/gradient_noise.py RUN .. [--batches 400] [--report FILE.md]
 
 Every batch is drawn from the replay of the run's newest checkpoint, and gives one gradient of the same networks. The
 mean of these gradients is the signal, and their scatter about it the noise. The run's own update is compared with the
@@ -13,17 +13,19 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from command_line import in_one_line, positive
 from curves import markdown
+from runs import revision, versions
 from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.experience.replay import Replay
 from acer_robot.learner.learner import Learner
+from acer_robot.provenance import cpu_model
 from acer_robot.schema import LearnerConfig
 from acer_robot.training.parts import Run
 from acer_robot.training.resume import newest_point, recorded_config, restore_run
@@ -199,21 +201,38 @@ def load(folder: Path) -> Run:
     return run
 
 
+def page(sections: Sequence[str], command: str) -> str:
+    """Return the page that `--report` writes."""
+    made = f"`{command}` wrote this page at revision {revision()}."
+    about = f"Each section is a run; the name is that of its folder. {versions('acer')}; {cpu_model()}."
+    return "\n\n".join(["# Signal and noise of the policy gradient", f"{made} {about}", *sections]) + "\n"
+
+
 def main() -> None:
-    """Load, measure and print."""
+    """Load, measure and print each run."""
     parser = argparse.ArgumentParser(description="Signal and noise of a run's policy gradient.")
-    parser.add_argument("run", type=Path, help="the folder of a run with its replay")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run with its replay"
+    )
     parser.add_argument(
         "--batches", type=positive, default=400, help="how many gradients are compared, at least 4"
     )
+    parser.add_argument("--report", type=Path, help="Markdown file that gets the results")
     options = parser.parse_args()
     if options.batches < 4:
         raise InputError(f"--batches {options.batches} are too few; give at least 4, two for each half")
-    run = load(options.run)
-    try:
-        print(*table(run, options.batches), sep="\n")
-    finally:
-        run.close()
+    sections = []
+    for folder in options.runs:
+        run = load(folder)
+        try:
+            sections.append("\n".join([f"## {folder.name}", "", *table(run, options.batches)]))
+        finally:
+            run.close()
+        print(sections[-1], flush=True)
+    if options.report is not None:
+        names = " ".join(folder.name for folder in options.runs)
+        command = f"python benchmarks/gradient_noise.py {names} --batches {options.batches}"
+        options.report.write_text(page(sections, command), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -85,9 +85,13 @@ def run_dir(tmp_path_factory):
 
 
 def test_table_of_a_run(run_dir, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["gradient_noise.py", str(run_dir), "--batches", "6"])
+    page = run_dir.parent / "page.md"
+    monkeypatch.setattr(
+        sys, "argv", ["gradient_noise.py", str(run_dir), "--batches", "6", "--report", str(page)]
+    )
     gradient_noise.main()
-    text = capsys.readouterr().out
+    text = page.read_text()
+    assert text.partition("## run")[2].strip() in capsys.readouterr().out
     assert "InvertedPendulum-v5, step 400" in text
     names = ("the run's own (c = 5, score)", "the same, not projected", "score function", "pathwise")
     assert all(text.count(name) == (2 if LearnerConfig().segments < 16 else 1) for name in names)
