@@ -78,7 +78,7 @@ class Ratios:
         shares = "/".join(f"{100 * share:.0f}" for share in QUANTILES)
         return [
             [f"rho, quantiles of {shares} %", " ".join(f"{value:.2g}" for value in quantiles)],
-            ["effective share of the states, (mean rho)^2 / mean rho^2", f"{effective_share(rho):.2f}"],
+            ["effective share of the states, (mean rho)^2 / mean rho^2", f"{effective_share(rho):.1g}"],
             [f"share of states with rho' > c = {c:g}", f"{float(beyond):.3f}"],
         ]
 
