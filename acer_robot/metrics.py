@@ -120,12 +120,13 @@ EMBEDDING = {
 
 LEARNER = {
     "loss/q": Metric(
-        "mean of 1/2 (Qret - Q~)^2, summed over critics",
+        "mean of 1/2 (Qret - Q~)^2, summed over critics; with learner.value_bins the cross-entropy",
         "about 0.1 times the square of acer/advantage_scale, with spikes to 2 times that square. Above the "
-        "spikes for many rows: the critic diverges, so lower learner.lr",
+        "spikes for many rows: the critic diverges, so lower learner.lr. With learner.value_bins: below "
+        "learner.critics times its logarithm",
     ),
     "loss/v": Metric(
-        "mean of 1/2 (V_target - V)^2, summed over critics",
+        "mean of 1/2 (V_target - V)^2, summed over critics; with learner.value_bins the cross-entropy",
         "0 to loss/q for learner.estimator=acer, because V's error is Q's error times min(1, rho) <= 1. Above "
         "loss/q: this is a bug, report it",
     ),
@@ -294,7 +295,10 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
         levels: what the other numbers of the run are, by name.
     """
     low, high = HEALTHY.get(name, (-math.inf, math.inf))
-    if name == "loss/q":
+    bins = _number(learner.get("value_bins"), 0.0)
+    if name in ("loss/q", "loss/v") and bins:
+        high = _number(learner.get("critics"), 1.0) * math.log(bins)
+    elif name == "loss/q":
         high = 2.0 * levels.get("acer/advantage_scale", math.inf) ** 2
     elif name == "loss/v" and learner.get("estimator", "acer") == "acer":
         high = 1.01 * levels.get("loss/q", math.inf)

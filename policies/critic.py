@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from acer_robot import acer
+
 
 class EnsembleLinear(nn.Module):
     """K independent linear layers evaluated together: [K, N, in] -> [K, N, out]."""
@@ -63,6 +65,7 @@ class DuelingCritic(nn.Module):
         layer_norm: bool = True,
         members: int = 1,
         embedding: int = 0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.members = members
@@ -75,12 +78,12 @@ class DuelingCritic(nn.Module):
             layers.append(nn.ReLU())
             width_in = width
         self.trunk = nn.Sequential(*layers)
-        self.value_head = EnsembleLinear(members, width_in, 1)
+        self.value_head = EnsembleLinear(members, width_in, outputs)
         self.advantage_state = EnsembleLinear(members, width_in, advantage_hidden)
         of_action = torch.empty(members, action_size, advantage_hidden).uniform_(-1.0, 1.0)
         of_embedding = torch.zeros(members, embedding, advantage_hidden)
         self.advantage_action = nn.Parameter(torch.cat([of_action / math.sqrt(action_size), of_embedding], 1))
-        self.advantage_head = EnsembleLinear(members, advantage_hidden, 1)
+        self.advantage_head = EnsembleLinear(members, advantage_hidden, outputs)
 
     def features(self, observations: Tensor) -> Tensor:
         """Return trunk features [K, .., h] of normalised observations [.., n]."""
@@ -104,6 +107,43 @@ class DuelingCritic(nn.Module):
         hidden = functional.relu(self._before_relu(state_part, actions))
         flat: Tensor = self.advantage_head(hidden.flatten(1, -2))
         return flat.view(self.members, samples, *states).transpose(0, 1)
+
+    def outputs(
+        self, features: Tensor, state_part: Tensor, inputs: Tensor, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the losses are taken of: V(x) [K, ..], and Q~(x, a) [M, K, ..] of the first `count` = M actions.
+
+        The actions after these are samples of the policy, u_1..u_n of eq. 13. Without any, Q~ = V + A.
+
+        Args:
+            features: [K, .., h] of `features`.
+            state_part: [K, .., width] of `state_part`.
+            inputs: canonical actions [M + n, .., d], with an embedding [a, e].
+            count: M.
+        """
+        v, advantages = self.value(features), self.advantage(state_part, inputs)
+        of_actions, of_samples = advantages[:count], advantages[count:]
+        v_each = v.expand_as(of_actions)
+        if len(of_samples) == 0:
+            return v, v_each + of_actions
+        return v, acer.stochastic_dueling_q(
+            v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape)
+        )
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """Return the values [..] that outputs stand for: here the outputs themselves."""
+        return outputs
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss [..] of each output [..] against its target [..], a constant: `1/2 (target - output)^2`."""
+        return 0.5 * (targets - outputs).square()
+
+    def q_gradient(self, state_part: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Return dQ~/d inputs [K, .., d] at one action per state [.., d] with these outputs [K, ..], without a graph.
+
+        Only A depends on the action.
+        """
+        return self.advantage_gradient(state_part, inputs)
 
     def advantage_gradient(self, state_part: Tensor, actions: Tensor) -> Tensor:
         """Return dA(x, a)/da [K, .., d] at one canonical action per state [.., d], without a graph.

@@ -42,6 +42,8 @@ class Networks:
     """The copy of f and g that the critic reads, a constant."""
     bootstrap_embedding: StateActionEmbedding | None = None
     """The copy that the bootstrap critic reads."""
+    discounted_return: ObservationNormalizer | None = None
+    """Statistics of the discounted return, by whose standard deviation rewards are divided; None: they are not."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Estimates:
     """V(x) [K, ..]."""
     q: Tensor
     """Q~(x, a) of the M actions [M, K, ..]."""
+    v_outputs: Tensor
+    """What the loss of V is taken of: see `DuelingCritic.outputs`."""
+    q_outputs: Tensor
+    """What the loss of Q~ is taken of."""
     inputs: Tensor
     """What the advantage heads read of the M actions [M, .., d]; with an embedding [a, e] [M, .., d + size]."""
     embedding_part: Tensor | None
@@ -168,6 +174,8 @@ def update_gradients(
 
     Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
     """
+    if networks.discounted_return is not None:
+        batch = replace(batch, rewards=batch.rewards / return_scale(networks.discounted_return))
     with torch.no_grad():
         x, next_x = networks.normalizer(torch.stack([batch.observations, batch.next_observations]))
         phi_average: Phi = networks.average_actor(x)
@@ -200,6 +208,11 @@ def update_gradients(
     ascent = replace(ascent, loss_q=ascent.loss_q.detach(), loss_v=ascent.loss_v.detach())
     seen = Diagnostics(ascent, z, phi, phi_average, prediction)
     return Gradients(actor, critic, embedding, gradients[-1]), seen
+
+
+def return_scale(statistics: ObservationNormalizer) -> Tensor:
+    """Return the standard deviation of the discounted return, a scalar: what a value of 1 is worth in rewards."""
+    return statistics.variance[0].sqrt().clamp_min(1e-3)
 
 
 def acer_ascent(
@@ -260,7 +273,7 @@ def acer_ascent(
     extra, entropy = pathwise_gradient(along_path, phi, noise[0], config.squash, temperature)
 
     # Critic: Q~ towards Qret, V towards its importance-weighted target.
-    losses = critic_losses(online, q_ret, log_rho)
+    losses = critic_losses(networks.critic, online, q_ret, log_rho)
     return Ascent(g + phi_rows(config, extra), *losses, log_rho, log_rho_sampled, traces, v, entropy, moment)
 
 
@@ -297,13 +310,18 @@ def returns(
     return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))
 
 
-def critic_losses(online: Estimates, q_ret: Tensor, log_rho: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the losses 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, averaged over states, summed over critics."""
+def critic_losses(
+    critic: DuelingCritic, online: Estimates, q_ret: Tensor, log_rho: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the losses of Q~ towards Qret and of V towards V_target, averaged over states, summed over critics.
+
+    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2; those of a categorical critic are cross-entropies.
+    """
     members = online.v.shape[0]
     q_ret_each, q = q_ret.expand(members, *q_ret.shape), online.q[0]
     v_target = acer.value_target(log_rho.expand_as(q), q_ret_each, q.detach(), online.v.detach())
-    loss_q = 0.5 * (q_ret_each - q).square().mean() * members
-    loss_v = 0.5 * (v_target - online.v).square().mean() * members
+    loss_q = critic.error(online.q_outputs[0], q_ret_each).mean() * members
+    loss_v = critic.error(online.v_outputs, v_target).mean() * members
     return loss_q, loss_v
 
 
@@ -396,15 +414,9 @@ def estimate(
     if embedding is not None:
         states, inputs, part = embedding.critic_inputs(states, inputs)
     features = critic.features(states)
-    v, state_part = critic.value(features), critic.state_part(features)
-    advantages = critic.advantage(state_part, inputs)
-    count, samples = actions.shape[0], sampled_actions.shape[0]
-    of_actions, of_samples = advantages[:count], advantages[count:]
-    v_each = v.expand_as(of_actions)
-    if samples == 0:
-        return Estimates(state_part, v, v_each + of_actions, inputs, part)
-    q = acer.stochastic_dueling_q(v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape))
-    return Estimates(state_part, v, q, inputs[:count], part)
+    state_part, count = critic.state_part(features), actions.shape[0]
+    v, q = critic.outputs(features, state_part, inputs, count)
+    return Estimates(state_part, critic.values(v), critic.values(q), v, q, inputs[:count], part)
 
 
 def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
@@ -435,8 +447,9 @@ def action_gradient(
         u: one pre-squash action per state.
         pessimism: how the critics are combined.
     """
-    # Only A depends on u; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
-    slopes = networks.critic.advantage_gradient(estimates.state_part, estimates.inputs[index])
+    slopes = networks.critic.q_gradient(
+        estimates.state_part, estimates.inputs[index], estimates.q_outputs[index]
+    )
     in_action = (acer.combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
     embedding, part = networks.critic_embedding, estimates.embedding_part
     if embedding is not None and part is not None:

@@ -42,6 +42,7 @@ class Learner(nn.Module):
 
     advantage_moment: Tensor
     entropy_target: Tensor
+    discounted_return: ObservationNormalizer | None
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Learner(nn.Module):
             self.actor = build_actor(config, observation_size, action_size)
             self.critic = build_critic(config, observation_size, action_size)
             embedding = build_embedding(config, observation_size, action_size)
+        self.discounted_return = ObservationNormalizer(1) if config.value_bins else None
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.deployed_actor = copy.deepcopy(self.average_actor)
         # target_alpha = 0 makes the returns use the critic of the last update, as the paper does.
@@ -78,7 +80,10 @@ class Learner(nn.Module):
         if embedding is not None:
             self.embeddings = Embeddings(embedding.to(device=device, dtype=dtype), config)
         self._networks = self._evaluated()
-        learnt = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
+        learnt: Any = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
+        if config.critic_lr is not None:
+            rates = (config.lr, config.critic_lr, config.lr)
+            learnt = [{"params": [values], "lr": rate} for values, rate in zip(learnt, rates, strict=True)]
         self.optimizer = torch.optim.Adam(learnt, lr=config.lr, fused=device.type in ("cpu", "cuda"))
         self._gradients_of = compiled(self._gradients, device) if config.compile else self._gradients
 
@@ -147,7 +152,14 @@ class Learner(nn.Module):
     def _evaluated(self) -> Networks:
         """Return what an update evaluates; the target critic, with its embedding, only where there is one."""
         bootstrap = self.target_critic if self.config.target_alpha > 0.0 else self.critic
-        networks = Networks(self.normalizer, self.actor, self.average_actor, self.critic, bootstrap)
+        networks = Networks(
+            self.normalizer,
+            self.actor,
+            self.average_actor,
+            self.critic,
+            bootstrap,
+            discounted_return=self.discounted_return,
+        )
         if self.embeddings is None:
             return networks
         of_critic = self.embeddings.of_critic

@@ -11,6 +11,7 @@ import torch
 
 from acer_robot.errors import InputError, TaskError
 from acer_robot.experience.collector import Collector
+from acer_robot.experience.discounted import DiscountedReturns
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import updates_per_transition
@@ -125,6 +126,16 @@ def make_replay(config: TrainConfig, sizes: tuple[int, int], device: torch.devic
     return Replay(room, columns, *sizes, options.segment_length, device, seed, block=block)
 
 
+def local_collector(
+    task: VectorTask, learner: Learner, replay: Replay, device: torch.device, seed: int
+) -> Collector:
+    """Return a collector in this process; it follows discounted returns where the learner asks for it."""
+    statistics, discounted = learner.discounted_return, None
+    if statistics is not None:
+        discounted = DiscountedReturns(statistics, learner.config.gamma, task.num_envs)
+    return Collector(task, learner.policy, replay, device, seed, discounted)
+
+
 def make_collector(
     config: TrainConfig,
     task: VectorTask,
@@ -140,7 +151,7 @@ def make_collector(
     """
     if config.collector.kind == "local":
         seed = independent_seeds(config.seed).exploration
-        return Collector(task, learner.policy, replay, device, seed), None
+        return local_collector(task, learner, replay, device, seed), None
     from acer_robot.distributed.start import remote_collector, remote_evaluations
 
     collector = remote_collector(config, task.spec, learner, replay, is_new)

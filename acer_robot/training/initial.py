@@ -9,7 +9,15 @@ from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.spec import TaskSpec
 
-_TAKEN = ("normalizer.", "actor.", "average_actor.", "deployed_actor.", "critic.", "target_critic.")
+_TAKEN = (
+    "normalizer.",
+    "actor.",
+    "average_actor.",
+    "deployed_actor.",
+    "critic.",
+    "target_critic.",
+    "discounted_return.",
+)
 """Networks and observation statistics; the optimiser, the temperature and the counters start anew."""
 
 

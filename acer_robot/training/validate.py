@@ -65,6 +65,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.sdn_samples": (0, 1e9),
     "learner.critics": (1, 1e9),
     "learner.pessimism": (-10.0, 10.0),
+    "learner.value_bins": (0, 10_000),
     "learner.embedding": (0, 1e9),
     "learner.embedding_hidden": (1, 1e9),
     "learner.embedding_lr": (1e-9, 1.0),
@@ -77,6 +78,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.smoothness": (0.0, 1e4),
     "learner.smoothness_noise": (0.0, 10.0),
     "learner.lr": (1e-9, 1.0),
+    "learner.critic_lr": (1e-9, 1.0),
     "learner.segment_length": (1, 1e9),
     "learner.segments": (1, 1e9),
     "learner.replay_ratio": (1e-6, 1e5),
@@ -101,6 +103,11 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     check_choice("on_environment_error", config.on_environment_error, ("stop", "rebuild"))
     _check_choices(config.learner)
     check_collector(config)
+    if config.learner.value_bins and config.collector.kind != "local":
+        raise InputError(
+            f"learner.value_bins={config.learner.value_bins} does not go with collector={config.collector.kind}, which "
+            "does not follow discounted returns; set collector=local, or learner.value_bins=0"
+        )
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)
@@ -145,6 +152,11 @@ def _check_choices(options: LearnerConfig) -> None:
         raise InputError(
             f"learner.estimator={options.estimator} has no Q that could read learner.embedding="
             f"{options.embedding}; set learner.embedding=0"
+        )
+    if options.value_bins and (options.estimator != "acer" or options.value_bins < 2):
+        raise InputError(
+            f"learner.value_bins={options.value_bins} cannot be used with learner.estimator={options.estimator}; give "
+            "2 bins or more and learner.estimator=acer, or learner.value_bins=0"
         )
     if options.estimator == "tis" and options.c == 0.0:
         raise InputError(

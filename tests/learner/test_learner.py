@@ -51,6 +51,8 @@ def test_the_update_never_asks_the_device_for_a_number(options):
         PAPER,
         {"sdn_samples": 0},
         {"sdn_samples": 2, "sdn_antithetic": True},
+        {"value_bins": 21, "critic_lr": 3e-4},
+        {"value_bins": 21, "embedding": 4},
         {"trust_region": False},
         *BASELINES,
     ],

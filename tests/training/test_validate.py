@@ -185,3 +185,14 @@ def test_range_of_an_option_of_deploy_and_render(tmp_path):
 def test_odd_number_of_antithetic_samples_is_refused(samples):
     with pytest.raises(InputError, match=rf"learner\.sdn_samples={samples} has no pairs"):
         check("learner.sdn_antithetic=true", f"learner.sdn_samples={samples}")
+
+
+@pytest.mark.parametrize("words", [("learner.value_bins=1",), ("learner.value_bins=51", "learner=a3c")])
+def test_bins_that_no_critic_could_have_are_refused(words):
+    with pytest.raises(InputError, match=r"learner\.value_bins=(1|51) cannot be used with"):
+        check(*words)
+
+
+def test_bins_need_a_collector_that_follows_returns():
+    with pytest.raises(InputError, match=r"learner\.value_bins=51 does not go with collector=overlapped"):
+        check("learner.value_bins=51", "collector=overlapped")
