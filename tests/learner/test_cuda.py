@@ -22,6 +22,7 @@ OPTIONS = [
     {},
     {"critics": 2, "correction": "pathwise"},
     {"embedding": 4, "embedding_hidden": 6, "embedding_refresh": 2},
+    {"value_bins": 21, "critic_lr": 3e-4},
     {**FALLING, "annealing_updates": 3},
     PAPER,
     {**PAPER, "estimator": "tis", "learned_std": True, "std_init": 0.5},
