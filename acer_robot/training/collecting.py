@@ -67,6 +67,11 @@ def check_collector(config: TrainConfig) -> None:
             "learner.on_policy=true needs segments of the present policy, and those of workers are older; use "
             "collector=local"
         )
+    if config.learner.value_bins:
+        raise InputError(
+            f"learner.value_bins={config.learner.value_bins} scales rewards by discounted returns, which workers of "
+            f"collector={options.kind} do not follow; set collector=local, or learner.value_bins=0"
+        )
     if not options.synchronous:
         _check_asynchronous(config)
     elif options.workers != 1:

@@ -103,11 +103,6 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     check_choice("on_environment_error", config.on_environment_error, ("stop", "rebuild"))
     _check_choices(config.learner)
     check_collector(config)
-    if config.learner.value_bins and config.collector.kind != "local":
-        raise InputError(
-            f"learner.value_bins={config.learner.value_bins} does not go with collector={config.collector.kind}, which "
-            "does not follow discounted returns; set collector=local, or learner.value_bins=0"
-        )
     check_learns(config)
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)

@@ -194,5 +194,5 @@ def test_bins_that_no_critic_could_have_are_refused(words):
 
 
 def test_bins_need_a_collector_that_follows_returns():
-    with pytest.raises(InputError, match=r"learner\.value_bins=51 does not go with collector=overlapped"):
+    with pytest.raises(InputError, match=r"learner\.value_bins=51 .*collector=overlapped do not follow"):
         check("learner.value_bins=51", "collector=overlapped")
