@@ -73,7 +73,8 @@ def gaussian_bins(values: Tensor, centers: Tensor, sigma: float) -> Tensor:
     edges = torch.cat([centers - half, centers[-1:] + half])
     inside = values.detach().clamp(centers[0], centers[-1]).unsqueeze(-1)
     below = torch.special.erf((edges - inside) / (sigma * 2.0**0.5))
-    return (below[..., 1:] - below[..., :-1]) / (below[..., -1:] - below[..., :1])
+    shares: Tensor = (below[..., 1:] - below[..., :-1]) / (below[..., -1:] - below[..., :1])
+    return shares
 
 
 def cross_entropy(logits: Tensor, probabilities: Tensor) -> Tensor:
