@@ -67,6 +67,7 @@ TASKS = {
         "steps=800",
     ],
     "on policy": [*PENDULUM, "learner.on_policy=true"],
+    "categorical critic": [*PENDULUM, "learner.value_bins=21", "learner.critic_lr=3e-4"],
 }
 
 
