@@ -148,10 +148,12 @@ def _check_choices(options: LearnerConfig) -> None:
             f"learner.estimator={options.estimator} has no Q that could read learner.embedding="
             f"{options.embedding}; set learner.embedding=0"
         )
-    if options.value_bins and (options.estimator != "acer" or options.value_bins < 2):
+    if options.value_bins == 1:
+        raise InputError("learner.value_bins=1 holds one value alone; give 2 bins or more (101), or 0")
+    if options.estimator != "acer" and options.value_bins != 0:
         raise InputError(
-            f"learner.value_bins={options.value_bins} cannot be used with learner.estimator={options.estimator}; give "
-            "2 bins or more and learner.estimator=acer, or learner.value_bins=0"
+            f"learner.estimator={options.estimator} has no Q that could have learner.value_bins={options.value_bins}; "
+            "set learner.value_bins=0"
         )
     if options.estimator == "tis" and options.c == 0.0:
         raise InputError(
