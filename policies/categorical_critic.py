@@ -33,12 +33,12 @@ class CategoricalCritic(DuelingCritic):
         self,
         observation_size: int,
         action_size: int,
-        hidden: Sequence[int] = (256, 256),
-        advantage_hidden: int = 128,
-        layer_norm: bool = True,
-        members: int = 1,
-        embedding: int = 0,
-        bins: int = 101,
+        hidden: Sequence[int],
+        advantage_hidden: int,
+        layer_norm: bool,
+        members: int,
+        embedding: int,
+        bins: int,
     ) -> None:
         super().__init__(
             observation_size, action_size, hidden, advantage_hidden, layer_norm, members, embedding, bins

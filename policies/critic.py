@@ -65,7 +65,7 @@ class DuelingCritic(nn.Module):
         layer_norm: bool = True,
         members: int = 1,
         embedding: int = 0,
-        outputs: int = 1,
+        head_width: int = 1,
     ) -> None:
         super().__init__()
         self.members = members
@@ -78,12 +78,12 @@ class DuelingCritic(nn.Module):
             layers.append(nn.ReLU())
             width_in = width
         self.trunk = nn.Sequential(*layers)
-        self.value_head = EnsembleLinear(members, width_in, outputs)
+        self.value_head = EnsembleLinear(members, width_in, head_width)
         self.advantage_state = EnsembleLinear(members, width_in, advantage_hidden)
         of_action = torch.empty(members, action_size, advantage_hidden).uniform_(-1.0, 1.0)
         of_embedding = torch.zeros(members, embedding, advantage_hidden)
         self.advantage_action = nn.Parameter(torch.cat([of_action / math.sqrt(action_size), of_embedding], 1))
-        self.advantage_head = EnsembleLinear(members, advantage_hidden, outputs)
+        self.advantage_head = EnsembleLinear(members, advantage_hidden, head_width)
 
     def features(self, observations: Tensor) -> Tensor:
         """Return trunk features [K, .., h] of normalised observations [.., n]."""

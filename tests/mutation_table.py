@@ -349,6 +349,12 @@ BATCH: tuple[Row, ...] = (
 )
 
 GRADIENTS: tuple[Row, ...] = (
+    (
+        "categorical: rewards as they are, whatever the spread of returns",
+        "rewards = rewards / return_scale(networks.discounted_return)",
+        "pass",
+        "learner/test_categorical.py -k spread",
+    ),
     ("3 z summed over the batch", "* z).sum(-1).mean()", "* z).sum()", LOOPS),
     (
         "3 z averaged before it reaches phi",

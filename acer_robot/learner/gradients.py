@@ -174,8 +174,6 @@ def update_gradients(
 
     Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
     """
-    if networks.discounted_return is not None:
-        batch = replace(batch, rewards=batch.rewards / return_scale(networks.discounted_return))
     with torch.no_grad():
         x, next_x = networks.normalizer(torch.stack([batch.observations, batch.next_observations]))
         phi_average: Phi = networks.average_actor(x)
@@ -293,7 +291,7 @@ def returns(
 
     Args:
         config: gives gamma and the pessimism.
-        networks: its bootstrap critic gives the values.
+        networks: its bootstrap critic gives the values; its statistics of the discounted return scale the rewards.
         batch: segments [T, B].
         next_x: normalised true successors [T, B, n].
         actions: canonical actions [2 + n, T, B, d]: the replayed one, a', u_1..u_n.
@@ -303,9 +301,12 @@ def returns(
     critic, embedding = networks.bootstrap_critic, networks.bootstrap_embedding
     target = estimate(critic, next_x, following[:1], following[2:], embedding)
     next_q, next_v = acer.combine(target.q[0], config.pessimism), acer.combine(target.v, config.pessimism)
-    discounts = config.gamma * (~batch.terminated).to(batch.rewards.dtype)
+    rewards = batch.rewards
+    if networks.discounted_return is not None:
+        rewards = rewards / return_scale(networks.discounted_return)
+    discounts = config.gamma * (~batch.terminated).to(rewards.dtype)
     values = (next_q.roll(1, dims=0), next_v.roll(1, dims=0), next_v)
-    arguments = (batch.rewards, discounts, *values, batch.episode_continues)
+    arguments = (rewards, discounts, *values, batch.episode_continues)
     q_ret = acer.off_policy_returns(*arguments, traces)
     return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))
 

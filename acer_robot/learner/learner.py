@@ -80,11 +80,15 @@ class Learner(nn.Module):
         if embedding is not None:
             self.embeddings = Embeddings(embedding.to(device=device, dtype=dtype), config)
         self._networks = self._evaluated()
-        learnt: Any = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
-        if config.critic_lr is not None:
-            rates = (config.lr, config.critic_lr, config.lr)
-            learnt = [{"params": [values], "lr": rate} for values, rate in zip(learnt, rates, strict=True)]
-        self.optimizer = torch.optim.Adam(learnt, lr=config.lr, fused=device.type in ("cpu", "cuda"))
+        learnt = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
+        rates = [config.lr, config.critic_lr, config.lr]
+        groups = [{"params": [values], "lr": rate} for values, rate in zip(learnt, rates, strict=True)]
+        # With one rate there is one group, which checkpoints from before `critic_lr` have as well.
+        self.optimizer = torch.optim.Adam(
+            learnt if config.critic_lr is None else groups,
+            lr=config.lr,
+            fused=device.type in ("cpu", "cuda"),
+        )
         self._gradients_of = compiled(self._gradients, device) if config.compile else self._gradients
 
     @property

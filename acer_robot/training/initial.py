@@ -18,7 +18,8 @@ _TAKEN = (
     "target_critic.",
     "discounted_return.",
 )
-"""Networks and observation statistics; the optimiser, the temperature and the counters start anew."""
+"""Networks, and statistics of observations and discounted returns; the optimiser, the temperature and the counters
+start anew."""
 
 
 def take_networks(learner: Learner, spec: TaskSpec, run_dir: Path) -> None:

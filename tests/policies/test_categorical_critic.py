@@ -16,7 +16,7 @@ def made(samples=3):
         return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
     torch.manual_seed(0)
-    critic = CategoricalCritic(5, JOINTS, [8, 7], 6, members=2, bins=21).double()
+    critic = CategoricalCritic(5, JOINTS, [8, 7], 6, True, members=2, embedding=0, bins=21).double()
     return critic, randn(*STATES, 5), randn(COUNT + samples, *STATES, JOINTS)
 
 
