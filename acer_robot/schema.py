@@ -143,7 +143,7 @@ class LearnerConfig:
     """beta: targets use mean - beta * (max - min) / 2 over the critics; 1 with two critics is their minimum."""
     value_bins: int = 0
     """Bins of a critic whose values are distributions, learnt by cross-entropy (HL-Gauss); rewards are then divided by
-    the running standard deviation of the discounted return. 0: values are numbers. Needs collector=local."""
+    the running standard deviation of the discounted return. 0: values are numbers."""
     target_alpha: float = 0.995
     """Decay of the target critic, an average that the returns use; 0: no target critic, as in the paper."""
 

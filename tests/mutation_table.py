@@ -903,6 +903,12 @@ WORKERS: tuple[Row, ...] = (
         "",
         "distributed/test_remote_collector.py -k weights_go_out",
     ),
+    (
+        "a new worker's discounted returns go on from the lost one's",
+        "slot.discounted = followed(self",
+        "slot.discounted = slot.discounted or followed(self",
+        "distributed/test_remote_collector.py -k begin_anew",
+    ),
 )
 BLOCKS: tuple[Row, ...] = (
     (

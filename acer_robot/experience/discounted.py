@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from acer_robot.learner.batch import Trajectory
 from acer_robot.policies.normalizer import ObservationNormalizer
 
 
@@ -24,6 +25,11 @@ class DiscountedReturns:
         self._statistics.update(self._returns.unsqueeze(1))
         self._returns.masked_fill_(ended, 0.0)
 
+    def add_rows(self, rows: Trajectory) -> None:
+        """Count consecutive steps [T, B, ..] of every environment."""
+        for rewards, ended in zip(rows.rewards, rows.terminated | rows.truncated, strict=True):
+            self.add(rewards, ended)
+
     def state(self) -> Tensor:
         """Return a copy of the returns so far."""
         return self._returns.cpu().clone()
@@ -31,3 +37,10 @@ class DiscountedReturns:
     def restore(self, state: Tensor) -> None:
         """Go on from `state`."""
         self._returns = state.to(self._returns.device)
+
+
+def followed(
+    statistics: ObservationNormalizer | None, gamma: float, num_envs: int
+) -> DiscountedReturns | None:
+    """Return what follows the discounted returns of `num_envs` environments that begin now; None without statistics."""
+    return None if statistics is None else DiscountedReturns(statistics, gamma, num_envs)

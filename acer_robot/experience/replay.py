@@ -151,7 +151,7 @@ class Replay:
         pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
         for piece in pieces:
             if len(piece):
-                self._store(self._unpack(piece))
+                self._store(self.unpack(piece))
 
     def cut(self) -> None:
         """Count the last step of every environment as the end of an episode, whose successor keeps its value."""
@@ -262,7 +262,7 @@ class Replay:
         scalars = [getattr(rows, name).to(self._data.dtype).unsqueeze(-1) for name in _SCALARS]
         return torch.cat([*(getattr(rows, name) for name in _FIELDS), *scalars], dim=-1)
 
-    def _unpack(self, batch: Tensor) -> Trajectory:
+    def unpack(self, batch: Tensor) -> Trajectory:
         """Return rows [.., width] that `rows` yielded as the fields of steps."""
         parts: tuple[Tensor, ...] = batch.split(self._widths, dim=-1)  # type: ignore[no-untyped-call]
         rewards, terminated, truncated = (part.squeeze(-1) for part in parts[len(_FIELDS) :])

@@ -11,7 +11,7 @@ import torch
 
 from acer_robot.errors import InputError, TaskError
 from acer_robot.experience.collector import Collector
-from acer_robot.experience.discounted import DiscountedReturns
+from acer_robot.experience.discounted import followed
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import updates_per_transition
@@ -66,11 +66,6 @@ def check_collector(config: TrainConfig) -> None:
         raise InputError(
             "learner.on_policy=true needs segments of the present policy, and those of workers are older; use "
             "collector=local"
-        )
-    if config.learner.value_bins:
-        raise InputError(
-            f"learner.value_bins={config.learner.value_bins} scales rewards by discounted returns, which workers of "
-            f"collector={options.kind} do not follow; set collector=local, or learner.value_bins=0"
         )
     if not options.synchronous:
         _check_asynchronous(config)
@@ -135,9 +130,7 @@ def local_collector(
     task: VectorTask, learner: Learner, replay: Replay, device: torch.device, seed: int
 ) -> Collector:
     """Return a collector in this process; it follows discounted returns where the learner asks for it."""
-    statistics, discounted = learner.discounted_return, None
-    if statistics is not None:
-        discounted = DiscountedReturns(statistics, learner.config.gamma, task.num_envs)
+    discounted = followed(learner.discounted_return, learner.config.gamma, task.num_envs)
     return Collector(task, learner.policy, replay, device, seed, discounted)
 
 

@@ -47,8 +47,9 @@ def columns(path):
     }
 
 
-def test_one_synchronous_worker_equals_the_local_collector(tmp_path):
-    local, remote = run(tmp_path / "local"), run(tmp_path / "remote", *SYNCHRONOUS)
+@pytest.mark.parametrize("options", [[], ["learner.value_bins=21"]], ids=["default", "categorical critic"])
+def test_one_synchronous_worker_equals_the_local_collector(tmp_path, options):
+    local, remote = run(tmp_path / "local", *options), run(tmp_path / "remote", *SYNCHRONOUS, *options)
     contents = [read_checkpoint(folder) for folder in (local, remote)]
     one, other = (content["learner"]["modules"] for content in contents)
     assert one.keys() == other.keys()

@@ -63,4 +63,4 @@ class WholeReplay(Replay):
         rows = (start + self._offsets) % self.capacity
         flat = self._data.view(-1, self.row_width)
         batch = flat.index_select(0, (rows * self.num_envs + column).view(-1))
-        return self._unpack(batch.view(self.segment_length, len(start), -1))
+        return self.unpack(batch.view(self.segment_length, len(start), -1))

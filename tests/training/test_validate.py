@@ -192,8 +192,3 @@ def test_bins_that_no_critic_could_have_are_refused():
         check("learner.value_bins=1")
     with pytest.raises(InputError, match=r"estimator=a3c has no Q that could have learner\.value_bins=51"):
         check("learner=a3c", "learner.value_bins=51")
-
-
-def test_bins_need_a_collector_that_follows_returns():
-    with pytest.raises(InputError, match=r"learner\.value_bins=51 .*collector=overlapped do not follow"):
-        check("learner.value_bins=51", "collector=overlapped")
