@@ -50,8 +50,12 @@ def test_family_settings_yield_to_paper_and_command_line():
     assert composed_train("task=walker2d", "learner.delta=0.5").learner.delta == 0.5
     embeddings = {name for name in TASKS if composed_once(f"task={name}").learner.embedding}
     assert embeddings == {"halfcheetah"}
+    bins = {name for name in TASKS if composed_once(f"task={name}").learner.value_bins}
+    assert bins == {"walker2d"}
     for preset in ("paper", "a3c"):
         assert composed_train("task=halfcheetah", f"learner={preset}").learner.embedding == 0
+        learner = composed_train("task=walker2d", f"learner={preset}").learner
+        assert (learner.value_bins, learner.critic_lr) == (0, None)
 
 
 def test_the_dm_control_suite_is_complete():
