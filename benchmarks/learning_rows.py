@@ -52,7 +52,9 @@ VARIANTS = {
     ("acer", _NUMBERS): "acer, no bins",
     ("acer", f"learner.delta=1 {_NUMBERS}"): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},
-    **{("acer", f"{options} learner.delta=1 {_NUMBERS}"): name for options, name in _NAMES.items()},  # Walker2d-v5's
+    **{
+        ("acer", f"{options} learner.delta=1 {_NUMBERS}"): name for options, name in _NAMES.items()
+    },  # Walker2d-v5's
     **{("acer", f"{options} {_NO_EMBEDDING}"): name for options, name in _NAMES.items()},  # HalfCheetah-v5's
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
