@@ -33,8 +33,9 @@ SETTINGS = {
     "learner.embedding=0": [],
     "learner.embedding=64": ["learner.embedding=64"],
     DEFAULT: family_options("halfcheetah"),
+    "Walker2d-v5's default": family_options("walker2d"),
 }
-"""Whose updates are timed: the learner's default, with the embedding, and with what HalfCheetah-v5 has beside it."""
+"""Whose updates are timed: the learner's default, with the embedding, and with what the two tasks, of equal sizes, have."""
 
 
 class Ours(NamedTuple):
