@@ -50,6 +50,10 @@ VARIANTS = {
     ("acer", f"learner.annealing_start=60000 {_IID}"): "acer, noise to 60k",
     ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
     ("acer", _NUMBERS): "acer, no bins",
+    (
+        "acer",
+        f"learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true {_NUMBERS}",
+    ): "acer, embedding",
     ("acer", f"learner.delta=1 {_NUMBERS}"): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},
     **{
