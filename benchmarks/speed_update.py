@@ -35,7 +35,7 @@ SETTINGS = {
     DEFAULT: family_options("halfcheetah"),
     "Walker2d-v5's default": family_options("walker2d"),
 }
-"""Whose updates are timed: the learner's default, with the embedding, and with what the two tasks, of equal sizes, have."""
+"""Whose updates are timed: the learner's default, with the embedding, and as the two tasks, of equal sizes, have it."""
 
 
 class Ours(NamedTuple):
