@@ -887,7 +887,7 @@ WORKERS: tuple[Row, ...] = (
     ),
     (
         "workers: statistics miss what workers saw",
-        "self.outliers += self._learner.normalizer.update(observations).sum(0)",
+        "self.outliers += self._learner.normalizer.update(steps.observations.flatten(0, 1)).sum(0)",
         "self.outliers += self._learner.normalizer.update(observations[:1]).sum(0)",
         "distributed/test_remote_collector.py -k statistics_are_those_of_all",
     ),
@@ -905,8 +905,8 @@ WORKERS: tuple[Row, ...] = (
     ),
     (
         "a new worker's discounted returns go on from the lost one's",
-        "slot.discounted = followed(self",
-        "slot.discounted = slot.discounted or followed(self",
+        "slot.discounted = followed(",
+        "slot.discounted = slot.discounted or followed(",
         "distributed/test_remote_collector.py -k begin_anew",
     ),
 )

@@ -320,9 +320,8 @@ class RemoteCollector:
     def _begin(self, slot: _Slot) -> None:
         """Start a worker in a slot."""
         slot.sequence = slot.expected = 0
-        slot.discounted = followed(
-            self._learner.discounted_return, self._learner.config.gamma, self._shape[1]
-        )
+        statistics, gamma = self._learner.discounted_return, self._learner.config.gamma
+        slot.discounted = followed(statistics, gamma, self._shape[1])
         slot.version, slot.restart_at = -1, None
         ticket = self._workers.start(slot.number, slot.incarnation)
         slot.asked = deque([self._request(ticket, 0, is_start=True)])
