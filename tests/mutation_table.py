@@ -888,7 +888,7 @@ WORKERS: tuple[Row, ...] = (
     (
         "workers: statistics miss what workers saw",
         "self.outliers += self._learner.normalizer.update(steps.observations.flatten(0, 1)).sum(0)",
-        "self.outliers += self._learner.normalizer.update(observations[:1]).sum(0)",
+        "self.outliers += self._learner.normalizer.update(steps.observations[0]).sum(0)",
         "distributed/test_remote_collector.py -k statistics_are_those_of_all",
     ),
     (
