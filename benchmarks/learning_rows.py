@@ -43,22 +43,19 @@ _LATE = f"{_IID} learner.annealing_start=300000"
 _NO_EMBEDDING = f"learner.embedding=0 {_LATE}"
 """What HalfCheetah-v5's default was before it had the embedding; `_LATE` is its first default with it."""
 _NUMBERS = "learner.value_bins=0 learner.critic_lr=null"
-"""What Walker2d-v5's default was before its critics had bins."""
+_DELTA_1 = f"learner.delta=1 {_NUMBERS}"
+_EMBEDDED = f"learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true {_NUMBERS}"
+"""What Walker2d-v5's default was before its critics had bins; before that; and with HalfCheetah-v5's critics."""
 VARIANTS = {
     ("acer", _NO_EMBEDDING): "acer, no embedding",
     ("acer", _LATE): "acer, noise to 300k",
     ("acer", f"learner.annealing_start=60000 {_IID}"): "acer, noise to 60k",
     ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
     ("acer", _NUMBERS): "acer, no bins",
-    (
-        "acer",
-        f"learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true {_NUMBERS}",
-    ): "acer, embedding",
-    ("acer", f"learner.delta=1 {_NUMBERS}"): "acer, delta 1",
+    ("acer", _EMBEDDED): "acer, embedding",
+    ("acer", _DELTA_1): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},
-    **{
-        ("acer", f"{options} learner.delta=1 {_NUMBERS}"): name for options, name in _NAMES.items()
-    },  # Walker2d-v5's
+    **{("acer", f"{options} {_DELTA_1}"): name for options, name in _NAMES.items()},  # Walker2d-v5's
     **{("acer", f"{options} {_NO_EMBEDDING}"): name for options, name in _NAMES.items()},  # HalfCheetah-v5's
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
