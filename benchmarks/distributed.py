@@ -28,10 +28,10 @@ from statistics import median
 from unittest import mock
 
 import torch
-from command_line import in_one_line, positive
-from runs import ROOT, revision, versions
+from rows.command_line import in_one_line, positive
+from rows.runs import ROOT, revision, versions
+from rows.train_options import composed_train
 from speed import with_section
-from train_options import composed_train
 
 from acer_robot.distributed.cluster import connect, disconnect
 from acer_robot.distributed.processes import ProcessWorkers

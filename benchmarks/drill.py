@@ -20,48 +20,18 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import drill_cpp
-import drill_python
 import torch
-from drill_check import Verdict, judge
-from drill_incidents import Incident, incidents
+from driving.fresh_policy import export_halfcheetah
+from incidents import drill_cpp, drill_python
+from incidents.drill_check import Verdict, judge
+from incidents.drill_incidents import Incident, incidents
 
-from acer_robot.deployment.export import describe
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import limits_of_file
-from acer_robot.policies.build import build_actor
-from acer_robot.policies.exported.file import LoadedPolicy, load_exported, save_exported
-from acer_robot.policies.exported.module import ExportedPolicy
-from acer_robot.policies.normalizer import ObservationNormalizer
-from acer_robot.policies.policy import Policy
-from acer_robot.run_folder.checkpoints import TrainedRun
-from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
-from acer_robot.tasks import make_task
+from acer_robot.policies.exported.file import LoadedPolicy, load_exported
 
 ROBOTS: dict[str, dict[str, Any]] = {"free": {}, "limited": {"slew_rate": 4.0}}
 """Robot -> options of HalfCheetah-v5."""
-
-
-def export(folder: Path, options: dict[str, Any], name: str) -> Path:
-    """Write NAME.pt with random weights, which use the whole range of commands, for HalfCheetah-v5 with options."""
-    config = TaskConfig("gymnasium", "HalfCheetah-v5", **options)
-    task = make_task(config, 1, 0)
-    spec = task.spec
-    task.close()
-    learner, width = LearnerConfig(hidden=[32, 32]), spec.input_size
-    generator = torch.Generator().manual_seed(0)
-    normalizer = ObservationNormalizer(width, True)
-    normalizer.update(3.0 * torch.randn(1000, width, generator=generator))
-    torch.manual_seed(0)
-    actor = build_actor(learner, width, spec.action_size)
-    with torch.no_grad():
-        for parameter in actor.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    policy = Policy(normalizer, actor).eval().requires_grad_(False)
-    run = TrainedRun(policy, TrainConfig(task=config, learner=learner, run_dir="runs/drill"), spec, 0)
-    path = folder / f"{name}.pt"
-    save_exported(ExportedPolicy(policy, spec), describe(run), path)
-    return path
 
 
 class Drill:
@@ -70,7 +40,7 @@ class Drill:
     def __init__(self, folder: Path, with_cpp: bool) -> None:
         torch.set_num_threads(1)
         self._folder, self._with_cpp = folder, with_cpp
-        self._files = {robot: export(folder, options, robot) for robot, options in ROBOTS.items()}
+        self._files = {robot: export_halfcheetah(folder, options, robot) for robot, options in ROBOTS.items()}
         self._policies: dict[str, LoadedPolicy] = {
             robot: load_exported(file) for robot, file in self._files.items()
         }

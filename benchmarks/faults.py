@@ -30,8 +30,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from faulty_runs import TINY, Child, command, difference
 from fuzz_options import COMMANDS, faults, tiny_run
+from incidents.faulty_runs import TINY, Child, command, difference
 
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_exported
@@ -325,7 +325,7 @@ def failing_run(room: Path, fault: str, in_process: bool = False) -> list[Incide
 def failing(folder: Path, fault: str, *more: str) -> list[str]:
     """Return a command line that trains in an environment with a fault."""
     kept = [option for option in TINY if not option.startswith(("task.id", "+task.kwargs"))]
-    task = ["task.id='faulty_runs:Faulty-v0'", f"+task.kwargs.fault={fault}"]
+    task = ["task.id='incidents.faulty_runs:Faulty-v0'", f"+task.kwargs.fault={fault}"]
     return [f"run_dir='{folder}'", *kept, *task, "steps=400", *more]
 
 

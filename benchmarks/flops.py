@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 
 import torch
-from command_line import in_one_line
-from fresh_learner import filled_replay, learner_options
-from update_products import Product, flop_by_part, update_products
+from rows.command_line import in_one_line
+from timing.fresh_learner import filled_replay, learner_options
+from timing.update_products import Product, flop_by_part, update_products
 
 from acer_robot.schema import LearnerConfig
 

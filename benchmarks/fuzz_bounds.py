@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from fresh_policy import export, fresh_run, machine
-from fuzz_streams import Floats, next_rows
+from driving.fresh_policy import export, fresh_run, machine
+from driving.fuzz_streams import Floats, next_rows
 
 from acer_robot.policies.exported.file import LoadedPolicy, load_exported
 from acer_robot.provenance import git_revision

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from unittest import mock
 
-from faulty_runs import TINY, command
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from incidents.faulty_runs import TINY, command
 from omegaconf import DictConfig, OmegaConf
 
 from acer_robot.commands import deploy, evaluate, export, play, render, report, runs, train

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from command_line import in_one_line, positive
-from curves import markdown
-from runs import revision, versions
+from rows.command_line import in_one_line, positive
+from rows.curves import markdown
+from rows.runs import revision, versions
 from torch import Tensor
 
 from acer_robot.errors import InputError

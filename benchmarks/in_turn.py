@@ -16,12 +16,12 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from command_line import in_one_line, positive, whole
 from learning import EVAL_EVERY, GYMNASIUM
 from learning import TABLE as LEARNING
-from learning_rows import BASELINE, BASELINE_STEPS, collect, scores, seconds_to, time_shown
-from results_table import Row, decode_curve, key_of, read_rows
-from runs import ROOT, Run, run_plan
+from reports.learning_rows import BASELINE, BASELINE_STEPS, collect, scores, seconds_to, time_shown
+from rows.command_line import in_one_line, positive, whole
+from rows.results_table import Row, decode_curve, key_of, read_rows
+from rows.runs import ROOT, Run, run_plan
 
 from acer_robot.errors import InputError
 

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-import jitter
 import numpy as np
 import torch
-from fresh_policy import OBSERVATIONS, export, fresh_run, machine
+from driving import jitter
+from driving.fresh_policy import OBSERVATIONS, export, fresh_run, machine
 
 from acer_robot.policies.exported.file import SCHEMA_VERSION, load_exported
 from acer_robot.policies.exported.module import Affine, ExportedPolicy

@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 
-from command_line import add_run_options, chosen_seeds, in_one_line, override, positive
-from learning_report import report
-from results_table import read_rows
-from runs import PEERS, ROOT, Run, need_extra, run_plan
+from reports.learning_report import report
+from rows.command_line import add_run_options, chosen_seeds, in_one_line, override, positive
+from rows.results_table import read_rows
+from rows.runs import PEERS, ROOT, Run, need_extra, run_plan
 
 from acer_robot.errors import InputError
 

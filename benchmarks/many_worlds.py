@@ -22,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 import mujoco
 import numpy as np
 import torch
-from command_line import positive
-from fresh_policy import machine
+from driving.fresh_policy import machine
+from rows.command_line import positive
 
 from acer_robot.memory import used_memory
 from acer_robot.schema import CheckpointConfig, LearnerConfig, TaskConfig, TrainConfig, WandbConfig

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from command_line import add_run_options, chosen_seeds, in_one_line, positive
-from paper_report import report
-from results_table import read_rows
-from runs import ROOT, Run, run_plan
+from reports.paper_report import report
+from rows.command_line import add_run_options, chosen_seeds, in_one_line, positive
+from rows.results_table import read_rows
+from rows.runs import ROOT, Run, run_plan
 
 STEPS = 100_000
 """The budget of the results that are published; more steps make rows of their own."""

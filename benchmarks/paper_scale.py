@@ -20,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import paper
-from command_line import add_run_options, chosen_seeds, in_one_line, positive
-from curves import (
+from matplotlib.figure import Figure
+from reports.paper_claims import UNTRAINED, claims_among, claims_table
+from rows.command_line import add_run_options, chosen_seeds, in_one_line, positive
+from rows.curves import (
     area,
     colors_of,
     draw,
@@ -33,10 +35,8 @@ from curves import (
     returns_at,
     score,
 )
-from matplotlib.figure import Figure
-from paper_claims import UNTRAINED, claims_among, claims_table
-from results_table import Row, read_rows
-from runs import ROOT, Run, run_plan
+from rows.results_table import Row, read_rows
+from rows.runs import ROOT, Run, run_plan
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import steps_label

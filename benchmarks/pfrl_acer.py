@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from command_line import in_one_line
-from pfrl_report import OURS, PFRL, TABLE, write_report
-from runs import Run, need_extra, run_all
-from train_options import composed_train
+from reports.pfrl_report import OURS, PFRL, TABLE, write_report
+from rows.command_line import in_one_line
+from rows.runs import Run, need_extra, run_all
+from rows.train_options import composed_train
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.run_logger import RunLogger

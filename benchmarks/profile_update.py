@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from command_line import in_one_line, positive
-from fresh_learner import can_compile, filled_replay, fresh_learner, learner_options
+from rows.command_line import in_one_line, positive
+from timing.fresh_learner import can_compile, filled_replay, fresh_learner, learner_options
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from acer_robot.learner.precision import choose_precision

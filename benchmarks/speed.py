@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from command_line import in_one_line, positive
-from runs import ROOT, revision, versions
-from speed_growth import growth
-from speed_run import end_to_end
-from speed_update import update
+from rows.command_line import in_one_line, positive
+from rows.runs import ROOT, revision, versions
+from timing.speed_growth import growth
+from timing.speed_run import end_to_end
+from timing.speed_update import update
 
 from acer_robot.errors import InputError
 from acer_robot.provenance import cpu_model

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from memory import last_step
-from train_options import composed_train
+from rows.train_options import composed_train
 
 from acer_robot.distributed.cluster import ray_module
 from acer_robot.provenance import git_revision

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import in_turn
 import pytest
-import runs
-from results_table import COLUMNS, Point, append_row, decode_curve, encode_curve, read_rows
+from rows import runs
+from rows.results_table import COLUMNS, Point, append_row, decode_curve, encode_curve, read_rows
 from test_benchmarks_runs import Scripted, started
 
 from acer_robot.errors import InputError

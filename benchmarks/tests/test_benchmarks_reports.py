@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 
-import curves
 import learning
-import learning_pictures
-import learning_report
-import learning_rows
 import numpy as np
 import paper
-import paper_report
 import paper_scale
 import pytest
-from curves import NOT_REPRODUCED, NOT_RESOLVED, REPRODUCED
-from paper_claims import CLAIMS, HUMANOID, Claim, compare, decide, scales
-from results_table import COLUMNS, Point, encode_curve
+from reports import learning_pictures, learning_report, learning_rows, paper_report
+from reports.paper_claims import CLAIMS, HUMANOID, Claim, compare, decide, scales
+from rows import curves
+from rows.curves import NOT_REPRODUCED, NOT_RESOLVED, REPRODUCED
+from rows.results_table import COLUMNS, Point, encode_curve
 from scipy import stats
 
 from acer_robot.errors import InputError

@@ -11,13 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-import command_line
 import learning
 import paper
 import pytest
-import runs
-from results_table import COLUMNS, Point, decode_curve, read_rows, take_claim
-from runs import Run
+from rows import command_line, runs
+from rows.results_table import COLUMNS, Point, decode_curve, read_rows, take_claim
+from rows.runs import Run
 
 from acer_robot.errors import InputError
 
@@ -51,9 +50,9 @@ if name == "endless":
 WORKER = f"""
 import sys
 from pathlib import Path
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(runs.__file__).parent)]!r}
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(runs.__file__).parents[1])]!r}
 from test_benchmarks_runs import Scripted
-import runs
+from rows import runs
 runs.check_names = lambda *names: None
 name, seeds, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 runs.run_plan([Scripted(name, seed, folder / "log") for seed in range(seeds)], folder / "table.csv", 1)

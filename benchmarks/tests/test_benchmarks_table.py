@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import runs
-from results_table import COLUMNS, KEY, Point, append_row, encode_curve, has_run, read_rows
-from runs import Run
+from rows import runs
+from rows.results_table import COLUMNS, KEY, Point, append_row, encode_curve, has_run, read_rows
+from rows.runs import Run
 
 
 def test_longer_run_has_the_shorter(tmp_path):

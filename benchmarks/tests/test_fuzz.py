@@ -4,9 +4,9 @@ import fuzz_bounds
 import numpy as np
 import pytest
 import torch
-from fresh_policy import export, fresh_run
+from driving.fresh_policy import export, fresh_run
+from driving.fuzz_streams import KINDS, next_rows
 from fuzz_bounds import Counts, Judge
-from fuzz_streams import KINDS, next_rows
 
 from acer_robot.policies.exported.file import load_exported
 from acer_robot.schema import LearnerConfig

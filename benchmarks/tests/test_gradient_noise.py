@@ -7,7 +7,7 @@ import sys
 import gradient_noise
 import pytest
 import torch
-from fresh_learner import filled_replay, learner_options
+from timing.fresh_learner import filled_replay, learner_options
 
 from acer_robot.errors import InputError
 from acer_robot.learner.learner import Learner

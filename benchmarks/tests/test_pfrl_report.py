@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pfrl_acer
-import pfrl_report
 import pytest
-from results_table import COLUMNS, Point, encode_curve
+from reports import pfrl_report
+from rows.results_table import COLUMNS, Point, encode_curve
 
 from acer_robot.errors import InputError
 

@@ -5,9 +5,9 @@ import profile_update
 import pytest
 import speed
 import torch
-from blocks import in_turn, ratio, spread
-from fresh_learner import filled_replay, learner_options
-from update_products import IN_WEIGHTS, flop_by_part, products_alone, update_products
+from timing.blocks import in_turn, ratio, spread
+from timing.fresh_learner import filled_replay, learner_options
+from timing.update_products import IN_WEIGHTS, flop_by_part, products_alone, update_products
 
 from acer_robot.errors import InputError
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 from drill import Drill, verdicts
-from drill_check import judge
-from drill_incidents import Incident, incidents
+from incidents.drill_check import judge
+from incidents.drill_incidents import Incident, incidents
 
 from acer_robot.deployment.limits import limits_of_file
 

@@ -10,7 +10,7 @@ import learning
 import paper
 import pytest
 from composed import composed_train
-from runs import Run
+from rows.runs import Run
 
 from acer_robot.training.validate import check_train
 

@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import IO
 
 from omegaconf import OmegaConf
-from results_table import Key, Point, Row, append_row, encode_curve, has_run, read_rows, take_claim
 
 from acer_robot.commands.error_lines import unknown_choice
 from acer_robot.commands.option_docs import group_choices
 from acer_robot.errors import InputError
 from acer_robot.provenance import cpu_model
+from rows.results_table import Key, Point, Row, append_row, encode_curve, has_run, read_rows, take_claim
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CODE = ("acer_robot", "tasks", "policies", "configs", "benchmarks/peers.py", "benchmarks/pfrl_adapter.py")
 """Changes to these make a revision dirty: a run's numbers depend on nothing else of the repository."""
 PEERS = {"sb3_sac": "sac", "sb3_ppo": "ppo"}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from curves import mean_of
-from results_table import Row, decode_curve, read_rows
-from runs import ROOT
+from rows.curves import mean_of
+from rows.results_table import Row, decode_curve, read_rows
+from rows.runs import ROOT
 
 TABLE = ROOT / "benchmarks" / "results" / "pfrl.csv"
 PFRL, OURS = "pfrl", "paper"

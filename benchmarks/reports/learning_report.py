@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from curves import FloatArray, failures, markdown, provenance
-from learning_pictures import picture
-from learning_rows import (
+from rows.curves import FloatArray, failures, markdown, provenance
+from rows.results_table import Row
+
+from acer_robot.reporting.charts import steps_label
+from reports.learning_pictures import picture
+from reports.learning_rows import (
     BASELINE,
     BASELINE_STEPS,
     BUDGETS,
@@ -22,10 +25,7 @@ from learning_rows import (
     scores,
     time_shown,
 )
-from public_scores import PUBLIC, PUBLIC_SOURCE
-from results_table import Row
-
-from acer_robot.reporting.charts import steps_label
+from reports.public_scores import PUBLIC, PUBLIC_SOURCE
 
 RESAMPLES = 5_000
 

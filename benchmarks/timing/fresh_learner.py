@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from runs import ROOT
+from rows.runs import ROOT
 
 from acer_robot.errors import InputError, first_line
 from acer_robot.experience.replay import Replay

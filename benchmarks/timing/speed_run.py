@@ -1,6 +1,6 @@
 """Environment steps a second of collecting and learning, ours beside Stable-Baselines3's SAC, and the peak of memory.
 
-    python benchmarks/speed_run.py CONTENDER STEPS [--eager]    (what benchmarks/speed.py calls to measure memory)
+    cd benchmarks && python -m timing.speed_run CONTENDER STEPS [--eager]    (what speed.py calls to measure memory)
 
 It prints the peak of the memory that a process with this contender alone takes, and the size of its replay once full.
 """
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from blocks import in_turn, ratio, spread
-from fresh_learner import can_compile, learner_options
-from speed_update import DEFAULT, SAC, SAC_STATES, SETTINGS
 
 from acer_robot.errors import InputError
 from acer_robot.schema import CheckpointConfig, TaskConfig, TrainConfig, WandbConfig
 from acer_robot.training.run import prepare
+from timing.blocks import in_turn, ratio, spread
+from timing.fresh_learner import can_compile, learner_options
+from timing.speed_update import DEFAULT, SAC, SAC_STATES, SETTINGS
 
 TASK = "HalfCheetah-v5"
 ENVIRONMENTS = 16
@@ -145,8 +145,8 @@ def peak_memory(name: str, options: argparse.Namespace, compiling: bool) -> tupl
     """Return bytes of a process of its own at their peak, and of a full replay."""
     words = [name, str(STEPS_FOR_MEMORY), "--device", options.device, "--threads", str(options.threads)]
     done = subprocess.run(
-        [sys.executable, str(Path(__file__)), *words, *([] if compiling else ["--eager"])],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "timing.speed_run", *words, *([] if compiling else ["--eager"])],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     if done.returncode != 0:
         raise InputError(f"the process that measures {name}'s memory failed: {done.stderr.strip()[-300:]}")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from curves import FloatArray, grid, score
-from results_table import Point, Row, decode_curve
+from rows.curves import FloatArray, grid, score
+from rows.results_table import Point, Row, decode_curve
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import steps_label

@@ -1,9 +1,10 @@
-"""A policy of HalfCheetah-v5's sizes with random weights, exported: what it takes does not depend on training."""
+"""Exported policies with random weights: what a decision takes, and where its bounds lie, needs no training."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from acer_robot.provenance import package_versions
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 from acer_robot.spec import ActionBounds, ObservationField, TaskSpec
+from acer_robot.tasks import make_task
 
 OBSERVATIONS = 17
 
@@ -65,6 +67,28 @@ def export(run: TrainedRun, folder: Path) -> Path:
     """Write policy.pt into `folder`."""
     save_exported(ExportedPolicy(run.policy, run.spec), describe(run), folder / "policy.pt")
     return folder / "policy.pt"
+
+
+def export_halfcheetah(folder: Path, options: dict[str, Any], name: str) -> Path:
+    """Write NAME.pt with random weights, which use the whole range of commands, for HalfCheetah-v5 with options."""
+    config = TaskConfig("gymnasium", "HalfCheetah-v5", **options)
+    task = make_task(config, 1, 0)
+    spec = task.spec
+    task.close()
+    learner, width = LearnerConfig(hidden=[32, 32]), spec.input_size
+    generator = torch.Generator().manual_seed(0)
+    normalizer = ObservationNormalizer(width, True)
+    normalizer.update(3.0 * torch.randn(1000, width, generator=generator))
+    torch.manual_seed(0)
+    actor = build_actor(learner, width, spec.action_size)
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    policy = Policy(normalizer, actor).eval().requires_grad_(False)
+    run = TrainedRun(policy, TrainConfig(task=config, learner=learner, run_dir="runs/drill"), spec, 0)
+    path = folder / f"{name}.pt"
+    save_exported(ExportedPolicy(policy, spec), describe(run), path)
+    return path
 
 
 def machine() -> str:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from results_table import Row, decode_curve
 from scipy import stats  # type: ignore[import-untyped]
+
+from rows.results_table import Row, decode_curve
 
 FloatArray = npt.NDArray[np.float64]
 

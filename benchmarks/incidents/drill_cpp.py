@@ -6,10 +6,11 @@ import subprocess
 from pathlib import Path
 
 import gymnasium
-from drill_incidents import STEPS, Incident
-from drill_python import obey_signals
 
-CONTROLLER = Path(__file__).parent.parent / "build" / "controller" / "controller"
+from incidents.drill_incidents import STEPS, Incident
+from incidents.drill_python import obey_signals
+
+CONTROLLER = Path(__file__).parents[2] / "build" / "controller" / "controller"
 MODEL = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "half_cheetah.xml"
 
 

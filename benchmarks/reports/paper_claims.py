@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from curves import Estimate, FloatArray, markdown, mean_difference, verdict
+from rows.curves import Estimate, FloatArray, markdown, mean_difference, verdict
 
 Samples = Mapping[str, Mapping[str, FloatArray]]
 """Task -> learner -> one value a seed."""

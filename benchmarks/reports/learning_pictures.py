@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from curves import FloatArray, colors_of, draw, grid, legend_above, returns_at, seconds_at
-from learning_rows import EVERY, Found
 from matplotlib.figure import Figure
-from public_scores import PUBLIC
-from results_table import Row, decode_curve
+from rows.curves import FloatArray, colors_of, draw, grid, legend_above, returns_at, seconds_at
+from rows.results_table import Row, decode_curve
 
 from acer_robot.reporting.charts import steps_label
+from reports.learning_rows import EVERY, Found
+from reports.public_scores import PUBLIC
 
 
 def curve(rows: Sequence[Row], by_seconds: bool) -> tuple[FloatArray, FloatArray]:

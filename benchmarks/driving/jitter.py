@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import drill
-import drill_cpp
+from incidents import drill_cpp
+
+from driving.fresh_policy import export_halfcheetah
 
 DT = 0.02
 TASK = {"kwargs": {"frame_skip": 2}}
@@ -51,7 +52,7 @@ class Jitter:
 
 def export(folder: Path) -> Path:
     """Write a policy with random weights for HalfCheetah-v5 at 50 Hz."""
-    return drill.export(folder, TASK, "jitter")
+    return export_halfcheetah(folder, TASK, "jitter")
 
 
 def in_cpp(policy: Path, seconds: float, real_time: bool, core: int) -> Jitter:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from curves import (
+from matplotlib.figure import Figure
+from rows.curves import (
     FloatArray,
     area,
     cell,
@@ -20,12 +21,11 @@ from curves import (
     returns_at,
     score,
 )
-from matplotlib.figure import Figure
-from paper_claims import ABLATIONS, RULE, UNTRAINED, Samples, claims_table, scales
-from results_table import Row
+from rows.results_table import Row
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import steps_label
+from reports.paper_claims import ABLATIONS, RULE, UNTRAINED, Samples, claims_table, scales
 
 Found = dict[str, dict[str, list[Row]]]
 """Task -> learner -> rows, one a seed."""

@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from blocks import Call, in_turn, ratio, spread
-from fresh_learner import (
+
+from acer_robot.experience.replay import Replay
+from acer_robot.schema import LearnerConfig
+from timing.blocks import Call, in_turn, ratio, spread
+from timing.fresh_learner import (
     JOINTS,
     OBSERVATIONS,
     can_compile,
@@ -19,10 +22,7 @@ from fresh_learner import (
     learner_options,
     precisions,
 )
-from update_products import products_alone, update_products
-
-from acer_robot.experience.replay import Replay
-from acer_robot.schema import LearnerConfig
+from timing.update_products import products_alone, update_products
 
 SAC = "Stable-Baselines3's SAC"
 SAC_STATES, SAC_STORED = 256, 16_000

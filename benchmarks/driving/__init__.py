@@ -1,0 +1,1 @@
+"""An exported policy as a controller runs it: made, fuzzed, and timed."""

@@ -1,0 +1,1 @@
+"""From rows to pages and pictures: learning, the paper's claims, and PFRL."""

@@ -1,0 +1,1 @@
+"""What an update and a whole run take: time, products, memory, and growth."""
