@@ -102,8 +102,8 @@ TASK = {
 EMBEDDING = {
     "loss/embedding": Metric(
         "mean of (g(f(x), a) - f(x'))^2 over replayed transitions; NaN with learner.embedding=0",
-        "above 0 and below embedding/unchanged, mostly by far. Near embedding/unchanged for long: f and g predict no "
-        "more than that nothing moves, so raise learner.embedding_lr or learner.embedding_hidden",
+        "above 0, and a third of embedding/unchanged or less. Near embedding/unchanged for long: f keeps what hardly "
+        "changes from step to step and drops the movement, as on fish-swim, so set learner.embedding=0",
     ),
     "embedding/unchanged": Metric(
         "mean of (f(x) - f(x'))^2, the loss of a prediction that nothing changes; NaN with learner.embedding=0",

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from incidents import drill_cpp
-
 from driving.fresh_policy import export_halfcheetah
+from incidents import drill_cpp
 
 DT = 0.02
 TASK = {"kwargs": {"frame_skip": 2}}

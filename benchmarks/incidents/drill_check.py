@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from incidents.drill_incidents import Incident
 
 from acer_robot.deployment.drive_log import why_stopped
 from acer_robot.deployment.limits import Limits
-from incidents.drill_incidents import Incident
 
 ROUNDING = 1e-6
 """Commands are float32 numbers of a size of 1."""

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import gymnasium
-
 from incidents.drill_incidents import STEPS, Incident
 from incidents.drill_python import obey_signals
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from incidents.drill_incidents import STEPS, STOPS, Event, Incident
 
 from acer_robot.deployment.control_loop import LoopOptions
 from acer_robot.deployment.drive import Driver, Timing
@@ -21,7 +22,6 @@ from acer_robot.deployment.stop_requests import StopRequests, counted_signals
 from acer_robot.deployment.task_plant import TaskPlant
 from acer_robot.policies.exported.file import LoadedPolicy
 from acer_robot.tasks import VectorTask, make_task
-from incidents.drill_incidents import STEPS, STOPS, Event, Incident
 
 
 class FailingPlant(TaskPlant):

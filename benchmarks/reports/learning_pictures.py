@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from reports.learning_rows import EVERY, Found
+from reports.public_scores import PUBLIC
 from rows.curves import FloatArray, colors_of, draw, grid, legend_above, returns_at, seconds_at
 from rows.results_table import Row, decode_curve
 
 from acer_robot.reporting.charts import steps_label
-from reports.learning_rows import EVERY, Found
-from reports.public_scores import PUBLIC
 
 
 def curve(rows: Sequence[Row], by_seconds: bool) -> tuple[FloatArray, FloatArray]:

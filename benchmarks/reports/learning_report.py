@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rows.curves import FloatArray, failures, markdown, provenance
-from rows.results_table import Row
-
-from acer_robot.reporting.charts import steps_label
 from reports.learning_pictures import picture
 from reports.learning_rows import (
     BASELINE,
@@ -22,10 +18,15 @@ from reports.learning_rows import (
     Found,
     collect,
     fallen,
+    runs_of,
     scores,
     time_shown,
 )
 from reports.public_scores import PUBLIC, PUBLIC_SOURCE
+from rows.curves import FloatArray, failures, markdown, provenance
+from rows.results_table import Row
+
+from acer_robot.reporting.charts import steps_label
 
 RESAMPLES = 5_000
 
@@ -81,7 +82,7 @@ def family_table(found: Found, family: Family, learners: Sequence[str]) -> str:
     for name in learners:
         cells = []
         for steps in BUDGETS:
-            columns = [scores(found.get(task, {}).get(name, ()), steps) for task in family.tasks]
+            columns = [scores(runs_of(found, task, name), steps) for task in family.tasks]
             runs = min(map(len, columns))
             scaled = [column[:runs] / scale for column, scale in zip(columns, family.scales, strict=True)]
             cells.append(cell(np.stack(scaled, axis=1), 2))

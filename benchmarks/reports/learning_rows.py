@@ -42,23 +42,31 @@ _IID = "learner.sdn_samples=5 learner.sdn_antithetic=false"
 _LATE = f"{_IID} learner.annealing_start=300000"
 _NO_EMBEDDING = f"learner.embedding=0 {_LATE}"
 """What HalfCheetah-v5's default was before it had the embedding; `_LATE` is its first default with it."""
+_PLAIN = f"learner.embedding=0 {_IID}"
+"""What dm_control's default was before it had the embedding; fish-swim's is this still."""
 _NUMBERS = "learner.value_bins=0 learner.critic_lr=null"
 _DELTA_1 = f"learner.delta=1 {_NUMBERS}"
-_EMBEDDED = f"learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true {_NUMBERS}"
+_PAIR = "learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true"
+_EMBEDDED = f"{_PAIR} {_NUMBERS}"
 """What Walker2d-v5's default was before its critics had bins; before that; and with HalfCheetah-v5's critics."""
 VARIANTS = {
     ("acer", _NO_EMBEDDING): "acer, no embedding",
+    ("acer", _PLAIN): "acer, no embedding",
+    ("acer", _PAIR): "acer, embedding",
     ("acer", _LATE): "acer, noise to 300k",
     ("acer", f"learner.annealing_start=60000 {_IID}"): "acer, noise to 60k",
     ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
     ("acer", _NUMBERS): "acer, no bins",
-    ("acer", _EMBEDDED): "acer, embedding",
+    ("acer", _EMBEDDED): "acer, embedding, no bins",
     ("acer", _DELTA_1): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},
     **{("acer", f"{options} {_DELTA_1}"): name for options, name in _NAMES.items()},  # Walker2d-v5's
     **{("acer", f"{options} {_NO_EMBEDDING}"): name for options, name in _NAMES.items()},  # HalfCheetah-v5's
+    **{("acer", f"{options} {_PLAIN}"): name for options, name in _NAMES.items()},  # dm_control's
 }
 """Learners with overrides whose rows the report has too, and what it calls them."""
+KEPT = {("dmc/fish-swim", "acer, no embedding"): "acer"}
+"""Where a task's default still is what other tasks' defaults were: its runs count for both in the tables over tasks."""
 
 
 def collect(rows: Sequence[Row], order: Sequence[str]) -> Found:
@@ -78,6 +86,12 @@ def collect(rows: Sequence[Row], order: Sequence[str]) -> Found:
     for task, learner, seed in sorted(longest, key=lambda key: (*order, key[0]).index(key[0])):
         found.setdefault(task, {}).setdefault(learner, []).append(longest[task, learner, seed])
     return found
+
+
+def runs_of(found: Found, task: str, name: str) -> Sequence[Row]:
+    """Return the rows of a learner or variant on a task, those of KEPT included."""
+    learners = found.get(task, {})
+    return learners.get(name) or learners.get(KEPT.get((task, name), ""), ())
 
 
 def scores(rows: Sequence[Row], steps: int) -> FloatArray:

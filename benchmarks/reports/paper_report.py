@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from reports.paper_claims import ABLATIONS, RULE, UNTRAINED, Samples, claims_table, scales
 from rows.curves import (
     FloatArray,
     area,
@@ -25,7 +26,6 @@ from rows.results_table import Row
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import steps_label
-from reports.paper_claims import ABLATIONS, RULE, UNTRAINED, Samples, claims_table, scales
 
 Found = dict[str, dict[str, list[Row]]]
 """Task -> learner -> rows, one a seed."""

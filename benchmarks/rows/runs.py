@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import IO
 
 from omegaconf import OmegaConf
+from rows.results_table import Key, Point, Row, append_row, encode_curve, has_run, read_rows, take_claim
 
 from acer_robot.commands.error_lines import unknown_choice
 from acer_robot.commands.option_docs import group_choices
 from acer_robot.errors import InputError
 from acer_robot.provenance import cpu_model
-from rows.results_table import Key, Point, Row, append_row, encode_curve, has_run, read_rows, take_claim
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("acer_robot", "tasks", "policies", "configs", "benchmarks/peers.py", "benchmarks/pfrl_adapter.py")

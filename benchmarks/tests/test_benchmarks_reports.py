@@ -275,3 +275,16 @@ def test_report_at_the_papers_scale_has_every_setting(tmp_path):
     assert (tmp_path / "paper_scale.png").stat().st_size > 1000
     with pytest.raises(InputError, match="no run of 300000 steps"):
         paper_scale.report(rows, untrained, 300_000, tmp_path)
+
+
+def test_kept_default_counts_among_what_others_had_before():
+    rows = [row("dmc/fish-swim", "acer", 0, 100_000, [500.0] * 5)]
+    found = learning_rows.collect(rows, ["dmc/fish-swim"])
+    assert learning_rows.runs_of(found, "dmc/fish-swim", "acer, no embedding") == rows
+    assert learning_rows.runs_of(found, "dmc/fish-swim", "acer, embedding") == ()
+    family = learning_report.Family("one task", ("dmc/fish-swim",), (1_000.0,))
+    table = learning_report.family_table(found, family, ["acer", "acer, no embedding", "sb3_sac"])
+    assert [line.split(" | ")[:2] for line in table.splitlines()[2:]] == [
+        ["| acer", "0.50 (1)"],
+        ["| acer, no embedding", "0.50 (1)"],
+    ]

@@ -7,16 +7,16 @@ import dataclasses
 from collections.abc import Iterator
 
 import torch
+from timing.blocks import Call, in_turn, ratio, spread
+from timing.fresh_learner import ENVIRONMENTS, JOINTS, OBSERVATIONS, can_compile, filled_replay
+from timing.speed_run import TASK
+from timing.speed_update import update_call
 
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.replay import Replay, free_memory
 from acer_robot.learner.learner import Learner
 from acer_robot.schema import LearnerConfig, TaskConfig
 from acer_robot.tasks import make_task
-from timing.blocks import Call, in_turn, ratio, spread
-from timing.fresh_learner import ENVIRONMENTS, JOINTS, OBSERVATIONS, can_compile, filled_replay
-from timing.speed_run import TASK
-from timing.speed_update import update_call
 
 SEGMENTS = (4, 16, 64, 256)
 WIDTHS = (64, 256, 1024)

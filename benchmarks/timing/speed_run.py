@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from timing.blocks import in_turn, ratio, spread
+from timing.fresh_learner import can_compile, learner_options
+from timing.speed_update import DEFAULT, SAC, SAC_STATES, SETTINGS
 
 from acer_robot.errors import InputError
 from acer_robot.schema import CheckpointConfig, TaskConfig, TrainConfig, WandbConfig
 from acer_robot.training.run import prepare
-from timing.blocks import in_turn, ratio, spread
-from timing.fresh_learner import can_compile, learner_options
-from timing.speed_update import DEFAULT, SAC, SAC_STATES, SETTINGS
 
 TASK = "HalfCheetah-v5"
 ENVIRONMENTS = 16

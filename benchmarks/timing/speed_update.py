@@ -8,9 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-
-from acer_robot.experience.replay import Replay
-from acer_robot.schema import LearnerConfig
 from timing.blocks import Call, in_turn, ratio, spread
 from timing.fresh_learner import (
     JOINTS,
@@ -23,6 +20,9 @@ from timing.fresh_learner import (
     precisions,
 )
 from timing.update_products import products_alone, update_products
+
+from acer_robot.experience.replay import Replay
+from acer_robot.schema import LearnerConfig
 
 SAC = "Stable-Baselines3's SAC"
 SAC_STATES, SAC_STORED = 256, 16_000

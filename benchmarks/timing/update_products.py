@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from timing.fresh_learner import fresh_learner
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,7 +17,6 @@ from acer_robot.learner.flat import FlatParameters
 from acer_robot.learner.learner import Learner
 from acer_robot.learner.precision import products
 from acer_robot.schema import LearnerConfig
-from timing.fresh_learner import fresh_learner
 
 IN_INPUTS, IN_WEIGHTS, OTHER = "backward, gradients of inputs", "backward, gradients of weights", "other"
 PARTS = (
