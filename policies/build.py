@@ -31,7 +31,7 @@ def build_critic(config: LearnerConfig, observation_size: int, action_size: int)
     others = (config.layer_norm, config.critics, config.embedding)
     if config.value_bins:
         return CategoricalCritic(*sizes, *others, config.value_bins)
-    return DuelingCritic(*sizes, *others)
+    return DuelingCritic(*sizes, *others, huber=config.priority_exponent > 0.0)
 
 
 def build_embedding(

@@ -66,9 +66,10 @@ class DuelingCritic(nn.Module):
         members: int = 1,
         embedding: int = 0,
         head_width: int = 1,
+        huber: bool = False,
     ) -> None:
         super().__init__()
-        self.members = members
+        self.members, self._huber = members, huber
         layers: list[nn.Module] = []
         width_in = observation_size + embedding
         for width in hidden:
@@ -135,7 +136,12 @@ class DuelingCritic(nn.Module):
         return outputs
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss [..] of each output [..] against its target [..], a constant: `1/2 (target - output)^2`."""
+        """Return the loss [..] of each output [..] against its target [..], a constant.
+
+        It is `1/2 (target - output)^2`. With `huber` it is `|target - output| - 1/2` where the error is above 1.
+        """
+        if self._huber:
+            return functional.huber_loss(outputs, targets, reduction="none", delta=1.0)
         return 0.5 * (targets - outputs).square()
 
     def q_gradient(self, state_part: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:

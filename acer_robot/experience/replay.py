@@ -10,6 +10,7 @@ from torch import Tensor
 
 from acer_robot import memory
 from acer_robot.errors import InputError, NonFiniteError
+from acer_robot.experience.priorities import Priorities
 from acer_robot.experience.successors import Successors
 from acer_robot.learner.batch import Trajectory
 
@@ -31,6 +32,8 @@ class Replay:
     With `block`, rows arrive in blocks of that many, each from one of several workers: only the rows of a block are
     consecutive in time, and no segment crosses the border of a block.
 
+    With `priority_exponent` above 0 segments are drawn by priority, see `Priorities`, and else uniformly.
+
     Raises:
         InputError: if a segment does not fit, or the ring does not fit into the device's free memory.
     """
@@ -46,6 +49,7 @@ class Replay:
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         block: int | None = None,
+        priority_exponent: float = 0.0,
     ) -> None:
         self._block = block
         self.capacity = transitions // num_envs
@@ -61,6 +65,7 @@ class Replay:
         steps = self.capacity * num_envs
         slots = 2 * num_envs + steps // min(EPISODE_STEPS, block or EPISODE_STEPS)
         needed = steps * (sum(self._stored) * dtype.itemsize + 5) + slots * observation_size * dtype.itemsize
+        needed += steps * 4 if priority_exponent > 0.0 else 0
         _check_memory(needed, device, transitions)
         self.segment_length, self.num_envs = segment_length, num_envs
         self.size = 0
@@ -76,6 +81,10 @@ class Replay:
         self._newest = torch.zeros(num_envs, observation_size, device=device, dtype=dtype)
         """Successors of the newest row, which no row follows yet."""
         self._offsets = torch.arange(segment_length + 1, device=device).unsqueeze(1)
+        self._priorities = None
+        if priority_exponent > 0.0:
+            shape = (self.capacity, num_envs, segment_length)
+            self._priorities = Priorities(*shape, block, priority_exponent, device)
         self._generator = torch.Generator(device).manual_seed(seed)
 
     @property
@@ -120,6 +129,8 @@ class Replay:
         if end - begin > 1:
             self._successors.store(begin, successors[:-1], _differ(successors[:-1], observations[1:]))
         self._newest = successors[-1].clone()
+        if self._priorities is not None:
+            self._priorities.add(begin, end, min(self.size, self.capacity - (end - begin)))
         self._advance(end - begin)
 
     def _advance(self, steps: int) -> None:
@@ -129,7 +140,10 @@ class Replay:
 
     def state(self) -> dict[str, Any]:
         """Return the counters and the generator; `rows` gives what is stored."""
-        return {"added": self.added, "size": self.size, "generator": self._generator.get_state()}
+        state = {"added": self.added, "size": self.size, "generator": self._generator.get_state()}
+        if self._priorities is not None:
+            state["priorities"] = self._priorities.state(self._oldest_place, self.size)
+        return state
 
     def restore(self, state: dict[str, Any], rows: Iterable[Tensor] | None) -> None:
         """Go on where `state` was called, in a ring of the same or another capacity.
@@ -140,10 +154,14 @@ class Replay:
         """
         self.size = self._head = 0
         self._successors.clear()
+        if self._priorities is not None:
+            self._priorities.clear()
         for part in rows or ():
             self.extend(part)
         self.added = state["added"]
         self._generator.set_state(state["generator"])
+        if self._priorities is not None and "priorities" in state:
+            self._priorities.restore(state["priorities"], self.size)
 
     def extend(self, rows: Tensor) -> None:
         """Store rows [N, num_envs, width] in the order of time, as `rows` yields them."""
@@ -189,16 +207,21 @@ class Replay:
     def memory_bytes(self) -> int:
         """Bytes that the ring takes on its device."""
         own = self._data.nbytes + self._ends.nbytes + self._newest.nbytes
+        own += 0 if self._priorities is None else self._priorities.memory_bytes
         return own + self._successors.memory_bytes
 
     def sample(self, segments: int) -> Trajectory:
-        """Return `segments` segments, uniform over environments and over all starts whose rows are consecutive in time.
+        """Return `segments` segments, drawn from all environments and all starts whose rows are consecutive in time.
+
+        They are drawn uniformly, or by priority.
 
         Raises:
             InputError: if fewer steps than one segment are stored.
         """
         self._require_segment()
-        oldest = self._head if self.size == self.capacity else 0
+        oldest = self._oldest_place
+        if self._priorities is not None:
+            return self._segments(*self._priorities.draw(segments, self._generator))
         if self._block is None:
             start = self._uniform(self.size - self.segment_length + 1, segments) + oldest
         else:
@@ -206,6 +229,16 @@ class Replay:
             start = self._uniform(self._block - self.segment_length + 1, segments)
             start += block * self._block + oldest
         return self._segments(start, self._uniform(self.num_envs, segments))
+
+    def learnt(self, errors: Tensor) -> None:
+        """Take the errors |Qret - Q~| [T, B] of the batch that was drawn last, from which priorities are made."""
+        if self._priorities is not None:
+            self._priorities.learnt(errors)
+
+    @property
+    def _oldest_place(self) -> int:
+        """Row of the ring that holds the oldest step."""
+        return self._head if self.size == self.capacity else 0
 
     def _uniform(self, below: int, count: int) -> Tensor:
         """Return `count` random numbers of 0 .. below - 1."""

@@ -59,4 +59,4 @@ def k_step_ascent(
     loss_v = 0.5 * (weights * (returns - online_v).square()).mean() * online_v.shape[0]
     nothing = torch.zeros_like(log_rho)
     entropy = acer.gaussian_entropy(phi[1])
-    return Ascent(g, nothing.sum(), loss_v, log_rho, nothing, weights, v, entropy, moment)
+    return Ascent(g, nothing.sum(), loss_v, log_rho, nothing, weights, v, entropy, moment, nothing)

@@ -122,6 +122,8 @@ class Ascent:
     """[T, B] of the squashed action, in nats; of the Gaussian itself where there is no Q."""
     moment: Tensor
     """[2] the new running moment of the advantage; see `advantage_scale`."""
+    error: Tensor
+    """[T, B] |Qret - Q~(x, a)|, the largest of the critics', a constant; 0 where there is no Q."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +274,9 @@ def acer_ascent(
 
     # Critic: Q~ towards Qret, V towards its importance-weighted target.
     losses = critic_losses(networks.critic, online, q_ret, log_rho)
-    return Ascent(g + phi_rows(config, extra), *losses, log_rho, log_rho_sampled, traces, v, entropy, moment)
+    g, ratios = g + phi_rows(config, extra), (log_rho, log_rho_sampled)
+    error = (q_ret - online.q[0].detach()).abs().amax(0)
+    return Ascent(g, *losses, *ratios, traces, v, entropy, moment, error)
 
 
 @torch.no_grad()
@@ -316,7 +320,7 @@ def critic_losses(
 ) -> tuple[Tensor, Tensor]:
     """Return the losses of Q~ towards Qret and of V towards V_target, averaged over states, summed over critics.
 
-    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2; those of a categorical critic are cross-entropies.
+    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, or what else the critic's `error` is.
     """
     members = online.v.shape[0]
     q_ret_each, q = q_ret.expand(members, *q_ret.shape), online.q[0]

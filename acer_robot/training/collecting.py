@@ -123,7 +123,16 @@ def make_replay(config: TrainConfig, sizes: tuple[int, int], device: torch.devic
         columns, block = num_envs_of_worker(config), config.collector.segment_length
         room = min(options.replay_size, config.steps + block * columns)
         room = max(room, block * columns)
-    return Replay(room, columns, *sizes, options.segment_length, device, seed, block=block)
+    return Replay(
+        room,
+        columns,
+        *sizes,
+        options.segment_length,
+        device,
+        seed,
+        block=block,
+        priority_exponent=options.priority_exponent,
+    )
 
 
 def local_collector(

@@ -122,6 +122,7 @@ def learn(run: Run, log: RunLogger) -> None:
             collector = run.collector
             for batch in run.batches.due(collector.transitions):
                 run.batch, run.seen = batch, learner.update(batch)
+                run.replay.learnt(run.seen.ascent.error)
             if len(collector.commands) == RECENT:
                 run.mark_task()
             if check_due(learner.updates):

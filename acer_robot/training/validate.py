@@ -84,6 +84,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.replay_ratio": (1e-6, 1e5),
     "learner.replay_size": (1, 1e12),
     "learner.learning_starts": (0, 1e12),
+    "learner.priority_exponent": (0.0, 1.0),
 }
 """Option -> lowest and highest value. Beyond them a run breaks, gives NaN, or trains nothing. An entropy above
 ln 2 = 0.69 nats per joint cannot be had on [-1, 1]. Sizes have high limits: what they may be depends on the memory."""
@@ -155,6 +156,7 @@ def _check_choices(options: LearnerConfig) -> None:
             f"learner.estimator={options.estimator} has no Q that could have learner.value_bins={options.value_bins}; "
             "set learner.value_bins=0"
         )
+    _check_priorities(options)
     if options.estimator == "tis" and options.c == 0.0:
         raise InputError(
             "learner.estimator=tis truncates its ratios at learner.c=0.0, which leaves nothing; set learner.c=5"
@@ -182,6 +184,27 @@ def _check_choices(options: LearnerConfig) -> None:
         raise InputError(
             f"learner.entropy_target_final={options.entropy_target_final!r} has nothing to begin from; set "
             "learner.entropy_target to a number, or the final value to null"
+        )
+
+
+def _check_priorities(options: LearnerConfig) -> None:
+    """Raise InputError for priorities where no error of a Q makes them, or no replay is drawn from."""
+    given = f"learner.priority_exponent={options.priority_exponent}"
+    if options.priority_exponent == 0.0:
+        return
+    if options.estimator != "acer":
+        raise InputError(
+            f"{given} needs the errors of a Q, and learner.estimator={options.estimator} has none; "
+            "set learner.priority_exponent=0"
+        )
+    if options.on_policy:
+        raise InputError(
+            f"{given} draws from a replay, and learner.on_policy=true draws none; set learner.priority_exponent=0"
+        )
+    if options.value_bins != 0:
+        raise InputError(
+            f"{given} needs the Huber loss, and learner.value_bins={options.value_bins} has a cross-entropy; "
+            "set one of them to 0"
         )
 
 
