@@ -120,15 +120,22 @@ EMBEDDING = {
 
 LEARNER = {
     "loss/q": Metric(
-        "mean of 1/2 (Qret - Q~)^2, summed over critics; with learner.value_bins the cross-entropy",
+        "mean of 1/2 (Qret - Q~)^2, summed over critics; with learner.priority_exponent |Qret - Q~| - 1/2 where it is "
+        "above 1; with learner.value_bins the cross-entropy",
         "about 0.1 times the square of acer/advantage_scale, with spikes to 2 times that square. Above the "
         "spikes for many rows: the critic diverges, so lower learner.lr. With learner.value_bins: below "
         "learner.critics times its logarithm",
     ),
     "loss/v": Metric(
-        "mean of 1/2 (V_target - V)^2, summed over critics; with learner.value_bins the cross-entropy",
+        "mean of 1/2 (V_target - V)^2, summed over critics; with learner.priority_exponent or learner.value_bins as "
+        "loss/q",
         "0 to loss/q for learner.estimator=acer, because V's error is Q's error times min(1, rho) <= 1. Above "
         "loss/q: this is a bug, report it",
+    ),
+    "loss/error": Metric(
+        "mean of |Qret - Q~|, the largest of the critics'; 0 for learner.estimator=tis and a3c",
+        "below acer/advantage_scale. With learner.priority_exponent: above 1. Below: most errors count as 1, so that "
+        "segments are drawn nearly uniformly, and it may as well be 0",
     ),
     "acer/rho_median": Metric(
         "median of rho = pi(a|x) / mu(a|x) over replayed states",
@@ -255,7 +262,9 @@ ROBOT = {
 }
 """Numbers of the report about the robot, from export/episodes.npz; each has a row a joint or an observation."""
 
-ADDED = frozenset({"rollout/outliers", "rollout/unstable_steps", "rollout/rebuilds"})
+ADDED = frozenset(
+    {"rollout/outliers", "rollout/unstable_steps", "rollout/rebuilds", "loss/error", *EMBEDDING}
+)
 """Numbers that tables of former versions lack; a run that goes on there leaves them out."""
 
 METRICS = ROLLOUT | TASK | LEARNER | EVALUATION | COLLECT

@@ -350,6 +350,12 @@ BATCH: tuple[Row, ...] = (
 
 GRADIENTS: tuple[Row, ...] = (
     (
+        "priorities: the smaller error of two critics",
+        ".abs().amax(0)",
+        ".abs().amin(0)",
+        "learner/test_learner.py -k further_off",
+    ),
+    (
         "categorical: rewards as they are, whatever the spread of returns",
         "rewards = rewards / return_scale(networks.discounted_return)",
         "pass",
@@ -566,13 +572,76 @@ CRITIC: tuple[Row, ...] = (
         "actions.unsqueeze(0)).squeeze(1) > -1e9",
         "learner/test_pathwise.py",
     ),
+    (
+        "priorities: half squares in place of Huber's loss",
+        "if self._huber:",
+        "if False:",
+        "learner/test_learner.py -k linear_above",
+    ),
+)
+
+PRIORITIES: tuple[Row, ...] = (
+    (
+        "priorities: a segment begins in the newest rows",
+        "complete = max(first, end - self._segment_length + 1)",
+        "complete = end",
+        "experience/test_priorities.py -k crosses_the_head",
+    ),
+    (
+        "priorities: errors below 1 count as they are",
+        "posinf=FLOOR).clamp_min(FLOOR)",
+        "posinf=FLOOR)",
+        "experience/test_priorities.py -k in_proportion",
+    ),
+    (
+        "priorities: the root of the mean error",
+        "errors.pow(self._exponent).mean(0)",
+        "errors.mean(0).pow(self._exponent)",
+        "experience/test_priorities.py -k after_the_root",
+    ),
+    (
+        "priorities: new segments get 1",
+        "self._largest = torch.maximum(self._largest, priorities.max())",
+        "pass",
+        "experience/test_priorities.py -k largest_priority",
+    ),
+    (
+        "priorities: a sum is not renewed",
+        "self._sums[tables] = self._table[tables].sum(1)\n        self._largest",
+        "self._largest",
+        "experience/test_priorities.py -k large_ring",
+    ),
+    (
+        "priorities: an overwritten row keeps its own",
+        "self._set(max(begin, complete), end, torch.zeros_like(self._largest))",
+        "pass",
+        "experience/test_priorities.py -k overwritten",
+    ),
+    (
+        "priorities: blocks forgotten",
+        "value * self._can_begin[first:last]",
+        "value",
+        "experience/test_priorities.py -k crosses_a_block",
+    ),
+    (
+        "priorities: the last of two errors counts",
+        '"amax", include_self=False)',
+        '"amin", include_self=False)',
+        "experience/test_priorities.py -k drawn_twice",
+    ),
 )
 
 REPLAY: tuple[Row, ...] = (
     (
+        "priorities: not restored",
+        'if self._priorities is not None and "priorities" in state:',
+        "if False:",
+        "experience/test_priorities.py -k restored",
+    ),
+    (
         "replay: segments cross the ring's head",
-        "oldest = self._head if self.size == self.capacity else 0",
-        "oldest = 0",
+        "return self._head if self.size == self.capacity else 0",
+        "return 0",
         "experience/test_replay.py -k consecutive",
     ),
     (
@@ -963,6 +1032,7 @@ MUTATIONS = {
     "acer_robot/tasks/tensor/vector_task.py": WORLDS,
     "acer_robot/tasks/tensor/batch_simulator.py": BATCH_SIMULATOR,
     "acer_robot/experience/successors.py": SUCCESSORS,
+    "acer_robot/experience/priorities.py": PRIORITIES,
     "acer_robot/experience/replay.py": REPLAY + FAILED + BLOCKS,
     "acer_robot/distributed/remote_collector.py": WORKERS,
     "acer_robot/experience/collector.py": COLLECTOR,

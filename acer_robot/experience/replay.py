@@ -219,9 +219,9 @@ class Replay:
             InputError: if fewer steps than one segment are stored.
         """
         self._require_segment()
-        oldest = self._oldest_place
         if self._priorities is not None:
             return self._segments(*self._priorities.draw(segments, self._generator))
+        oldest = self._oldest_place
         if self._block is None:
             start = self._uniform(self.size - self.segment_length + 1, segments) + oldest
         else:

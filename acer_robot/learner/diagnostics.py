@@ -29,6 +29,7 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
     values = {
         "loss/q": ascent.loss_q,
         "loss/v": ascent.loss_v,
+        "loss/error": ascent.error.mean(),
         "acer/rho_median": ascent.log_rho.median().exp(),
         "acer/trace_mean": ascent.traces.mean(),
         "acer/correction_active": (ascent.log_rho_sampled > math.log(max(config.c, 1e-30))).float().mean(),

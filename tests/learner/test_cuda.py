@@ -23,6 +23,7 @@ OPTIONS = [
     {"critics": 2, "correction": "pathwise"},
     {"embedding": 4, "embedding_hidden": 6, "embedding_refresh": 2},
     {"value_bins": 21, "critic_lr": 3e-4},
+    {"priority_exponent": 0.4},
     {**FALLING, "annealing_updates": 3},
     PAPER,
     {**PAPER, "estimator": "tis", "learned_std": True, "std_init": 0.5},
@@ -62,7 +63,8 @@ def test_updates_on_cuda_are_those_of_the_cpu(options, graph):
 @pytest.mark.parametrize("graph", [False, True])
 def test_neither_a_batch_nor_an_update_waits_for_the_device(options, graph):
     learner = small_learner("cuda", torch.float32, **{**options, "compile": graph})
-    replay = Replay(400, 4, 3, 2, 5, torch.device("cuda"))
+    exponent = learner.config.priority_exponent
+    replay = Replay(400, 4, 3, 2, 5, torch.device("cuda"), priority_exponent=exponent)
     for seed in range(10):
         step = moved_to(random_batch(small_learner(), 2, 4, seed), "cuda")
         replay.add(type(step)(**{f.name: getattr(step, f.name)[0] for f in dataclasses.fields(step)}))
@@ -71,7 +73,8 @@ def test_neither_a_batch_nor_an_update_waits_for_the_device(options, graph):
         with pytest.raises(RuntimeError, match="synchroniz"):
             learner.advantage_moment.sum().item()  # the guard is up
         for _ in range(2):
-            learner.update(replay.sample(3))
+            replay.learnt(learner.update(replay.sample(3)).ascent.error)
+            replay.add(type(step)(**{f.name: getattr(step, f.name)[0] for f in dataclasses.fields(step)}))
     assert learner.updates == 3
 
 

@@ -33,7 +33,10 @@ def parameters(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
 
 
-@pytest.mark.parametrize("options", [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, *BASELINES])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"critics": 2}, PAPER, {"sdn_samples": 0}, {"priority_exponent": 0.4}, *BASELINES],
+)
 def test_the_update_never_asks_the_device_for_a_number(options):
     """A meta tensor has no value: whatever would synchronise with the host raises."""
     learner = small_learner("meta", **options)
@@ -53,6 +56,7 @@ def test_the_update_never_asks_the_device_for_a_number(options):
         {"sdn_samples": 2, "sdn_antithetic": True},
         {"value_bins": 21, "critic_lr": 3e-4},
         {"value_bins": 21, "embedding": 4},
+        {"priority_exponent": 0.4, "embedding": 4},
         {"trust_region": False},
         *BASELINES,
     ],
@@ -208,3 +212,36 @@ def test_antithetic_update_is_one_with_these_actions():
     seen = paired.update(batch)
     assert torch.equal(seen.ascent.g, expected.ascent.g)
     assert torch.equal(seen.ascent.loss_q, expected.ascent.loss_q)
+
+
+def test_priorities_make_both_losses_linear_above_an_error_of_1():
+    """With one critic `error` is |Qret - Q~| itself, so that the losses can be made from it."""
+    plain, linear = (small_learner(critics=1, priority_exponent=exponent) for exponent in (0.0, 0.4))
+    batch = batch_for(plain)
+    batch.rewards.mul_(3.0)
+    seen = plain.update(batch)
+    error = seen.ascent.error
+    assert error.min() < 1.0 < error.max()
+    torch.testing.assert_close(seen.ascent.loss_q, 0.5 * error.square().mean())
+    expected = torch.where(error > 1.0, error - 0.5, 0.5 * error.square()).mean()
+    robust = linear.update(batch).ascent
+    assert torch.equal(robust.error, error)
+    torch.testing.assert_close(robust.loss_q, expected)
+    assert robust.loss_v < seen.ascent.loss_v
+
+
+def test_the_error_is_that_of_the_critic_that_is_further_off():
+    """Two critics that are alike, and then one of them says 100 more."""
+    learner = small_learner(critics=2)
+    batch = random_batch(learner, 1, 2, 0)
+    with torch.no_grad():
+        for values in learner.critic.parameters():
+            values[1] = values[0]
+    learner.target_critic.load_state_dict(learner.critic.state_dict())
+    noise = learner.sample_noise(6, 1, 2, 2)
+    _, alike = learner._gradients(batch, noise)
+    with torch.no_grad():
+        learner.critic.value_head.bias[1] += 100.0
+    _, apart = learner._gradients(batch, noise)
+    assert alike.ascent.error.max() < 50.0
+    torch.testing.assert_close((apart.ascent.error - 100.0).abs(), alike.ascent.error)

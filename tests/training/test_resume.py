@@ -67,6 +67,8 @@ TASKS = {
         "steps=800",
     ],
     "on policy": [*PENDULUM, "learner.on_policy=true"],
+    "priorities": [*PENDULUM, "learner.priority_exponent=0.4"],
+    "priorities in a small replay": [*PENDULUM, "learner.priority_exponent=0.4", "learner.replay_size=120"],
     "categorical critic": [*PENDULUM, "learner.value_bins=21", "learner.critic_lr=3e-4"],
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from composed import composed_train
 
 from acer_robot.commands.evaluate import main as evaluate_main
 from acer_robot.commands.train import main
@@ -26,6 +27,7 @@ from acer_robot.learner.batch import Trajectory
 from acer_robot.metrics import EVALUATION, LEARNER, ROLLOUT
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.schema import LearnerConfig
+from acer_robot.training.run import train
 from acer_robot.training.timing import Every
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
@@ -326,3 +328,11 @@ def test_every_counts_each_multiple_once_however_large_the_steps():
         False,
         True,
     ]
+
+
+def test_a_run_gives_its_replay_the_errors_of_each_update(tmp_path):
+    options = [*PENDULUM, *TINY, "learner.priority_exponent=0.4", "hand_over=false"]
+    folder = train(composed_train(f"run_dir={tmp_path / 'run'}", *options))
+    priorities = read_checkpoint(folder)["resume"]["replay"]["priorities"]
+    assert priorities["largest"] > 1.0
+    assert len(priorities["rows"].unique()) > 20

@@ -192,3 +192,22 @@ def test_bins_that_no_critic_could_have_are_refused():
         check("learner.value_bins=1")
     with pytest.raises(InputError, match=r"estimator=a3c has no Q that could have learner\.value_bins=51"):
         check("learner=a3c", "learner.value_bins=51")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("learner.estimator=tis", "needs the errors of a Q, and learner.estimator=tis has none"),
+        ("learner.on_policy=true", "draws from a replay, and learner.on_policy=true draws none"),
+        ("learner.value_bins=51", "needs the Huber loss, and learner.value_bins=51 has a cross-entropy"),
+        ("learner.segments=16", ""),
+    ],
+)
+def test_what_excludes_priorities_is_refused(option, words):
+    options = [option, "learner.entropy_target=null", "learner.entropy_target_final=null", "learner.c=5"]
+    if not words:
+        check("learner.priority_exponent=0.4", *options)
+        return
+    with pytest.raises(InputError, match="learner.priority_exponent=0.4 " + words):
+        check("learner.priority_exponent=0.4", *options)
+    check(*options)
