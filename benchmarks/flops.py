@@ -37,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("options", nargs="*", metavar="learner.NAME=VALUE", help="as acer-train takes them")
     options = learner_options(parser.parse_args().options)
-    replay = filled_replay(options.segment_length, torch.device("cpu"), steps=2 * options.segment_length)
+    replay = filled_replay(options, torch.device("cpu"), steps=2 * options.segment_length)
     found = update_products(options, replay)
     print(f"{options.segments} segments of {options.segment_length}, HalfCheetah-v5's sizes\n")
     print(table(found, options))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +23,12 @@ import numpy as np
 import torch
 from driving.fresh_policy import machine
 from rows.command_line import positive
+from timing.bare_run import bare_run
 
 from acer_robot.memory import used_memory
-from acer_robot.schema import CheckpointConfig, LearnerConfig, TaskConfig, TrainConfig, WandbConfig
+from acer_robot.schema import LearnerConfig, TaskConfig
 from acer_robot.tasks import make_task
 from acer_robot.tasks.tensor.known import GYMNASIUM
-from acer_robot.training.run import prepare
 
 Step = Callable[[], int]
 """Does some environment steps and returns how many."""
@@ -96,24 +95,11 @@ def trained(task_id: str, backend: str, worlds: int, device: torch.device, threa
         learning_starts=8 * worlds,
         compile=False,
     )
-    config = TrainConfig(
-        task=TaskConfig("gymnasium", task_id, backend=backend),
-        learner=learner,
-        wandb=WandbConfig(mode="disabled"),
-        checkpoint=CheckpointConfig(replay=False),
-        steps=10**9,
-        device=str(device),
-        run_dir=tempfile.mkdtemp() + "/run",
-        num_envs=worlds,
-        threads=threads,
-        eval_episodes=1,
-    )
-    run = prepare(config)
+    run = bare_run(TaskConfig("gymnasium", task_id, backend=backend), learner, device, worlds, threads)
 
     def step() -> int:
         run.collector.step()
-        for batch in run.batches.due(run.collector.transitions):
-            run.learner.update(batch)
+        run.update()
         if device.type == "cuda":
             torch.cuda.synchronize()
         return worlds

@@ -26,9 +26,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from acer_robot.learner.precision import choose_precision
 
 CPU = torch.device("cpu")
-DRAW, UPDATE = "draw a batch", "learner.update"
+DRAW, UPDATE, PRIORITIES = "draw a batch", "learner.update", "set priorities"
 GROUPS = {
-    "sampling": rf"^{DRAW}$|^aten::(randn|normal_)$",
+    "sampling": rf"^({DRAW}|{PRIORITIES})$|^aten::(randn|normal_)$",
     "products": r"^aten::(mm|addmm|bmm|baddbmm|linear|matmul)(_out)?$|^mkldnn|^mkl::",
     "fused loops": r"cpp_fused|^cpp_",
     "Adam": r"^Optimizer\.|_fused_adam|^aten::_foreach|zero_grad",
@@ -93,13 +93,15 @@ def profiled(words: list[str], updates: int, compiling: bool, trace: Path | None
     options = dataclasses.replace(
         options, compile=compiling, precision=choose_precision(options.precision, CPU)
     )
-    replay, learner = filled_replay(options.segment_length, CPU), fresh_learner(options, CPU)
+    replay, learner = filled_replay(options, CPU), fresh_learner(options, CPU)
 
     def update() -> None:
         with record_function(DRAW):
             batch = replay.sample(options.segments)
         with record_function(UPDATE):
-            learner.update(batch)
+            seen = learner.update(batch)
+        with record_function(PRIORITIES):
+            replay.learnt(seen.ascent.error)
 
     for _ in range(5):
         update()

@@ -107,6 +107,12 @@ class Run:
     oldest_rows: deque[int] = field(default_factory=deque)
     """Number of the replay's oldest row in each checkpoint that is kept, the newest last."""
 
+    def update(self) -> None:
+        """Do the updates that are due after the collector's last step."""
+        for batch in self.batches.due(self.collector.transitions):
+            self.batch, self.seen = batch, self.learner.update(batch)
+            self.replay.learnt(self.seen.ascent.error)
+
     def mark_good(self) -> None:
         """Remember the learner's present state as one to go back to."""
         self.good = (self.collector.env_steps, self.learner.checkpoint_state())

@@ -120,9 +120,7 @@ def learn(run: Run, log: RunLogger) -> None:
                 run.rebuild()
                 continue
             collector = run.collector
-            for batch in run.batches.due(collector.transitions):
-                run.batch, run.seen = batch, learner.update(batch)
-                run.replay.learnt(run.seen.ascent.error)
+            run.update()
             if len(collector.commands) == RECENT:
                 run.mark_task()
             if check_due(learner.updates):

@@ -58,7 +58,7 @@ def test_quantiles_and_share_beyond_c():
 
 def test_measuring_changes_nothing_and_more_segments_have_less_noise():
     options = learner_options(["learner.hidden=[16,16]", "learner.segment_length=4", "learner.compile=false"])
-    learner, replay = Learner(options, 17, 6, CPU), filled_replay(4, CPU, steps=50)
+    learner, replay = Learner(options, 17, 6, CPU), filled_replay(options, CPU, steps=50)
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     shares = []
     for segments in (1, 32):

@@ -22,7 +22,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def replay():
-    return filled_replay(2, CPU, steps=20)
+    return filled_replay(learner_options(SMALL), CPU, steps=20)
 
 
 def test_operations_are_in_proportion_to_states(replay):

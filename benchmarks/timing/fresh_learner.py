@@ -72,9 +72,17 @@ def fresh_learner(options: LearnerConfig, device: torch.device) -> Learner:
     return Learner(options, OBSERVATIONS, JOINTS, device)
 
 
-def filled_replay(segment_length: int, device: torch.device, steps: int = STEPS) -> Replay:
-    """Return a replay with random contents."""
-    replay = Replay(steps * ENVIRONMENTS, ENVIRONMENTS, OBSERVATIONS, JOINTS, segment_length, device)
+def filled_replay(options: LearnerConfig, device: torch.device, steps: int = STEPS) -> Replay:
+    """Return a replay with random contents, which draws segments as the options say."""
+    replay = Replay(
+        steps * ENVIRONMENTS,
+        ENVIRONMENTS,
+        OBSERVATIONS,
+        JOINTS,
+        options.segment_length,
+        device,
+        priority_exponent=options.priority_exponent,
+    )
 
     def normal(*shape: int):
         return torch.randn(ENVIRONMENTS, *shape, device=device)

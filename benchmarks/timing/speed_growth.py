@@ -36,7 +36,7 @@ def growth(options: argparse.Namespace, device: torch.device) -> str:
 def of_updates(options: argparse.Namespace, device: torch.device, compiling: bool) -> str:
     """Return the update's time over batch and width, which share the row of the learner's default."""
     plain = LearnerConfig(compile=compiling)
-    replay = filled_replay(plain.segment_length, device)
+    replay = filled_replay(plain, device)
     settings = {f"{count * plain.segment_length} states": {"segments": count} for count in SEGMENTS}
     settings |= {f"2x{width}": {"hidden": [width, width]} for width in WIDTHS if [width] * 2 != plain.hidden}
     default = f"{plain.segments * plain.segment_length} states"

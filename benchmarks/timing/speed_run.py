@@ -13,19 +13,18 @@ import importlib.util
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from timing.bare_run import bare_run
 from timing.blocks import in_turn, ratio, spread
 from timing.fresh_learner import can_compile, learner_options
 from timing.speed_update import DEFAULT, SAC, SAC_STATES, SETTINGS
 
 from acer_robot.errors import InputError
-from acer_robot.schema import CheckpointConfig, TaskConfig, TrainConfig, WandbConfig
-from acer_robot.training.run import prepare
+from acer_robot.schema import TaskConfig
 
 TASK = "HalfCheetah-v5"
 ENVIRONMENTS = 16
@@ -52,25 +51,11 @@ class Going(NamedTuple):
 def ours(words: list[str], device: torch.device, compiling: bool, num_envs: int = ENVIRONMENTS) -> Going:
     """Return a run of acer-train without evaluation, logging and checkpoints."""
     learner = dataclasses.replace(learner_options(words), compile=compiling, learning_starts=8 * num_envs)
-    run = prepare(
-        TrainConfig(
-            task=TaskConfig("gymnasium", TASK),
-            learner=learner,
-            wandb=WandbConfig(mode="disabled"),
-            checkpoint=CheckpointConfig(replay=False),
-            steps=10**9,
-            device=str(device),
-            run_dir=tempfile.mkdtemp() + "/run",
-            num_envs=num_envs,
-            threads=torch.get_num_threads(),
-            eval_episodes=1,
-        )
-    )
+    run = bare_run(TaskConfig("gymnasium", TASK), learner, device, num_envs, torch.get_num_threads())
 
     def advance() -> None:
         run.collector.step()
-        for batch in run.batches.due(run.collector.transitions):
-            run.learner.update(batch)
+        run.update()
 
     for _ in range(9):
         run.collector.step()

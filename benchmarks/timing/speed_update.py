@@ -47,9 +47,9 @@ class Ours(NamedTuple):
 
 
 def update_call(options: LearnerConfig, replay: Replay, device: torch.device) -> Call:
-    """Return an update of a batch drawn from the replay."""
+    """Return an update of a batch drawn from the replay, which gets the errors."""
     learner = fresh_learner(options, device)
-    return lambda: learner.update(replay.sample(options.segments))
+    return lambda: replay.learnt(learner.update(replay.sample(options.segments)).ascent.error)
 
 
 def sac_model(device: torch.device, stored: int = SAC_STORED) -> Any:
@@ -75,13 +75,13 @@ def sac_call(device: torch.device) -> Call:
 
 def contenders(eager: bool, device: torch.device) -> tuple[dict[str, Call], dict[str, Ours]]:
     """Return all calls by name, and what our updates among them are."""
-    replay = filled_replay(LearnerConfig().segment_length, device)
     compiling = not eager and can_compile(device)
     calls: dict[str, Call] = {}
     ours: dict[str, Ours] = {}
     available = precisions(device)
     for of_setting, words in SETTINGS.items():
         options = learner_options(words)
+        replay = filled_replay(options, device)
         found = update_products(options, replay)
         flop, states = sum(product.flop for product in found), options.segments * options.segment_length
         for precision in available:
