@@ -138,11 +138,14 @@ class Replay:
         self.size = min(self.size + steps, self.capacity)
         self.added += steps
 
-    def state(self) -> dict[str, Any]:
-        """Return the counters and the generator; `rows` gives what is stored."""
+    def state(self, rows_kept: bool = True) -> dict[str, Any]:
+        """Return counters, generator and priorities; `rows` gives what is stored.
+
+        If the rows are not kept, their priorities are left out as well.
+        """
         state = {"added": self.added, "size": self.size, "generator": self._generator.get_state()}
         if self._priorities is not None:
-            state["priorities"] = self._priorities.state(self._oldest_place, self.size)
+            state["priorities"] = self._priorities.state(self._oldest_place, self.size if rows_kept else 0)
         return state
 
     def restore(self, state: dict[str, Any], rows: Iterable[Tensor] | None) -> None:

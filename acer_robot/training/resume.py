@@ -289,7 +289,11 @@ def run_state(run: Run, log_state: dict[str, Any]) -> dict[str, Any]:
         "collector": run.collector.state(),
         "task": lost if is_task_lost else task_state(run.task),
         "evaluation_task": lost if run.lost_episodes else task_state(run.evaluation_task),
-        "replay": {**run.replay.state(), "files": run.replay_files, "oldest": list(run.oldest_rows)},
+        "replay": {
+            **run.replay.state(run.config.checkpoint.replay),
+            "files": run.replay_files,
+            "oldest": list(run.oldest_rows),
+        },
         "batches": run.batches.state(),
         "log_due": run.log_due.state(),
         "evaluation_due": run.evaluation_due.state(),

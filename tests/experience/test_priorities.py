@@ -156,7 +156,9 @@ def test_a_replay_that_was_not_kept_starts_without_priorities():
     replay = prioritised(10)
     give_errors(replay, lambda _number: [1e4] * 4)
     fresh = prioritised(5)
-    fresh.restore(replay.state(), None)
+    state = replay.state(rows_kept=False)
+    assert len(state["priorities"]["rows"]) == 0
+    fresh.restore(state, None)
     with pytest.raises(InputError, match="holds 0 steps"):
         fresh.sample(1)
     for number in range(4):
