@@ -120,11 +120,11 @@ EMBEDDING = {
 
 LEARNER = {
     "loss/q": Metric(
-        "mean of 1/2 (Qret - Q~)^2, summed over critics; with learner.priority_exponent |Qret - Q~| - 1/2 where it is "
-        "above 1; with learner.value_bins the cross-entropy",
+        "mean of 1/2 (Qret - Q~)^2, summed over critics; with learner.priority_exponent |Qret - Q~| - 1/2 where that "
+        "error is above 1; with learner.value_bins the cross-entropy",
         "about 0.1 times the square of acer/advantage_scale, with spikes to 2 times that square. Above the "
-        "spikes for many rows: the critic diverges, so lower learner.lr. With learner.value_bins: below "
-        "learner.critics times its logarithm",
+        "spikes for many rows: the critic diverges, so lower learner.lr. With learner.priority_exponent: below "
+        "learner.critics times loss/error. With learner.value_bins: below learner.critics times its logarithm",
     ),
     "loss/v": Metric(
         "mean of 1/2 (V_target - V)^2, summed over critics; with learner.priority_exponent or learner.value_bins as "
@@ -133,9 +133,9 @@ LEARNER = {
         "loss/q: this is a bug, report it",
     ),
     "loss/error": Metric(
-        "mean of |Qret - Q~|, the largest of the critics'; 0 for learner.estimator=tis and a3c",
-        "below acer/advantage_scale. With learner.priority_exponent: above 1. Below: most errors count as 1, so that "
-        "segments are drawn nearly uniformly, and it may as well be 0",
+        "mean over the batch of |Qret - Q~|, of the critic that is further off; 0 for learner.estimator=tis and a3c",
+        "below acer/advantage_scale. With learner.priority_exponent it should be above 1; below 1 segments are drawn "
+        "nearly uniformly, and the option has no use",
     ),
     "acer/rho_median": Metric(
         "median of rho = pi(a|x) / mu(a|x) over replayed states",

@@ -202,8 +202,9 @@ class LearnerConfig:
     learning_starts: int = 1_000
     """Transitions collected before the first update."""
     priority_exponent: float = 0.0
-    """Exponent of priorities: segments are drawn in proportion to max(|Qret - Q~|, 1)^exponent, and the critics' losses
-    are Huber's, with limit 1 (LAP: 0.4). 0: segments are drawn uniformly, and the losses are half squares."""
+    """Exponent of priorities; LAP has 0.4. Segments are drawn in proportion to the mean over their steps of
+    max(|Qret - Q~|, 1)^exponent, and the critics have Huber losses of limit 1. 0: segments are drawn uniformly, and the
+    losses are half squares."""
     compile: bool | None = None
     """Whether torch.compile compiles the update. The first update then takes some 30 s, later ones about half their
     time. It needs a C++ compiler and Python's headers. On CUDA the update is recorded as a CUDA graph instead, which

@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from acer_robot import acer
 
+HUBER_LIMIT = 1.0
+"""Error up to which Huber's loss is half the square; above, it is linear."""
+
 
 class EnsembleLinear(nn.Module):
     """K independent linear layers evaluated together: [K, N, in] -> [K, N, out]."""
@@ -138,10 +141,10 @@ class DuelingCritic(nn.Module):
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss [..] of each output [..] against its target [..], a constant.
 
-        It is `1/2 (target - output)^2`. With `huber` it is `|target - output| - 1/2` where the error is above 1.
+        It is `1/2 (target - output)^2`, and with `huber` `|target - output| - 1/2` where the error is above 1.
         """
         if self._huber:
-            return functional.huber_loss(outputs, targets, reduction="none", delta=1.0)
+            return functional.huber_loss(outputs, targets, reduction="none", delta=HUBER_LIMIT)
         return 0.5 * (targets - outputs).square()
 
     def q_gradient(self, state_part: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:

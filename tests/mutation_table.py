@@ -589,8 +589,8 @@ PRIORITIES: tuple[Row, ...] = (
     ),
     (
         "priorities: errors below 1 count as they are",
-        "posinf=FLOOR).clamp_min(FLOOR)",
-        "posinf=FLOOR)",
+        ".clamp(HUBER_LIMIT, _LARGEST_ERROR)",
+        "",
         "experience/test_priorities.py -k in_proportion",
     ),
     (
@@ -607,8 +607,8 @@ PRIORITIES: tuple[Row, ...] = (
     ),
     (
         "priorities: a sum is not renewed",
-        "self._sums[tables] = self._table[tables].sum(1)\n        self._largest",
-        "self._largest",
+        "self._sum_again(self._drawn // _WIDTH)",
+        "pass",
         "experience/test_priorities.py -k large_ring",
     ),
     (
@@ -624,7 +624,7 @@ PRIORITIES: tuple[Row, ...] = (
         "experience/test_priorities.py -k crosses_a_block",
     ),
     (
-        "priorities: the last of two errors counts",
+        "priorities: the smaller of two errors counts",
         '"amax", include_self=False)',
         '"amin", include_self=False)',
         "experience/test_priorities.py -k drawn_twice",
@@ -633,6 +633,12 @@ PRIORITIES: tuple[Row, ...] = (
 
 REPLAY: tuple[Row, ...] = (
     (
+        "priorities: restored at another place",
+        'self._head = 0, state.get("oldest_place", 0) % self.capacity',
+        "self._head = 0, 0",
+        "experience/test_priorities.py -k restored",
+    ),
+    (
         "priorities: not restored",
         'if self._priorities is not None and "priorities" in state:',
         "if False:",
@@ -640,7 +646,7 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: segments cross the ring's head",
-        "return self._head if self.size == self.capacity else 0",
+        "return (self._head - self.size) % self.capacity",
         "return 0",
         "experience/test_replay.py -k consecutive",
     ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-FLOOR = 1.0
-"""Errors below it count as it does. It is the limit of the critics' Huber loss as well: see `Priorities`."""
+from acer_robot.policies.critic import HUBER_LIMIT
+
+_LARGEST_ERROR = 1e30
+"""Errors above it count as it does, so that their sum is finite."""
 _WIDTH = 1024
-"""Priorities whose sum is kept, so that a draw reads the sums and then the priorities behind one of them."""
+"""How many priorities share one sum. A draw first chooses a sum, then a priority in it."""
 
 
 class Priorities:
@@ -18,12 +20,10 @@ class Priorities:
 
     `p = mean over its steps of max(|Qret - Q~(x, a)|, 1)^exponent`
 
-    after it was learnt from, with the larger error of several critics. A segment that was never drawn has the largest
-    p that was seen, 1 at first. Where no segment can begin p is 0: in the newest rows, which too few rows follow, and
-    with blocks in front of each border.
+    after it was learnt from, with the larger error of several critics. A new segment gets the largest p seen so far, 1
+    at first. p is 0 where no whole segment follows: in the newest rows and, with blocks, at the end of each block.
 
-    Errors below 1 are drawn alike, and there the Huber loss of limit 1 is half the square. Above 1 its slope is
-    constant, so that large errors count by how often they are drawn alone. No importance weights are needed then.
+    The critics' losses are then Huber's, whose limit is the 1 in p. docs/departures.md says what the two do together.
 
     All is computed on the device, without waiting for it.
 
@@ -44,14 +44,19 @@ class Priorities:
         tables = -(-capacity * num_envs // _WIDTH)
         self._table = torch.zeros(tables, _WIDTH, device=device)
         self._rows = self._table.view(-1)[: capacity * num_envs].view(capacity, num_envs)
-        self._sums = torch.zeros(tables, device=device)
+        self._sums = torch.zeros(tables, device=device, dtype=torch.float64)
         """Sum of each row of `_table`."""
         self._largest = torch.ones((), device=device)
         self._drawn = torch.zeros(0, dtype=torch.int64, device=device)
         """Numbers in the flattened ring of the starts that were drawn last."""
         places = torch.arange(capacity, device=device).unsqueeze(1)
-        width = capacity if block is None else block
-        self._can_begin = (places % width <= width - segment_length) if block is not None else places >= 0
+        everywhere = torch.ones_like(places, dtype=torch.bool)
+        self._can_begin = everywhere if block is None else places % block <= block - segment_length
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes that the priorities of a full ring take in a checkpoint."""
+        return self._rows.nbytes
 
     @property
     def memory_bytes(self) -> int:
@@ -77,14 +82,17 @@ class Priorities:
             first = 0
         if first < last:
             self._rows[first:last] = value * self._can_begin[first:last]
-            tables = slice(first * self._num_envs // _WIDTH, -(-last * self._num_envs // _WIDTH))
-            self._sums[tables] = self._table[tables].sum(1)
+            self._sum_again(slice(first * self._num_envs // _WIDTH, -(-last * self._num_envs // _WIDTH)))
+
+    def _sum_again(self, tables: slice | Tensor) -> None:
+        """Renew the sums of these rows of `_table`, in float64, where the order of adding makes no difference."""
+        self._sums[tables] = self._table[tables].sum(1, dtype=torch.float64)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return rows [count] and environments [count] where segments begin, each drawn by its priority."""
         # In float64, where a number below 1 times a sum is below the sum: no place of priority 0 is ever found.
         random = torch.rand(2, count, 1, generator=generator, device=self._sums.device, dtype=torch.float64)
-        edges = self._sums.double().cumsum(0)
+        edges = self._sums.cumsum(0)
         table = torch.searchsorted(edges, random[0, :, 0] * edges[-1], right=True)
         edges = self._table[table].double().cumsum(1)
         place = torch.searchsorted(edges, random[1] * edges[:, -1:], right=True)
@@ -96,22 +104,23 @@ class Priorities:
 
         One that is not finite counts as 1: the learner's own check reports it, and until then draws must go on.
         """
-        errors = errors.nan_to_num(nan=FLOOR, posinf=FLOOR).clamp_min(FLOOR)
-        priorities = errors.pow(self._exponent).mean(0).to(self._sums.dtype)
+        errors = errors.nan_to_num(nan=HUBER_LIMIT, posinf=HUBER_LIMIT).clamp(HUBER_LIMIT, _LARGEST_ERROR)
+        priorities = errors.pow(self._exponent).mean(0).to(self._table.dtype)
         # A start that was drawn twice gets the larger one, whatever the order of writing.
         self._table.view(-1).scatter_reduce_(0, self._drawn, priorities, "amax", include_self=False)
-        tables = self._drawn // _WIDTH
-        self._sums[tables] = self._table[tables].sum(1)
+        self._sum_again(self._drawn // _WIDTH)
         self._largest = torch.maximum(self._largest, priorities.max())
 
     def state(self, oldest: int, size: int) -> dict[str, Tensor]:
         """Return copies of the priorities [size, num_envs] from row `oldest` of the ring on, and of the largest."""
-        rows = (oldest + torch.arange(size, device=self._rows.device)) % self._capacity
-        return {"rows": self._rows[rows].cpu(), "largest": self._largest.cpu()}
+        return {"rows": self._rows[self._in_time(oldest, size)].cpu(), "largest": self._largest.cpu()}
 
-    def restore(self, state: dict[str, Tensor], size: int) -> None:
-        """Go on where `state` was called, in a ring whose rows 0 .. `size` - 1 hold the newest of the former rows."""
-        self._largest = state["largest"].to(self._sums)
-        rows = state["rows"][len(state["rows"]) - size :] if size else state["rows"][:0]
-        self._rows[: len(rows)] = rows.to(self._rows)
-        self._sums.copy_(self._table.sum(1))
+    def restore(self, state: dict[str, Tensor], oldest: int, size: int) -> None:
+        """Go on where `state` was called, in a ring that holds the newest `size` of the former rows."""
+        self._largest = state["largest"].to(self._table)
+        self._rows[self._in_time(oldest, size)] = state["rows"][len(state["rows"]) - size :].to(self._table)
+        self._sum_again(slice(None))
+
+    def _in_time(self, oldest: int, size: int) -> Tensor:
+        """Return the places of `size` rows in the order of time."""
+        return (oldest + torch.arange(size, device=self._table.device)) % self._capacity

@@ -143,7 +143,8 @@ class Replay:
 
         If the rows are not kept, their priorities are left out as well.
         """
-        state = {"added": self.added, "size": self.size, "generator": self._generator.get_state()}
+        counters = {"added": self.added, "size": self.size, "oldest_place": self._oldest_place}
+        state = {**counters, "generator": self._generator.get_state()}
         if self._priorities is not None:
             state["priorities"] = self._priorities.state(self._oldest_place, self.size if rows_kept else 0)
         return state
@@ -155,7 +156,8 @@ class Replay:
             state: of `state`.
             rows: the stored rows in the order of time, in parts of any length; None: the ring stays empty.
         """
-        self.size = self._head = 0
+        # At the same place as before, since draws by priority depend on it. Former versions began at 0.
+        self.size, self._head = 0, state.get("oldest_place", 0) % self.capacity
         self._successors.clear()
         if self._priorities is not None:
             self._priorities.clear()
@@ -164,13 +166,12 @@ class Replay:
         self.added = state["added"]
         self._generator.set_state(state["generator"])
         if self._priorities is not None and "priorities" in state:
-            self._priorities.restore(state["priorities"], self.size)
+            self._priorities.restore(state["priorities"], self._oldest_place, self.size)
 
     def extend(self, rows: Tensor) -> None:
         """Store rows [N, num_envs, width] in the order of time, as `rows` yields them."""
-        newest = rows[-self.capacity :]
-        pieces: tuple[Tensor, ...] = newest.split(self.capacity - self._head)  # type: ignore[no-untyped-call]
-        for piece in pieces:
+        newest, room = rows[-self.capacity :], self.capacity - self._head
+        for piece in (newest[:room], newest[room:]):
             if len(piece):
                 self._store(self.unpack(piece))
 
@@ -207,6 +208,11 @@ class Replay:
         return self.num_envs * self.row_width * self._data.element_size()
 
     @property
+    def state_bytes(self) -> int:
+        """Bytes that the priorities of a full ring take in a checkpoint; `rows` are beside it."""
+        return 0 if self._priorities is None else self._priorities.state_bytes
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes that the ring takes on its device."""
         own = self._data.nbytes + self._ends.nbytes + self._newest.nbytes
@@ -241,7 +247,7 @@ class Replay:
     @property
     def _oldest_place(self) -> int:
         """Row of the ring that holds the oldest step."""
-        return self._head if self.size == self.capacity else 0
+        return (self._head - self.size) % self.capacity
 
     def _uniform(self, below: int, count: int) -> Tensor:
         """Return `count` random numbers of 0 .. below - 1."""

@@ -273,10 +273,19 @@ def acer_ascent(
     extra, entropy = pathwise_gradient(along_path, phi, noise[0], config.squash, temperature)
 
     # Critic: Q~ towards Qret, V towards its importance-weighted target.
-    losses = critic_losses(networks.critic, online, q_ret, log_rho)
-    g, ratios = g + phi_rows(config, extra), (log_rho, log_rho_sampled)
-    error = (q_ret - online.q[0].detach()).abs().amax(0)
-    return Ascent(g, *losses, *ratios, traces, v, entropy, moment, error)
+    loss_q, loss_v = critic_losses(networks.critic, online, q_ret, log_rho)
+    return Ascent(
+        g=g + phi_rows(config, extra),
+        loss_q=loss_q,
+        loss_v=loss_v,
+        log_rho=log_rho,
+        log_rho_sampled=log_rho_sampled,
+        traces=traces,
+        v=v,
+        entropy=entropy,
+        moment=moment,
+        error=(q_ret - online.q[0].detach()).abs().amax(0),
+    )
 
 
 @torch.no_grad()
@@ -320,7 +329,7 @@ def critic_losses(
 ) -> tuple[Tensor, Tensor]:
     """Return the losses of Q~ towards Qret and of V towards V_target, averaged over states, summed over critics.
 
-    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, or what else the critic's `error` is.
+    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, or whatever the critic's `error` returns.
     """
     members = online.v.shape[0]
     q_ret_each, q = q_ret.expand(members, *q_ret.shape), online.q[0]

@@ -32,7 +32,7 @@ class Sizes:
     weights: int
     """Weights of the trained networks."""
     learner: int
-    """State of the learner in a checkpoint."""
+    """State of the learner in a checkpoint, with the replay's priorities."""
     replay: int
     """A full replay on disk."""
     memory: int

@@ -344,7 +344,9 @@ def sizes_of(run: Run) -> Sizes:
         spec=run.task.spec,
         step=run.collector.env_steps,
         weights=weights,
-        learner=sum(value.nbytes for value in learner.state_dict().values()) + 2 * weights,
+        learner=sum(value.nbytes for value in learner.state_dict().values())
+        + 2 * weights
+        + (replay.state_bytes if config.checkpoint.replay else 0),
         replay=replay.capacity * replay.row_bytes,
         memory=replay.memory_bytes,
     )

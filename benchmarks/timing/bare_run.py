@@ -1,4 +1,4 @@
-"""A run of acer-train that leaves nothing: no evaluation, no logs, no checkpoints."""
+"""A run of acer-train that writes nothing: no evaluation, no logs, no checkpoints."""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def test_a_row_that_is_overwritten_loses_its_priority():
     assert sum(share for number, share in shares(replay).items() if number < 1.0) > 0.9
     replay.add(numbered_step(10))  # in the place of row 0
     drawn = shares(replay)
-    assert min(drawn) == 1.0
+    assert min(drawn) >= 1.0
+    assert max(drawn) <= 7.5
     assert drawn[7.0] > 0.3  # the segment that is complete now, of the largest priority
 
 
@@ -108,13 +109,13 @@ def test_each_environment_of_a_large_ring_is_drawn_by_its_priority():
     for number in range(2000):
         replay.add(numbered_step(number))
     special = 1000.25
-    for _ in range(8):
+    for _ in range(16):
         first = replay.sample(4000).observations[:, :, 0]
         replay.learnt(torch.where(first == special, 5999.0, 1.0))
     assert shares(replay)[special] == pytest.approx(0.5, abs=0.02)
     for number in range(2000, 5000):  # the ring wraps and loses it
         replay.add(numbered_step(number))
-    assert special not in shares(replay)
+    assert max(shares(replay).values()) < 0.002  # all alike, of 6,000
 
 
 def test_an_error_that_is_not_finite_counts_as_one():
@@ -126,7 +127,13 @@ def test_an_error_that_is_not_finite_counts_as_one():
     assert max(drawn.values()) < 2 / 21
 
 
-@pytest.mark.parametrize("steps", [7, 10, 13])
+def test_sum_of_the_largest_errors_is_finite():
+    replay = filled(10, priority_exponent=1.0)
+    give_errors(replay, lambda number: [3e38 if number < 3.0 else 1.0] * 4)
+    assert max(shares(replay)) < 3.0  # nothing else is drawn, and nothing breaks
+
+
+@pytest.mark.parametrize("steps", [7, 10, 13, 14, 17])
 @pytest.mark.parametrize("transitions", [30, 45, 18])
 def test_a_restored_replay_draws_what_the_saved_one_would(tmp_path, steps, transitions):
     """Into a ring of the same size, a larger and a smaller one; the smaller has the newest of the rows."""
@@ -137,7 +144,7 @@ def test_a_restored_replay_draws_what_the_saved_one_would(tmp_path, steps, trans
     fresh = prioritised(3, transitions, seed=9)
     oldest = state["added"] - min(state["size"], fresh.capacity)
     fresh.restore(state, read_rows(tmp_path, files, oldest))
-    if transitions >= 30:
+    if transitions == 30:
         assert torch.equal(fresh.sample(50).rewards, replay.sample(50).rewards)
     kept, former = shares(fresh), shares(replay)
     total = sum(former[number] for number in kept)
@@ -164,6 +171,7 @@ def test_a_replay_that_was_not_kept_starts_without_priorities():
     for number in range(4):
         fresh.add(numbered_step(number))
     assert set(shares(fresh)) == {0.0, 0.25, 0.5}
+    assert fresh.state()["priorities"]["largest"] == 100.0  # the root of 1e4
 
 
 def test_memory_of_the_priorities_is_counted():

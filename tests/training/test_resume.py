@@ -68,7 +68,7 @@ TASKS = {
     ],
     "on policy": [*PENDULUM, "learner.on_policy=true"],
     "priorities": [*PENDULUM, "learner.priority_exponent=0.4"],
-    "priorities in a small replay": [*PENDULUM, "learner.priority_exponent=0.4", "learner.replay_size=120"],
+    "priorities in a small replay": [*PENDULUM, "learner.priority_exponent=0.4", "learner.replay_size=100"],
     "categorical critic": [*PENDULUM, "learner.value_bins=21", "learner.critic_lr=3e-4"],
 }
 

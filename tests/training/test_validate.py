@@ -200,14 +200,10 @@ def test_bins_that_no_critic_could_have_are_refused():
         ("learner.estimator=tis", "needs the errors of a Q, and learner.estimator=tis has none"),
         ("learner.on_policy=true", "draws from a replay, and learner.on_policy=true draws none"),
         ("learner.value_bins=51", "needs the Huber loss, and learner.value_bins=51 has a cross-entropy"),
-        ("learner.segments=16", ""),
     ],
 )
 def test_what_excludes_priorities_is_refused(option, words):
     options = [option, "learner.entropy_target=null", "learner.entropy_target_final=null", "learner.c=5"]
-    if not words:
-        check("learner.priority_exponent=0.4", *options)
-        return
     with pytest.raises(InputError, match="learner.priority_exponent=0.4 " + words):
         check("learner.priority_exponent=0.4", *options)
     check(*options)
