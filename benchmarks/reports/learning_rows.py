@@ -38,10 +38,12 @@ _NAMES = {
     _LARGE: "acer, lr 6e-4",
     f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg deployed",
 }
+_UNIFORM = "learner.priority_exponent=0"
+"""What HalfCheetah-v5's default was before it had priorities; all of its variants are of that time."""
 _IID = "learner.sdn_samples=5 learner.sdn_antithetic=false"
-_LATE = f"{_IID} learner.annealing_start=300000"
+_LATE = f"{_IID} learner.annealing_start=300000 {_UNIFORM}"
 _NO_EMBEDDING = f"learner.embedding=0 {_LATE}"
-"""What HalfCheetah-v5's default was before it had the embedding; `_LATE` is its first default with it."""
+"""What its default was before it had the embedding; `_LATE` is its first default with it."""
 _PLAIN = f"learner.embedding=0 {_IID}"
 """What dm_control's default was before it had the embedding; fish-swim's is this still."""
 _PAIR = "learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true"
@@ -54,8 +56,9 @@ VARIANTS = {
     ("acer", _NO_EMBEDDING): "acer, no embedding",
     ("acer", _PLAIN): "acer, no embedding",
     ("acer", _PAIR): "acer, embedding",
+    ("acer", _UNIFORM): "acer, no priorities",
     ("acer", _LATE): "acer, noise to 300k",
-    ("acer", f"learner.annealing_start=60000 {_IID}"): "acer, noise to 60k",
+    ("acer", f"learner.annealing_start=60000 {_IID} {_UNIFORM}"): "acer, noise to 60k",
     ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
     ("acer", _NUMBERS): "acer, no bins",
     ("acer", _EMBEDDED): "acer, embedding, no bins",

@@ -52,8 +52,11 @@ def test_family_settings_yield_to_paper_and_command_line():
     assert embeddings == {"halfcheetah"} | {n for n in TASKS if "dmc/" in n and n != "dmc/fish-swim"}
     bins = {name for name in TASKS if composed_once(f"task={name}").learner.value_bins}
     assert bins == {"walker2d"}
+    priorities = {name for name in TASKS if composed_once(f"task={name}").learner.priority_exponent}
+    assert priorities == {"halfcheetah"}
     for preset in ("paper", "a3c"):
-        assert composed_train("task=halfcheetah", f"learner={preset}").learner.embedding == 0
+        learner = composed_train("task=halfcheetah", f"learner={preset}").learner
+        assert (learner.embedding, learner.priority_exponent) == (0, 0.0)
         learner = composed_train("task=walker2d", f"learner={preset}").learner
         assert (learner.value_bins, learner.critic_lr) == (0, None)
 
