@@ -247,10 +247,8 @@ def acer_ascent(
 
     # Returns, backward in time.
     online = estimate(networks.critic, x, actions[:2], actions[2:], networks.critic_embedding)
-    action_size = batch.actions.shape[-1]
-    traces = acer.trace_coefficients(
-        log_rho, action_size, config.trace_exponent / action_size, config.trace_lambda
-    )
+    d = batch.actions.shape[-1]
+    traces = acer.trace_coefficients(log_rho, d, config.trace_exponent / d, config.trace_lambda)
     q_ret, q_opc = returns(config, networks, batch, next_x, actions, traces)
 
     # Policy.
@@ -273,19 +271,10 @@ def acer_ascent(
     extra, entropy = pathwise_gradient(along_path, phi, noise[0], config.squash, temperature)
 
     # Critic: Q~ towards Qret, V towards its importance-weighted target.
-    loss_q, loss_v = critic_losses(networks.critic, online, q_ret, log_rho)
-    return Ascent(
-        g=g + phi_rows(config, extra),
-        loss_q=loss_q,
-        loss_v=loss_v,
-        log_rho=log_rho,
-        log_rho_sampled=log_rho_sampled,
-        traces=traces,
-        v=v,
-        entropy=entropy,
-        moment=moment,
-        error=(q_ret - online.q[0].detach()).abs().amax(0),
-    )
+    losses = critic_losses(networks.critic, online, q_ret, log_rho)
+    error = (q_ret - online.q[0].detach()).abs().amax(0)
+    ratios = (log_rho, log_rho_sampled)
+    return Ascent(g + phi_rows(config, extra), *losses, *ratios, traces, v, entropy, moment, error)
 
 
 @torch.no_grad()
