@@ -159,7 +159,7 @@ def test_resumed_table_keeps_its_lines_up_to_the_step(tmp_path):
     path.write_bytes(before + b"40,1.0")
     table = CsvTable(path, resumed_at=20)
     table.write(25, {"note": 1.0})
-    with pytest.raises(ValueError, match="no column other"):
+    with pytest.raises(ValueError, match="no column other;"):
         table.write(26, {"other": 1.0, "rollout/rebuilds": 0.0, "loss/embedding": 0.1})
     table.close()
     assert path.read_bytes() == before[: before.index(b"30,")] + b"25,,1.0\r\n"
