@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -96,10 +95,15 @@ def policy(tmp_path_factory):
     return export(tmp_path_factory.mktemp("policy"))
 
 
+def obey_signals():
+    """Give the program its signals where the tests ignore some, as a shell's jobs in the background do."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run(controller, *arguments, cwd=None):
-    return subprocess.run(
-        [controller, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, cwd=cwd
-    )
+    options = {"capture_output": True, "text": True, "timeout": 120, "cwd": cwd, "preexec_fn": obey_signals}
+    return subprocess.run([controller, *map(str, arguments)], check=False, **options)
 
 
 def closed_loop(file, task_id, steps, start, **kwargs):
@@ -286,8 +290,8 @@ def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
 def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
     log = tmp_path / "log.csv"
     command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
-    obeys = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests ignore it
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "preexec_fn": obeys}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    options["preexec_fn"] = obey_signals
     with subprocess.Popen(command, **options) as program:
         wait_for_rows(log)
         program.send_signal(signal.SIGINT)
