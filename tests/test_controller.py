@@ -20,6 +20,7 @@ import pytest
 import torch
 from composed import composed_train
 from exported import make_policy
+from incidents.drill_python import obey_signals
 
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.situations import situations, to_dict
@@ -93,12 +94,6 @@ def export(folder, task_id="HalfCheetah-v5", fields=None, **options):
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
     return export(tmp_path_factory.mktemp("policy"))
-
-
-def obey_signals():
-    """Give the program its signals where the tests ignore some, as a shell's jobs in the background do."""
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def run(controller, *arguments, cwd=None):
@@ -290,8 +285,12 @@ def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
 def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
     log = tmp_path / "log.csv"
     command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    options["preexec_fn"] = obey_signals
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+        "text": True,
+        "preexec_fn": obey_signals,
+    }
     with subprocess.Popen(command, **options) as program:
         wait_for_rows(log)
         program.send_signal(signal.SIGINT)
