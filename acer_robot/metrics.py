@@ -48,7 +48,8 @@ ROLLOUT = {
     "time/updates": Metric(
         "updates of the learner so far",
         "rises by learner.replay_ratio / (learner.segments * learner.segment_length) per transition after "
-        "learner.learning_starts. Any other slope is a bug: report it",
+        "learner.learning_starts; with learner.on_policy by 1 / (learner.segments * learner.segment_length) from the "
+        "first segment on. Any other slope is a bug: report it",
     ),
 }
 """Numbers of metrics.csv that do not come from the learner."""
@@ -130,10 +131,11 @@ LEARNER = {
         "mean of 1/2 (V_target - V)^2, summed over critics; with learner.priority_exponent or learner.value_bins as "
         "loss/q",
         "0 to loss/q for learner.estimator=acer, because V's error is Q's error times min(1, rho) <= 1. Above "
-        "loss/q: this is a bug, report it",
+        "loss/q: this is a bug, report it. With learner.value_bins: below learner.critics times its logarithm",
     ),
     "loss/error": Metric(
-        "mean over the batch of |Qret - Q~|, of the critic that is further off; 0 for learner.estimator=tis and a3c",
+        "mean over the batch of |Qret - Q~| in units of reward, of the critic that is further off; 0 for "
+        "learner.estimator=tis and a3c",
         "below acer/advantage_scale. With learner.priority_exponent it should be above 1; below 1 segments are drawn "
         "nearly uniformly, and the option has no use",
     ),

@@ -11,6 +11,7 @@ from torch import Tensor
 from acer_robot.experience.discounted import DiscountedReturns
 from acer_robot.experience.replay import Replay
 from acer_robot.learner.batch import Trajectory
+from acer_robot.learner.generator import restore_generator
 from acer_robot.policies.policy import Policy
 from acer_robot.spec import to_command
 from acer_robot.tasks import VectorTask, command_limits
@@ -64,7 +65,7 @@ class Collector:
     def restore(self, state: dict[str, Any], episodes: bool = True) -> None:
         """Go on where `state` was called; without `episodes` those of the task begin anew."""
         self.env_steps, self.transitions = state["env_steps"], state["transitions"]
-        self._generator.set_state(state["generator"])
+        restore_generator(self._generator, state["generator"])
         if "outliers" in state:  # since 0.2.0
             self.outliers.copy_(state["outliers"])
         if episodes:

@@ -13,6 +13,7 @@ from acer_robot.errors import InputError, NonFiniteError
 from acer_robot.experience.priorities import Priorities
 from acer_robot.experience.successors import Successors
 from acer_robot.learner.batch import Trajectory
+from acer_robot.learner.generator import restore_generator
 
 _FIELDS = ("observations", "next_observations", "actions", "behaviour_mean", "behaviour_log_std")
 _SCALARS = ("rewards", "terminated", "truncated")
@@ -164,7 +165,7 @@ class Replay:
         for part in rows or ():
             self.extend(part)
         self.added = state["added"]
-        self._generator.set_state(state["generator"])
+        restore_generator(self._generator, state["generator"])
         if self._priorities is not None and "priorities" in state:
             self._priorities.restore(state["priorities"], self._oldest_place, self.size)
 

@@ -13,8 +13,12 @@ from acer_robot.schema import LearnerConfig
 
 
 def updates_per_transition(options: LearnerConfig) -> float:
-    """Return how many updates a collected transition asks for, so that it is replayed `replay_ratio` times."""
-    return options.replay_ratio / (options.segment_length * options.segments)
+    """Return how many updates a collected transition asks for, so that it is replayed `replay_ratio` times.
+
+    On policy each transition is used once, whatever `replay_ratio` says.
+    """
+    uses = 1.0 if options.on_policy else options.replay_ratio
+    return uses / (options.segment_length * options.segments)
 
 
 class UpdateSchedule:

@@ -26,10 +26,11 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
     """
     config, ascent = learner.config, seen.ascent
     moment, returned = learner.advantage_moment, learner.discounted_return
+    unit = 1.0 if returned is None else return_scale(returned)  # of a value, in units of reward
     values = {
         "loss/q": ascent.loss_q,
         "loss/v": ascent.loss_v,
-        "loss/error": ascent.error.mean(),
+        "loss/error": ascent.error.mean() * unit,
         "acer/rho_median": ascent.log_rho.median().exp(),
         "acer/trace_mean": ascent.traces.mean(),
         "acer/correction_active": (ascent.log_rho_sampled > math.log(max(config.c, 1e-30))).float().mean(),
@@ -38,8 +39,8 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
         "acer/std": seen.phi[1].exp().mean(),
         "acer/entropy": ascent.entropy.mean() / learner.action_size,
         "acer/temperature": learner.log_temperature.exp(),
-        "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt(),
-        "acer/v_mean": ascent.v.mean() * (1.0 if returned is None else return_scale(returned)),
+        "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt() * unit,
+        "acer/v_mean": ascent.v.mean() * unit,
         "grad/norm_policy": _norm(learner.flat_actor.values.grad),
         "grad/norm_critic": _norm(learner.flat_critic.values.grad),
     }
@@ -61,8 +62,12 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
 def non_finite(learner: Learner) -> list[str]:
     """Return the names of the learner's parameters, averages, statistics and moments that hold NaN or infinity."""
     values = dict(learner.state_dict())
-    for place, moments in enumerate(learner.optimizer.state.values()):
-        values |= {f"optimizer.{place}.{name}": value for name, value in moments.items()}
+    optimizers = {"optimizer": learner.optimizer}
+    if learner.embeddings is not None:
+        optimizers["embedding_optimizer"] = learner.embeddings.optimizer
+    for of, optimizer in optimizers.items():
+        for place, moments in enumerate(optimizer.state.values()):
+            values |= {f"{of}.{place}.{name}": value for name, value in moments.items()}
     names = [name for name, value in values.items() if value.is_floating_point()]
     if not names:
         return []

@@ -18,6 +18,7 @@ from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.compiler import compiled
 from acer_robot.learner.embeddings import Embeddings
 from acer_robot.learner.flat import FlatParameters
+from acer_robot.learner.generator import restore_generator
 from acer_robot.learner.gradients import (
     Diagnostics,
     Entropy,
@@ -121,7 +122,7 @@ class Learner(nn.Module):
         if self.embeddings is not None:
             self.embeddings.optimizer.load_state_dict(state["embedding_optimizer"])
         if self.generator is not None:
-            self.generator.set_state(state["generator"])
+            restore_generator(self.generator, state["generator"])
 
     def sample_noise(self, *shape: int) -> Tensor:
         """Return standard normal noise from the learner's own generator."""

@@ -16,10 +16,11 @@ _TAKEN = (
     "deployed_actor.",
     "critic.",
     "target_critic.",
+    "embeddings.",
     "discounted_return.",
 )
-"""Networks, and statistics of observations and discounted returns; the optimiser, the temperature and the counters
-start anew."""
+"""Networks with the embedding that the critics read, and statistics of observations and discounted returns; the
+optimisers, the temperature and the counters start anew."""
 
 
 def take_networks(learner: Learner, spec: TaskSpec, run_dir: Path) -> None:

@@ -227,11 +227,17 @@ class Run:
 
     def change_streams(self, attempt: int) -> None:
         """Go on from the present state with other random numbers and new episodes; workers are new already."""
-        seeds, step = independent_seeds(self.config.seed), self.collector.env_steps
         if isinstance(self.collector, Collector):
             state = self.collector.state()
-            self.start_episodes(step, attempt)
+            self.start_episodes(self.collector.env_steps, attempt)
             self.collector.restore(state, episodes=False)
+            self.replay.cut()
+        self.reseed(attempt)
+
+    def reseed(self, attempt: int = 0) -> None:
+        """Go on with other random numbers in exploration, replay and updates; workers are new already."""
+        seeds, step = independent_seeds(self.config.seed), self.collector.env_steps
+        if isinstance(self.collector, Collector):
             self.collector.reseed(seed_at(seeds.exploration, step, attempt))
         self.replay.reseed(seed_at(seeds.replay, step, attempt))
         if self.learner.generator is not None:

@@ -11,6 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 import yaml
 
 from acer_robot.errors import DAMAGE, InputError, first_line
@@ -35,7 +36,9 @@ FORMAT = 1
 MAY_CHANGE = {
     "steps": "the new total of environment steps",
     "threads": "numbers may differ in the last bits",
-    "device": "numbers differ in the last bits",
+    "device": "numbers differ in the last bits; between CPU and CUDA the random streams are new",
+    "learner.compile": "numbers differ in the last bits",
+    "learner.precision": "numbers differ in the last bits; not from or to bf16",
     "eval_every": "nothing that is learnt depends on it",
     "eval_episodes": "nothing that is learnt depends on it",
     "eval_online": "nothing that is learnt depends on it",
@@ -64,6 +67,9 @@ MAY_CHANGE = {
 
 _LEFT_TO_THE_RUN = {"learner.compile": None, "learner.precision": "auto"}
 """Options with the value by which a run decides for itself at its start. It records what it took, and keeps it."""
+
+_ROUNDED = ("learner.precision", "bf16")
+"""A value that changes more than the last bits: a run neither leaves it nor turns to it."""
 
 _OF_THIS_CALL = ("resume", "init_from", "run_dir", "sweep_dir")
 
@@ -119,6 +125,7 @@ def resumed_config(config: TrainConfig, given: Iterable[str]) -> TrainConfig:
         names = _given_leaves(config, given)
         _check_given(config, recorded, names)
     changed = {name: _value(config, name) for name in names if name in MAY_CHANGE}
+    changed = {name: value for name, value in changed.items() if not _is_left_open(name, value)}
     result = _with(recorded, changed)
     return dataclasses.replace(result, resume=result.run_dir)
 
@@ -132,8 +139,9 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
             raise InputError(
                 f"run_dir={new} does not go with resume={old}, whose folder the run keeps; leave it out"
             )
-        left_open = name in _LEFT_TO_THE_RUN and new == _LEFT_TO_THE_RUN[name]
-        if name in MAY_CHANGE or name in _OF_THIS_CALL or left_open or new == old:
+        rounds = _ROUNDED in ((name, new), (name, old))
+        may_change = (name in MAY_CHANGE and not rounds) or name in _OF_THIS_CALL or _is_left_open(name, new)
+        if may_change or new == old:
             continue
         raise InputError(
             f"{name}={new!r} cannot be had: the run that goes on has {name}={old!r}, and all that it learnt rests on "
@@ -142,13 +150,17 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
         )
 
 
+def _is_left_open(name: str, value: Any) -> bool:  # noqa: ANN401 (an option of any type)
+    return name in _LEFT_TO_THE_RUN and value == _LEFT_TO_THE_RUN[name]
+
+
 def _clear_own_folder(config: TrainConfig) -> None:
     """Clear the run folder where a run with the same options was stopped in it before its first checkpoint."""
     run_dir, wanted = Path(config.run_dir), _kept_options(config)
     if not (run_dir / "config.yaml").is_file() or has_checkpoint(run_dir):
         return
     with owned(run_dir):
-        if read_status(run_dir) != "finished" and _kept_options(recorded_config(run_dir), wanted) == wanted:
+        if read_status(run_dir) != "finished" and _kept_options(recorded_config(run_dir)) == wanted:
             clear_unlearnt(run_dir)
 
 
@@ -159,7 +171,7 @@ def newest_unfinished(config: TrainConfig) -> Path | None:
     for path in Path(config.run_dir).parent.glob("*/checkpoints/latest.pt"):
         run_dir = path.parent.parent
         try:
-            same = _kept_options(recorded_config(run_dir), wanted) == wanted
+            same = _kept_options(recorded_config(run_dir)) == wanted
         except InputError as error:
             print(f"resume=auto: {run_dir} is left out: {error}", file=sys.stderr)
             continue
@@ -188,14 +200,14 @@ def recorded_config(run_dir: Path) -> TrainConfig:
     return dataclasses.replace(config, run_dir=str(run_dir))
 
 
-def _kept_options(config: TrainConfig, wanted: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the options that must not change; where `wanted` leaves one to the run, as in `wanted`."""
+def _kept_options(config: TrainConfig) -> dict[str, Any]:
+    """Return the options that must not change, and whether products are rounded, which must not either."""
     config = dataclasses.replace(config, task=absolute_files(config.task))
     options = {
         name: value for name, value in _leaves(config) if name not in MAY_CHANGE and name not in _OF_THIS_CALL
     }
-    left_open = _LEFT_TO_THE_RUN if wanted is not None else {}
-    return options | {name: value for name, value in left_open.items() if wanted and wanted[name] == value}
+    name, rounded = _ROUNDED
+    return options | ({name: rounded} if _value(config, name) == rounded else {})
 
 
 def point_of(config: TrainConfig) -> Point:
@@ -207,11 +219,12 @@ def point_of(config: TrainConfig) -> Point:
     run_dir = Path(config.run_dir)
     point = newest_point(run_dir)
     trained = config_from_dict(point.content["config"])
-    for name, value in _kept_options(trained).items():
-        if _value(config, name) != value:
+    kept, before = _kept_options(config), _kept_options(trained)
+    for name in sorted(kept.keys() | before.keys()):
+        if kept.get(name) != before.get(name):
             raise InputError(
                 f"{run_dir / 'config.yaml'} has {name}={_value(config, name)!r}, and {point.path} was trained with "
-                f"{value!r}; restore config.yaml"
+                f"{_value(trained, name)!r}; restore config.yaml"
             )
     if point.step >= config.steps and (read_status(run_dir) == "finished" or config.steps < trained.steps):
         raise InputError(
@@ -360,6 +373,14 @@ def _restore(run: Run, point: Point) -> None:
         run.returns.extend(state["returns"])
         run.numbers, run.best = state["numbers"], state["best"]
         restore_process_streams(state["process"])
+        trained_on = torch.device(point.content["config"]["device"]).type
+        if trained_on != run.device.type:
+            run.reseed()
+            print(
+                f"the run was on {trained_on} before and is on {run.device.type} now, whose random numbers are others: "
+                "exploration, replay and updates draw from new streams",
+                flush=True,
+            )
     except InputError:
         raise
     except DAMAGE as error:

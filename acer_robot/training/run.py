@@ -328,7 +328,7 @@ def named(run: Run, error: NonFiniteError) -> NonFiniteError:
 def keep_learnt(run: Run, error: NonFiniteError | TaskError) -> None:
     """Let the run go on from its present state with new episodes, unless a number of the learner is not finite.
 
-    The step that failed stored nothing, and changed nothing in the learner.
+    The step that failed stored nothing. In the learner it changed the statistics of observations alone.
     """
     with contextlib.suppress(NonFiniteError):
         run.check()
@@ -338,7 +338,10 @@ def keep_learnt(run: Run, error: NonFiniteError | TaskError) -> None:
 def sizes_of(run: Run) -> Sizes:
     """Return what a run is about to take."""
     config, learner, replay = run.config, run.learner, run.replay
-    weights = sum(flat.values.nbytes for flat in (run.learner.flat_actor, run.learner.flat_critic))
+    trained = [learner.flat_actor, learner.flat_critic]
+    if learner.embeddings is not None:
+        trained.append(learner.embeddings.flat_learnt)
+    weights = sum(flat.values.nbytes for flat in trained)
     return Sizes(
         config=config,
         spec=run.task.spec,

@@ -162,11 +162,17 @@ def _check_choices(options: LearnerConfig) -> None:
             "learner.estimator=tis truncates its ratios at learner.c=0.0, which leaves nothing; set learner.c=5"
         )
     check_choice("learner.correction", options.correction, ("score", "pathwise", "none"))
+    if options.estimator == "acer" and options.correction == "none" and options.c == 0.0:
+        raise InputError(
+            "learner.c=0.0 leaves the correction term alone, and learner.correction=none takes it away, so no policy "
+            "is learnt; set learner.correction=pathwise, or learner.c=5"
+        )
     if options.correction != "none" and math.isinf(options.c):
         raise InputError("learner.c=inf leaves nothing to correct; set learner.correction=none with it")
-    if options.sdn_antithetic and options.sdn_samples % 2:
+    if options.sdn_antithetic and (options.sdn_samples % 2 or options.sdn_samples == 0):
         raise InputError(
-            f"learner.sdn_samples={options.sdn_samples} has no pairs; learner.sdn_antithetic=true needs an even number"
+            f"learner.sdn_samples={options.sdn_samples} has no pairs; learner.sdn_antithetic=true needs an even number "
+            "above 0: set learner.sdn_samples=2, or learner.sdn_antithetic=false"
         )
     check_choice("learner.precision", options.precision, PRECISIONS)
     check_choice("learner.squash", options.squash, ("tanh", "clip"))

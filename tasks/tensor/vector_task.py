@@ -282,6 +282,8 @@ class TensorVectorTask:
             raise InputError(
                 f"the state is that of another task than {self.num_envs} worlds of {self.spec.id}"
             )
+        if state["generator"].numel() != self._generator.get_state().numel():
+            raise InputError(f"its random numbers are those of another kind of device than {self.device}")
         self._simulator.restore(state["simulator"])
         self._memory = {name: values.clone().to(self.device) for name, values in state["memory"].items()}
         fields = {name: values.clone().to(self.device) for name, values in state["fields"].items()}

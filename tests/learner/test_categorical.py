@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 
+import pytest
 import torch
 from learner_cases import random_batch, small_learner
 
@@ -31,12 +32,16 @@ def test_only_rewards_against_the_spread_of_returns_count():
     assert not torch.equal(first.flat_critic.values, third.flat_critic.values)
 
 
-def test_mean_value_is_told_in_units_of_rewards():
+def test_values_are_told_in_units_of_rewards():
     learner = with_deviation(small_learner(value_bins=21), 3.0)
     seen = learner.update(batch_for(learner))
-    told = summarise(seen, learner, 0)["acer/v_mean"]
-    assert told == float((3.0 * seen.ascent.v.mean()).float())
+    told = summarise(seen, learner, 0)
+    assert told["acer/v_mean"] == float((3.0 * seen.ascent.v.mean()).float())
     assert float(return_scale(learner.discounted_return)) == 3.0
+    other = with_deviation(small_learner(value_bins=21), 30.0)
+    wider = summarise(other.update(batch_for(other, scale=10.0)), other, 0)
+    for name in ("acer/v_mean", "acer/advantage_scale", "loss/error"):
+        assert wider[name] == pytest.approx(10.0 * told[name], rel=1e-5)
 
 
 def test_learning_rate_of_the_critics_alone():

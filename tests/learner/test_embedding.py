@@ -15,7 +15,7 @@ from torch._dynamo.utils import counters
 
 from acer_robot.acer.ensemble import combine
 from acer_robot.errors import InputError
-from acer_robot.learner.diagnostics import summarise
+from acer_robot.learner.diagnostics import non_finite, summarise
 from acer_robot.learner.gradients import Prediction, action_gradient, embedding_loss, estimate, predict
 from acer_robot.metrics import EMBEDDING, LEARNER
 from acer_robot.training.feasible import check_sizes
@@ -80,6 +80,14 @@ def test_q_and_v_are_those_of_the_joined_inputs():
     found = estimate(critic, x, actions, samples, embedding)
     torch.testing.assert_close(found.v, v)
     torch.testing.assert_close(found.q, v + advantages[:2] - advantages[2:].mean(0))
+
+
+def test_moments_of_the_embedding_are_checked_as_well():
+    learner = trained()
+    assert non_finite(learner) == []
+    (moments,) = learner.embeddings.optimizer.state.values()
+    moments["exp_avg_sq"][0] = math.inf
+    assert non_finite(learner) == ["embedding_optimizer.0.exp_avg_sq"]
 
 
 def test_loss_by_hand():

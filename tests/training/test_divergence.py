@@ -16,7 +16,7 @@ from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.run_folder.checkpoints import read_checkpoint
 from acer_robot.run_folder.incidents import read_incident
 from acer_robot.run_folder.tables import read_table
-from acer_robot.training.run import train
+from acer_robot.training.run import prepare, train
 
 TINY = [
     "task=gym", "num_envs=2", "steps=400", "eval_every=100", "eval_episodes=2", "video=false", "log_every=20",
@@ -97,6 +97,18 @@ def test_rollback_goes_on_from_the_last_good_checkpoint(tmp_path, poisoned_once,
     steps = read_table(folder / "metrics.csv")["step"]
     assert steps == sorted(set(steps))
     assert (folder / "incidents/0").is_dir()
+
+
+def test_rollback_ends_the_former_episodes_in_the_replay(tmp_path):
+    run = prepare(options(tmp_path, "Pendulum-v1", "learner.segment_length=4"))
+    for attempt in (0, 1):
+        if attempt:
+            run.change_streams(attempt)
+        for _ in range(2):
+            run.collector.step()
+    continues = run.replay.latest(0, 2).episode_continues
+    run.close()
+    assert continues.tolist() == [[True, True], [False, False], [True, True], [False, False]]
 
 
 def test_rollbacks_are_bounded(tmp_path):

@@ -22,7 +22,7 @@ from acer_robot.commands import runs as runs_command
 from acer_robot.commands.compose import given_names
 from acer_robot.errors import InputError
 from acer_robot.interrupt import Interrupted
-from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
+from acer_robot.run_folder.checkpoints import load_run, read_checkpoint, read_content
 from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.status import read_status, write_status
 from acer_robot.schema import WandbConfig
@@ -269,6 +269,41 @@ def test_options_that_cannot_change_are_refused(half_run, given, message):
     assert before == {path: path.stat().st_mtime_ns for path in half_run.rglob("*.*") if path.name != ".lock"}
 
 
+def test_compiling_and_precision_may_change_but_for_bf16(half):
+    path, names = half / "config.yaml", ["learner.compile", "learner.precision"]
+    written = path.read_text().replace("compile: false", "compile: true")
+    path.write_text(written.replace("precision: float32", "precision: onednn"))
+
+    def chosen(*overrides):
+        learner = resumed_config(composed_train(f"resume='{half}'", *overrides), names).learner
+        return learner.compile, learner.precision
+
+    assert chosen("learner.compile=null", "learner.precision=auto") == (True, "onednn")
+    assert chosen("learner.compile=false", "learner.precision=float32") == (False, "float32")
+    with pytest.raises(InputError, match=r"learner\.precision='bf16' cannot be had"):
+        chosen("learner.precision=bf16")
+    resume(half, "steps=240", "learner.compile=false", "learner.precision=float32")
+    assert read_checkpoint(half)["steps"] == 240
+    path.write_text(path.read_text().replace("precision: float32", "precision: bf16"))
+    with pytest.raises(InputError, match=r"has learner\.precision='bf16', and .* was trained with 'float32'"):
+        resume(half, "steps=300")
+
+
+def test_run_from_another_kind_of_device_goes_on(half, monkeypatch, capsys):
+    def read_of_cuda(path):
+        content = read_content(path)
+        content["config"]["device"] = "cuda"
+        states = [content["learner"], *(content["resume"][name] for name in ("replay", "collector"))]
+        for state in states:
+            state["generator"] = torch.zeros(16, dtype=torch.uint8)  # as large as that of CUDA
+        return content
+
+    monkeypatch.setattr("acer_robot.training.resume.read_content", read_of_cuda)
+    resume(half, "steps=240")
+    assert "was on cuda before and is on cpu now" in capsys.readouterr().out
+    assert read_checkpoint(half)["steps"] == 240
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"nope is not a run folder: it has no config\.yaml"):
         recorded_config(tmp_path / "nope")
@@ -286,6 +321,8 @@ def test_options_that_may_change_are_taken(half):
         | of_wandb
         | {
             "device",
+            "learner.compile",
+            "learner.precision",
             "hand_over",
             "video",
             "checkpoint.replay",
@@ -383,6 +420,17 @@ def test_init_from_takes_networks_and_statistics_alone(whole, tmp_path):
         training.prepare(
             dataclasses.replace(config, learner=dataclasses.replace(config.learner, hidden=[9, 8]))
         )
+
+
+def test_init_from_takes_the_embedding_that_critics_read(tmp_path):
+    embedding = [*PENDULUM, "learner.embedding=4", "learner.embedding_hidden=6"]
+    old = train(options(tmp_path / "old", *embedding, "steps=130"))
+    run = training.prepare(options(tmp_path / "new", *embedding, f"init_from='{old}'", "seed=8"))
+    there, here = read_checkpoint(old)["learner"]["modules"], run.learner.state_dict()
+    taken = [name for name in there if name.startswith("embeddings.")]
+    assert {name.split(".")[1] for name in taken} == {"learnt", "of_critic", "of_target"}
+    assert all(torch.equal(here[name], there[name]) for name in taken)
+    run.close()
 
 
 def test_second_writer_is_refused(half):

@@ -183,8 +183,14 @@ def test_range_of_an_option_of_deploy_and_render(tmp_path):
         check_video(tmp_path / "video.mp4", VideoOptions(max_seconds=float("inf")))
 
 
-@pytest.mark.parametrize("samples", [1, 5])
-def test_odd_number_of_antithetic_samples_is_refused(samples):
+def test_policy_without_a_gradient_is_refused():
+    with pytest.raises(InputError, match=r"learner\.correction=none takes it away, so no policy is learnt"):
+        check("learner.correction=none")
+    check("learner.correction=none", "learner.c=5")
+
+
+@pytest.mark.parametrize("samples", [0, 1, 5])
+def test_antithetic_samples_without_pairs_are_refused(samples):
     with pytest.raises(InputError, match=rf"learner\.sdn_samples={samples} has no pairs"):
         check("learner.sdn_antithetic=true", f"learner.sdn_samples={samples}")
 
