@@ -77,7 +77,7 @@ def check_robot(file: Mapping[str, Any], here: Mapping[str, Any], where: str) ->
         here: the robot in the same form. Entries that it leaves out are not compared.
         where: what the message calls it, such as "the plant".
     """
-    theirs = {actuator["joint"]: actuator for actuator in here.get("actuators") or ()}
+    theirs = _by_joint(here.get("actuators") or (), where)
     names = [actuator["joint"] for actuator in file["actuators"]]
     if theirs and list(theirs) != names:
         raise InputError(
@@ -93,6 +93,27 @@ def check_robot(file: Mapping[str, Any], here: Mapping[str, Any], where: str) ->
     hashes = file.get("model_sha256"), here.get("model_sha256")
     if None not in hashes and hashes[0] != hashes[1]:
         raise InputError(f"{where} has the model_sha256 {hashes[1]}, but the file was made for {hashes[0]}")
+
+
+def _by_joint(actuators: Any, where: str) -> dict[str, Mapping[str, Any]]:  # noqa: ANN401 (a user's value)
+    """Return described actuators by joint.
+
+    Raises:
+        InputError: if they are no list of dictionaries with a joint's name and entries of an actuator.
+    """
+    known = [field.name for field in fields(Actuator)]
+    if not isinstance(actuators, Sequence) or isinstance(actuators, str):
+        raise InputError(f"{where} has the actuators {actuators!r}; expected a list of dictionaries")
+    for actuator in actuators:
+        if not isinstance(actuator, Mapping) or not isinstance(actuator.get("joint"), str):
+            raise InputError(
+                f"{where} has the actuator {actuator!r}; expected a dictionary with 'joint': NAME"
+            )
+        if unknown := [str(key) for key in actuator if key not in known]:
+            raise InputError(
+                f"{where} has the actuator {actuator['joint']!r} with {unknown[0]!r}; it may have {', '.join(known)}"
+            )
+    return {actuator["joint"]: actuator for actuator in actuators}
 
 
 def is_equal(left: Any, right: Any) -> bool:  # noqa: ANN401 (any JSON value)

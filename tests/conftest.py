@@ -54,6 +54,9 @@ def python_handles_signals():
         signal.SIGUSR1: signal.SIG_DFL,
         signal.SIGUSR2: signal.SIG_DFL,
         signal.SIGQUIT: signal.SIG_DFL,
+        signal.SIGTSTP: signal.SIG_DFL,
+        signal.SIGTTIN: signal.SIG_DFL,
+        signal.SIGTTOU: signal.SIG_DFL,
     }
     before = {number: signal.signal(number, handler) for number, handler in default.items()}
     yield

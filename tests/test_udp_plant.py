@@ -26,15 +26,16 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "udp_plant"
 sys.path.append(str(EXAMPLE))
 import packets  # noqa: E402
 from channel import Channel, Faults  # noqa: E402
+from robot import SILENCE, Robot  # noqa: E402
 from udp_plant import UdpPlant  # noqa: E402
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(values=st.lists(st.floats(width=32), max_size=20), number=st.integers(0, 2**32 - 1), place=st.data())
 def test_a_packet_arrives_whole_or_not_at_all(values, number, place):
-    data = packets.pack(packets.COMMAND, number, 1.5, values)
+    data = packets.pack(packets.COMMAND, number, 1.5, values, drive=7)
     got = packets.unpack(data)
-    assert (got.kind, got.number, got.sent) == (packets.COMMAND, number, 1.5)
+    assert (got.kind, got.drive, got.number, got.sent) == (packets.COMMAND, 7, number, 1.5)
     np.testing.assert_array_equal(got.values, np.array(values, np.float32))
     spoiled = bytearray(data)
     spoiled[place.draw(st.integers(0, len(data) - 1))] ^= 1 << place.draw(st.integers(0, 7))
@@ -103,6 +104,32 @@ def policy(tmp_path_factory):
     path = tmp_path_factory.mktemp("udp") / "policy.pt"
     save_exported(ExportedPolicy(run.policy, run.spec), describe(run), path)
     return path
+
+
+def test_next_drive_and_silence_end_in_ramps(policy):
+    robot = Robot(policy, 0, Faults(0.0, 0.0, 0.0, 0.0, 0.0), 0)
+    step = float(robot.limits.ramp_step[0])
+
+    def send(drive, number, value, now, kind=packets.COMMAND):
+        robot.incoming.send(packets.pack(kind, number, now, [value], drive), now)
+        robot._receive(now)
+        return float(robot.command[0])
+
+    for number in range(1, 60):
+        reached = send(11, number, 1.0, 0.02 * number)
+    assert reached == 1.0
+    assert send(22, 1, -1.0, 1.3) == pytest.approx(1.0 - step), (
+        "another drive: by a ramp step, though it counts anew"
+    )
+    assert send(11, 100, 1.0, 1.32) == pytest.approx(1.0 - step), "of the drive before: ignored"
+    send(11, 101, 0.0, 1.33, packets.POWER_OFF)
+    assert (robot.report.old, robot.report.powered_off) == (1, False)
+    robot._watch(1.3 + SILENCE + 0.1)
+    assert float(robot.command[0]) == pytest.approx(1.0 - 2 * step)
+    assert send(22, 2, 1.0, 1.7) == pytest.approx(1.0 - step), "after silence: by a ramp step, too"
+    assert robot.report.excess == 0.0
+    robot.task.close()
+    robot.socket.close()
 
 
 def fly(policy, folder, robot_options, *options):

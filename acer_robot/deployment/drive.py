@@ -16,7 +16,7 @@ from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.pacing import Pacer
 from acer_robot.deployment.plant import Plant, Vector, checked_reading, measured
 from acer_robot.deployment.safety import IDLE, Inputs, Output, State, is_new, tick
-from acer_robot.deployment.stop_requests import StopRequests
+from acer_robot.deployment.stop_requests import BrokenOff, StopRequests
 from acer_robot.errors import InputError, named
 from acer_robot.policies.exported.file import LoadedPolicy
 
@@ -96,6 +96,9 @@ class Driver:
         except InputError as error:
             self._drive.reason = str(error)
             raise
+        except BrokenOff as error:
+            self._drive.cause, self._drive.reason = "emergency", f"{error} broke off a call of the plant"
+            raise
         except BaseException as error:
             self._drive.cause, self._drive.reason = "error", named(error)
             raise
@@ -129,6 +132,7 @@ class Driver:
         self._note(number, inputs, output, at_once=output.state.mode != before.mode)
         self._drive.cause, self._drive.far = output.state.cause, output.state.far_total
         if output.state.cause == "emergency":
+            self._requests.is_answered = True
             return True
         return not self._write(output) or output.done
 

@@ -106,12 +106,11 @@ def _driven(
 ) -> dict[str, Any]:
     """Run drives with signals, keys and real time; return what `acer-deploy` prints."""
     torch.set_num_threads(1)
-    with pressed_key() as key, real_time(job.realtime) as refused:
+    requests = StopRequests()
+    with counted_signals(requests), pressed_key() as requests.key, real_time(job.realtime) as refused:
         for line in refused:
             print(f"acer-deploy: {line}", file=sys.stderr)
-        requests = StopRequests(key)
-        with counted_signals(requests):
-            drives = run(requests)
+        drives = run(requests)
     latencies = [seconds for drive in drives for seconds in drive.latencies]
     last = drives[-1]
     return {

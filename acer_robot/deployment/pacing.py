@@ -7,7 +7,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,8 @@ def stop_key(key: str = "q") -> Iterator[Callable[[], bool]]:
 def pressed_key() -> Iterator[Callable[[], str]]:
     """Yield a function that returns a key that was pressed, or "".
 
-    It returns "" if stdin is not a terminal, and in the background, where the system stops who touches the terminal.
+    It returns "" if stdin is not a terminal, in the background, where the system stops who touches the terminal, and
+    once the terminal was closed.
     """
     if not sys.stdin.isatty() or _is_in_background(sys.stdin.fileno()):
         yield lambda: ""
@@ -84,14 +85,17 @@ def pressed_key() -> Iterator[Callable[[], str]]:
     settings: list[Any] = termios.tcgetattr(terminal)
 
     def pressed() -> str:
-        ready, _, _ = select.select([terminal], [], [], 0.0)
-        return os.read(terminal, 1).decode(errors="replace") if ready else ""
+        with suppress(OSError):  # in the background, or the terminal was closed
+            ready, _, _ = select.select([terminal], [], [], 0.0)
+            return os.read(terminal, 1).decode(errors="replace") if ready else ""
+        return ""
 
     try:
         tty.setcbreak(terminal)  # keys arrive without Enter; Ctrl-C still interrupts
         yield pressed
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
+        with suppress(termios.error):  # the terminal was closed
+            termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
 
 
 def _is_in_background(terminal: int) -> bool:

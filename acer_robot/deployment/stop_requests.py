@@ -8,22 +8,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from acer_robot.interrupt import Signalled
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP)
+"""Ctrl-Z (SIGTSTP) is one of them: a process that sleeps would leave the robot with its last command."""
 EMERGENCY_SIGNAL = signal.SIGQUIT
+TERMINAL_SIGNALS = (signal.SIGTTIN, signal.SIGTTOU)
+"""With these the system puts a process in the background to sleep when it touches the terminal."""
 STOP_KEY, EMERGENCY_KEY = "q", "e"
+
+
+class BrokenOff(Signalled):
+    """A second emergency broke off a call of the plant that did not return."""
 
 
 class StopRequests:
     """What was requested since the start."""
 
-    def __init__(self, key: Callable[[], str] = lambda: "") -> None:
-        self._key = key
+    def __init__(self) -> None:
+        self.key: Callable[[], str] = lambda: ""
+        """Returns a key that was pressed, or ""."""
         self.stops = 0
         """Stop requests: the first one ramps to rest, the second one holds at once."""
         self.emergency = False
         """Whether to close the robot at once, without a ramp."""
         self.signal: int | None = None
         """The first signal that arrived; None: no signal did."""
+        self.is_answered = False
+        """Whether the loop is closing the plant because of an emergency, or a call of the plant was broken off."""
 
     def stop(self) -> None:
         """Ask for a stop."""
@@ -35,15 +47,23 @@ class StopRequests:
 
     def read_key(self) -> None:
         """Take a key that was pressed."""
-        key = self._key()
+        key = self.key()
         self.stops += key == STOP_KEY
         self.emergency |= key == EMERGENCY_KEY
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal. Nothing is raised: the loop asks."""
+        """Take a signal. Nothing is raised, since the loop asks, unless it did not answer the emergency before.
+
+        Raises:
+            BrokenOff: once, out of a call of the plant that blocks.
+        """
         self.signal = number if self.signal is None else self.signal
         if number == EMERGENCY_SIGNAL:
+            breaks_off = self.emergency and not self.is_answered
             self.emergency_stop()
+            if breaks_off:
+                self.is_answered = True
+                raise BrokenOff(number)
         else:
             self.stop()
 
@@ -52,14 +72,16 @@ class StopRequests:
 def counted_signals(requests: StopRequests) -> Iterator[None]:
     """Count signals in `requests` within the block. A signal that is ignored stays ignored, as under nohup.
 
-    Only the main thread can do this. In another thread nothing changes.
+    The terminal does not stop the process either, should it be put into the background. Only the main thread can do
+    this. In another thread nothing changes.
     """
     before = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, EMERGENCY_SIGNAL)}
+        handled = (*STOP_SIGNALS, EMERGENCY_SIGNAL, *TERMINAL_SIGNALS)
+        before = {number: signal.getsignal(number) for number in handled}
         before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
     for number in before:
-        signal.signal(number, requests.on_signal)
+        signal.signal(number, signal.SIG_IGN if number in TERMINAL_SIGNALS else requests.on_signal)
     try:
         yield
     finally:

@@ -32,6 +32,8 @@ FUZZED_ROWS = 100_000
 """Random observations in the largest batch of the bounds check, unless the caller gives another number."""
 LATENCY_CALLS = 2_000
 RATE_STEPS = 2_000
+"""Random observations in a row in the sequence check, and again with each one held for HELD steps."""
+HELD = 100
 
 
 @dataclass(frozen=True)
@@ -185,22 +187,26 @@ def check_latency(runner: Runner, contract: Contract) -> dict[str, float]:
 
 
 def check_sequence(runner: Runner, contract: Contract) -> str:
-    """Check the commands of a sequence against the training side, and that none changes faster than its slew rate."""
+    """Check the commands of a sequence against the training side, and bounds and slew rates in random sequences."""
     observations, expected = contract.vectors["sequence_observations"], contract.vectors["sequence_commands"]
     runner.reset()
     error = np.abs(np.stack([runner.step(row) for row in observations]) - expected)
     if not (error <= contract.tolerance).all():
         step = int(np.flatnonzero(~(error <= contract.tolerance).all(axis=1))[0])
         raise CheckError(f"command {step} after a reset is off by {error[step].max():.3g}")
-    if not np.isfinite(contract.steps).any():
-        return f"{len(observations)} in a row"
     bits = np.random.default_rng(1).integers(0, 2**32, (RATE_STEPS, contract.width), dtype=np.uint32)
-    runner.reset()
-    commands = np.stack([runner.step(row) for row in bits.view(np.float32)])
-    changes = np.abs(np.diff(commands.astype(np.float64), axis=0, prepend=contract.rest[None]))
-    if not (changes <= contract.steps + contract.rounding).all() or contract.outside(commands).any():
-        raise CheckError("a command changes faster than its slew rate allows, or leaves its bounds")
-    return f"{len(observations)} in a row, slew rates for {RATE_STEPS} random observations"
+    random = bits.view(np.float32)
+    # Held long, an observation takes a command that a slew rate or a low-pass slows down to where it would end.
+    for rows in (random, random[: RATE_STEPS // HELD].repeat(HELD, axis=0)):
+        runner.reset()
+        commands = np.stack([runner.step(row) for row in rows])
+        changes = np.abs(np.diff(commands.astype(np.float64), axis=0, prepend=contract.rest[None]))
+        if contract.outside(commands).any():
+            raise CheckError("a command leaves its bounds in a random sequence")
+        if not (changes <= contract.steps + contract.rounding).all():
+            raise CheckError("a command changes faster than its slew rate allows")
+    checked = "bounds and slew rates" if np.isfinite(contract.steps).any() else "bounds"
+    return f"{len(observations)} in a row, {checked} for {RATE_STEPS} random observations"
 
 
 SHARED_CHECKS: dict[str, Callable[[Runner, Contract], Any]] = {

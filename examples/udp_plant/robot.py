@@ -2,6 +2,7 @@
 
 It simulates the task that the file was trained in. Each period it applies the newest command and sends an observation.
 It is careful on its own: it ignores a corrupt or old command, and if it hears nothing for 0.25 s it ramps to rest.
+After that, and when another drive begins, it goes to the commands by ramp steps.
 It ends when the drive closes, or after `--seconds`, and prints what it got as JSON.
 """
 
@@ -35,7 +36,7 @@ class Report:
     refused: int = 0
     """Packets that were corrupt."""
     old: int = 0
-    """Commands that were repeated or came after a newer one."""
+    """Commands that were repeated, came after a newer one, or are of a drive that another one has followed."""
     outside: int = 0
     """Commands outside the bounds."""
     excess: float = 0.0
@@ -58,6 +59,10 @@ class Robot:
         self.socket.setblocking(False)
         self.incoming, self.outgoing = Channel(faults, seed), Channel(faults, seed + 1)
         self.command, self.number, self.heard = self.limits.rest, 0, 0.0
+        self.drives: list[int] = []
+        """Drives so far, the present one last."""
+        self.catching_up = False
+        """Whether the command is still on its way to the newest one of the drive."""
         self.peer: tuple[str, int] | None = None
         self.report = Report()
 
@@ -92,10 +97,19 @@ class Robot:
             packet = unpack(data)
             if packet is None:
                 self.report.refused += 1
+            elif not self._is_of_this_drive(packet.drive):
+                self.report.old += packet.kind == COMMAND
             elif packet.kind == POWER_OFF:
                 self.report.powered_off = True
             elif packet.kind == COMMAND and packet.values.size == self.limits.width:
                 self._take(packet.number, packet.values.astype(np.float64), now)
+
+    def _is_of_this_drive(self, drive: int) -> bool:
+        """Whether a packet belongs to the present drive; one that was never heard of becomes it."""
+        if drive not in self.drives:
+            self.drives.append(drive)
+            self.number, self.catching_up = 0, True
+        return drive == self.drives[-1]
 
     def _take(self, number: int, command: np.ndarray, now: float) -> None:
         if number <= self.number:
@@ -103,7 +117,10 @@ class Robot:
             return
         limits = self.limits
         self.report.outside += bool((command < limits.low).any() or (command > limits.high).any())
-        if self.report.commands and not self.report.ramped:
+        if self.catching_up:
+            near = self._towards(command)
+            self.catching_up, command = bool((near != command).any()), near
+        else:
             allowed = limits.slew_step * (number - self.number)
             self.report.excess = max(
                 self.report.excess, float((np.abs(command - self.command) - allowed).max())
@@ -111,14 +128,16 @@ class Robot:
         self.report.commands += 1
         self.command, self.number, self.heard = command, number, now
 
+    def _towards(self, command: np.ndarray) -> np.ndarray:
+        """Return the present command one ramp step nearer to another."""
+        step = self.limits.ramp_step
+        return np.clip(command, self.command - step, self.command + step)
+
     def _watch(self, now: float) -> None:
         """Ramp to rest while nothing is heard."""
         if self.report.commands and now - self.heard > SILENCE:
-            limits = self.limits
             self.report.ramped += 1
-            self.command = np.clip(
-                limits.rest, self.command - limits.ramp_step, self.command + limits.ramp_step
-            )
+            self.command, self.catching_up = self._towards(self.limits.rest), True
 
 
 def main() -> None:

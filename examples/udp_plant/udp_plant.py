@@ -6,6 +6,7 @@ The environment variable ROBOT is the robot's address, 127.0.0.1:5005 by default
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import time
 from contextlib import suppress
@@ -18,7 +19,10 @@ Vector = npt.NDArray[np.float32]
 
 
 class UdpPlant:
-    """Reads the newest observation that arrived, and sends numbered commands. Nothing here ever blocks."""
+    """Reads the newest observation that arrived, and sends numbered commands. Nothing here ever blocks.
+
+    Numbers begin at 1 with each drive. A random number names the drive, so that the robot knows them for new ones.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -27,7 +31,7 @@ class UdpPlant:
         self._newest: Packet | None = None
         self._stamp = 0.0
         self._offset = float("inf")
-        self._number = 0
+        self._drive, self._number = secrets.randbits(32), 0
 
     def connect(self) -> None:
         """Tell the robot where its observations go."""
@@ -75,7 +79,7 @@ class UdpPlant:
         self._number += 1
         # As if it were lost: the watchdogs of both sides handle it.
         with suppress(BlockingIOError, ConnectionRefusedError):
-            self._socket.send(pack(kind, self._number, time.monotonic(), values))
+            self._socket.send(pack(kind, self._number, time.monotonic(), values, self._drive))
 
 
 def make() -> UdpPlant:

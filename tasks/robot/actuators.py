@@ -136,7 +136,10 @@ def _replace(spec: MjSpec, joint: Any, options: Mapping[str, float]) -> None:  #
 def _limits(
     model: MjModel, number_: int, home: Mapping[str, float], scales: Mapping[str, float]
 ) -> tuple[str, float, float, bool]:
-    """Return joint, lowest and highest command of an actuator, and whether a command is a position."""
+    """Return joint, lowest and highest command of an actuator, and whether a command is a position.
+
+    A position as a command is the gear times the joint's: `home` and ranges of joints are multiplied by it.
+    """
     import mujoco
 
     if model.actuator_trntype[number_] != mujoco.mjtTrn.mjTRN_JOINT:
@@ -147,16 +150,17 @@ def _limits(
     joint = int(model.actuator_trnid[number_, 0])
     name = str(model.joint(joint).name)
     is_target = bool(model.actuator_biasprm[number_, 1] != 0.0)
+    gear = float(model.actuator_gear[number_, 0]) if is_target else 1.0
     low, high = -float("inf"), float("inf")
     if model.actuator_ctrllimited[number_]:
         low, high = model.actuator_ctrlrange[number_].tolist()
     elif is_target and model.jnt_limited[joint]:
-        low, high = model.jnt_range[joint].tolist()
+        low, high = sorted((gear * model.jnt_range[joint]).tolist())
     elif not is_target and model.actuator_forcelimited[number_]:
         low, high = (model.actuator_forcerange[number_] / abs(model.actuator_gainprm[number_, 0])).tolist()
     if name in scales:
-        middle = home[name] if is_target else 0.0
-        low, high = max(low, middle - scales[name]), min(high, middle + scales[name])
+        middle, width = gear * home[name] if is_target else 0.0, abs(gear) * scales[name]
+        low, high = max(low, middle - width), min(high, middle + width)
     if not -float("inf") < low <= high < float("inf"):
         needed = "scale: 0.4" if is_target else "effort: 20"
         raise InputError(

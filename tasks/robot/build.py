@@ -100,8 +100,10 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
     feet = _feet(model, home, floor) if legged else []
     add_contact_sensors(spec, feet)
     rest = [
-        angles[name] if is_target else 0.0
-        for name, is_target in zip(actuators.joints, actuators.is_target, strict=True)
+        gear * angles[name] if is_target else 0.0
+        for name, is_target, gear in zip(
+            actuators.joints, actuators.is_target, model.actuator_gear[:, 0].tolist(), strict=True
+        )
     ]
     rest = np.clip(rest, actuators.low, actuators.high).tolist()
     spec.add_key(name="home", qpos=home.tolist(), ctrl=rest)

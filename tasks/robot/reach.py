@@ -181,7 +181,9 @@ def joint_limits(robot: Robot) -> tuple[list[float], list[float]]:
         if model.jnt_limited[joint]:
             limits = tuple(model.jnt_range[joint])
         if robot.actuators.is_target[i]:
-            limits = max(limits[0], robot.bounds.low[i]), min(limits[1], robot.bounds.high[i])
+            gear = float(model.actuator_gear[i, 0])
+            low_target, high_target = sorted((robot.bounds.low[i] / gear, robot.bounds.high[i] / gear))
+            limits = max(limits[0], low_target), min(limits[1], high_target)
         if not np.isfinite(limits).all():
             limits = (-np.pi, np.pi)  # a hinge that turns without an end
         low.append(float(limits[0]))

@@ -204,6 +204,16 @@ def test_keys_are_read_in_the_foreground_alone(monkeypatch, foreground):
     os.close(ours)
 
 
+def test_terminal_that_closes_gives_no_key_and_no_error(monkeypatch):
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
+        with pressed_key() as key:
+            os.close(ours)
+            assert key() == ""
+
+
 def test_ctrl_c_stops_it_with_what_there_is(scripted):
     calls = iter(range(4))
 

@@ -161,7 +161,7 @@ def test_slew_rates_are_exported_checked_and_on_the_card(tmp_path):
     loaded = load_exported(tmp_path / "policy.pt")
     assert loaded.spec == run.spec
     beside = json.loads((tmp_path / "policy.json").read_text())
-    assert "slew rates for 2000" in beside["verification"]["sequence"]
+    assert "bounds and slew rates for 2000" in beside["verification"]["sequence"]
     card = (tmp_path / "POLICY_CARD.md").read_text()
     assert "| joint0 | -1 | 1 | 0 | 5 | 0 |" in card
     assert "| joint1 | -0.25 | 2 | 0 | any |" in card
@@ -197,6 +197,24 @@ def test_the_sequence_check_sees_a_command_that_changes_too_fast(change, allowed
     else:
         with pytest.raises(verify_policy.CheckError, match="faster than its slew rate"):
             verify_policy.check_sequence(checked, promise)
+
+
+class Overshooting(Climbing):
+    """A low-pass that goes beyond the bound while it holds."""
+
+    def step(self, row):
+        large = np.float32(1.5 if np.nan_to_num(row).max() > 0 else -1.5)
+        self.command = self.command + np.float32(self.change) * (large - self.command)
+        return self.command
+
+
+def test_the_sequence_check_sees_a_held_command_overshoot():
+    promise = contract([-1.0], [1.0], None)
+    promise.vectors["sequence_observations"] = np.ones((1, 3), np.float32)
+    promise.vectors["sequence_commands"] = np.full((1, 1), 0.015, np.float32)
+    policy = Overshooting(0.01)
+    with pytest.raises(verify_policy.CheckError, match="leaves its bounds in a random sequence"):
+        verify_policy.check_sequence(verify_policy.Runner(policy.step, policy.reset), promise)
 
 
 def test_an_earlier_export_survives_a_refused_one(export, monkeypatch):

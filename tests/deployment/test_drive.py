@@ -5,6 +5,8 @@ import dataclasses
 import errno
 import os
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from acer_robot.deployment.export import describe
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import limits_of_file
 from acer_robot.deployment.pacing import Pacer
-from acer_robot.deployment.stop_requests import StopRequests, counted_signals
+from acer_robot.deployment.stop_requests import BrokenOff, StopRequests, counted_signals
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_exported, save_exported
 from acer_robot.policies.exported.module import ExportedPolicy
@@ -266,7 +268,7 @@ def test_the_first_line_never_changes_its_length(policy, tmp_path):
     assert (after[FIRST_LINE:], len(after)) == (before[FIRST_LINE:], len(before))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP])
 def test_signals_are_counted(number, python_handles_signals):
     requests, before = StopRequests(), signal.getsignal(number)
     with counted_signals(requests):
@@ -284,9 +286,53 @@ def test_sigquit_is_an_emergency(python_handles_signals):
     assert (requests.stops, requests.emergency) == (0, True)
 
 
+@pytest.mark.parametrize("blocks", ["connect", "read"])
+def test_second_sigquit_breaks_off_a_blocked_call(blocks, policy, tmp_path, python_handles_signals):
+    plant = MemoryPlant()
+
+    def block():
+        for seconds in (0.2, 0.4):
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGQUIT)).start()
+        time.sleep(30.0)
+
+    if blocks == "connect":
+        plant.connect = block
+    else:
+        plant.faults[8] = block
+    flight, start = Flight(policy, plant, log=tmp_path / "log.csv", ticks=1000), time.monotonic()
+    with counted_signals(flight.requests), pytest.raises(BrokenOff) as broken:
+        flight.fly()
+    assert time.monotonic() - start < 20.0
+    assert broken.value.status == 128 + signal.SIGQUIT
+    assert plant.calls[-1] == "close"
+    assert why_stopped(tmp_path / "log.csv") == "emergency: SIGQUIT broke off a call of the plant"
+
+
+def test_second_sigquit_does_not_break_off_closing(policy, python_handles_signals):
+    plant, closed = MemoryPlant(), []
+
+    def close():
+        os.kill(os.getpid(), signal.SIGQUIT)
+        closed.append(1)
+
+    plant.close = close
+    flight = Flight(policy, plant, ticks=1000, at={12: ["emergency_stop"]})
+    with counted_signals(flight.requests):
+        assert flight.fly().result.cause == "emergency"
+    assert closed == [1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU])
+def test_the_terminal_does_not_stop_a_drive(number, python_handles_signals):
+    with counted_signals(StopRequests()):
+        assert signal.getsignal(number) is signal.SIG_IGN
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
 def test_keys():
     pressed = iter("xqe")
-    requests = StopRequests(lambda: next(pressed))
+    requests = StopRequests()
+    requests.key = lambda: next(pressed)
     seen = []
     for _ in range(3):
         requests.read_key()

@@ -2,6 +2,7 @@
 
 import sys
 
+import mujoco
 import numpy as np
 import pytest
 from robots import pup_config, walker, walker_config
@@ -10,6 +11,7 @@ from acer_robot.errors import InputError
 from acer_robot.tasks import absolute_files, make_task
 from acer_robot.tasks.robot.build import build_robot
 from acer_robot.tasks.robot.home import distance_to_floor
+from acer_robot.tasks.robot.reach import joint_limits
 from acer_robot.tasks.robot.scene import floor_of
 
 MOTORS = """<actuator><motor name="old" joint="left_hip" ctrlrange="-3 3"/>
@@ -52,6 +54,23 @@ def test_torques_and_scale_alone(tmp_path):
     robot = build_robot(walker_config(tmp_path, actuators={".*": {"effort": 7}}))
     assert robot.bounds.low == (-7.0, -7.0)
     assert robot.bounds.rest == (0.0, 0.0)
+
+
+def test_positions_are_commanded_through_the_gear(tmp_path):
+    geared = '<position joint="left_hip" kp="9" gear="2"/><position joint="right_hip" kp="9" gear="-3"/>'
+    xml = walker(extra=f"<actuator>{geared}</actuator>")
+    robot = build_robot(walker_config(tmp_path, xml, home={".*": 0.1}, actuators={".*": {"scale": 0.2}}))
+    np.testing.assert_allclose(robot.bounds.low, [-0.2, -0.9])  # joints from -0.1 to 0.3
+    np.testing.assert_allclose(robot.bounds.high, [0.6, 0.3])
+    np.testing.assert_allclose(robot.bounds.rest, [0.2, -0.3])
+    np.testing.assert_allclose(joint_limits(robot), [[-0.1] * 2, [0.3] * 2])
+    free = build_robot(walker_config(tmp_path, xml, home={".*": 0.1}, actuators={}))
+    np.testing.assert_allclose(free.bounds.high, np.array([2, 3]) * np.pi / 3)
+    data = mujoco.MjData(robot.model)
+    data.ctrl[:] = robot.bounds.rest
+    data.qpos[:] = robot.home
+    mujoco.mj_forward(robot.model, data)
+    np.testing.assert_allclose(data.actuator_force, 0.0, atol=1e-12)
 
 
 def test_last_expression_that_matches_counts(tmp_path):

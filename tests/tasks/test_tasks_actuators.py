@@ -98,6 +98,21 @@ def test_another_robot_is_refused_by_entry(changes, message):
         check_robot(file, here, "the robot")
 
 
+@pytest.mark.parametrize(
+    ("actuators", "message"),
+    [
+        ("x", "the robot has the actuators 'x'; expected a list of dictionaries"),
+        (5, "the robot has the actuators 5; expected a list"),
+        ([5], "the robot has the actuator 5; expected a dictionary with 'joint': NAME"),
+        ([{"kind": "motor"}], "expected a dictionary with 'joint': NAME"),
+        ([{"joint": "hip", "geer": 5}], "the actuator 'hip' with 'geer'; it may have joint, kind, gear"),
+    ],
+)
+def test_a_description_that_is_none_is_refused(actuators, message):
+    with pytest.raises(InputError, match=message):
+        check_robot(robot(POSITIONS).to_dict(), {"actuators": actuators}, "the robot")
+
+
 def test_another_model_file_is_refused():
     file = robot(POSITIONS).to_dict()
     check_robot(file | {"model_sha256": "a"}, file, "the robot")  # nothing to compare
