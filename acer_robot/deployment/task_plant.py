@@ -33,7 +33,8 @@ class TaskPlant:
         """Start an episode."""
         self._pending = deque([self._rest] * self._options.command_delay)
         self.total, self.length, self.ended = 0.0, 0, False
-        self._observe(self._task.reset()[0])
+        # As old as every later one is when it is read, so that the clock need not pass before the second tick.
+        self._observe(self._task.reset()[0], self._now() - self._task.spec.control_dt)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the task's joints, bounds and control period."""
@@ -53,15 +54,15 @@ class TaskPlant:
             self.total += float(result.rewards[0])
             self.length += 1
             self.ended = bool(result.terminated[0] or result.truncated[0])
-        self._observe(result.observations[0])
+        self._observe(result.observations[0], self._now())
 
     def close(self) -> None:
         """Do nothing: the caller made the task and closes it."""
 
-    def _observe(self, observation: Tensor) -> None:
+    def _observe(self, observation: Tensor, stamp: float) -> None:
         width = self._task.spec.observation_size
         noise = torch.randn(observation.shape, generator=self._noise)
         self._observation = (
             (observation + self._options.observation_noise * noise)[:width].float().contiguous()
         )
-        self._stamp = self._now()
+        self._stamp = stamp

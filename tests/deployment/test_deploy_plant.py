@@ -296,6 +296,7 @@ def test_ramp_in_the_simulator(pendulum, tmp_path):
         assert abs(commands[0]) <= 3.0 * 0.04 + 1e-6  # half of the range 6 a second, one control period
         assert commands[-1] == 0.0
         assert (np.abs(commands) <= 3.0).all()
+        assert "holding" not in {row["state"] for row in table}, "each tick has a new observation"
 
 
 def test_log_without_the_layer_is_refused(pendulum):
