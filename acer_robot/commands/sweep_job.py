@@ -105,7 +105,7 @@ def arguments_of(overrides: Sequence[str], folder: Path) -> list[str]:
     if is_owned(folder):
         raise InputError(f"{folder} is in use by another process; wait for its end")
     if (folder / "checkpoints" / "latest.pt").is_file():
-        return [*own, f"resume={quoted(folder)}"]
+        return [*(one for one in own if one.partition("=")[0] != "init_from"), f"resume={quoted(folder)}"]
     if folder.is_dir():
         clear_unlearnt(folder)
     return [*own, f"run_dir={quoted(folder)}"]

@@ -120,7 +120,8 @@ def comparison(curves: Sequence[Curve], xlabel: str, in_steps: bool, size: tuple
             curve.x, curve.middle, color=curve.color, ls=curve.dashes, lw=2.2, marker=mark, ms=4
         )  # fmt: skip
     if not in_steps:
-        longest = max((float(curve.x[-1]) for curve in curves if len(curve.x)), default=1.0)
+        drawn = [x for curve in curves for x in (curve.x, *(run[0] for run in curve.runs)) if len(x)]
+        longest = max((float(x[-1]) for x in drawn), default=1.0)
         unit, step = time_step(longest)
         axes.xaxis.set_major_locator(MultipleLocator(step))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x / UNITS[unit]:g} {unit}")

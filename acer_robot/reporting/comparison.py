@@ -153,28 +153,32 @@ def _interval(found: Estimate, count: int, digits: int = 1) -> str:
 def _over_tasks(tasks: Mapping[str, Sequence[Setting]]) -> Table | None:
     """Return the settings that all tasks have, each score as a share of the task's best, if there is such.
 
-    The interval is stratified: the bootstrap draws seeds in each task on its own.
+    A share means something where the best score is above 0; other tasks are left out. The interval is stratified: the
+    bootstrap draws seeds in each task on its own, as many in each.
     """
-    names = [s.name for s in next(iter(tasks.values()))]
-    shared = [
-        name
-        for name in names
-        if all(any(s.name == name and s.judged for s in group) for group in tasks.values())
+    scores: dict[str, list[list[float]]] = {}
+    for setting in next(iter(tasks.values())):
+        same = [[s for s in group if s.key == setting.key and s.judged] for group in tasks.values()]
+        if all(same):
+            scores[setting.name] = [[run.score for run in found[0].judged] for found in same]
+    best = [
+        max((float(np.mean(of_tasks[i])) for of_tasks in scores.values()), default=0.0)
+        for i in range(len(tasks))
     ]
-    if len(tasks) < 2 or not shared:
+    kept = [i for i, score in enumerate(best) if score > 0.0]
+    if len(kept) < 2:
         return None
-    scores = {
-        name: [[run.score for s in group if s.name == name for run in s.judged] for group in tasks.values()]
-        for name in shared
-    }
-    best = [max(abs(float(np.mean(scores[name][i]))) for name in shared) or 1.0 for i in range(len(tasks))]
-    rows = []
-    for name in shared:
-        runs = min(map(len, scores[name]))
-        scaled = np.array([values[:runs] for values in scores[name]]).T / np.array(best)
+    rows, is_cut = [], False
+    for name, of_tasks in scores.items():
+        runs = min(len(of_tasks[i]) for i in kept)
+        is_cut |= any(len(of_tasks[i]) > runs for i in kept)
+        scaled = np.array([of_tasks[i][:runs] for i in kept]).T / np.array([best[i] for i in kept])
         rows.append([name, _interval(estimate(scaled[:, :, None], has_rliable()), runs, 2)])
+    left_out = [task for i, task in enumerate(tasks) if i not in kept]
     return {
-        "caption": f"Over {len(tasks)} tasks: return at the end as a share of the task's best setting",
+        "caption": f"Over {len(kept)} tasks: return at the end as a share of the task's best setting"
+        + ("; the first seeds of each task, as many as the task with fewest has" if is_cut else "")
+        + (f"; without {', '.join(left_out)}, where no setting is above 0" if left_out else ""),
         "header": ["setting", "interquartile mean, 95 % interval (runs a task)"],
         "rows": rows,
     }

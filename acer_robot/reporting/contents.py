@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from acer_robot.errors import DAMAGE, InputError, first_line
+from acer_robot.run_folder.status import read_status
 from acer_robot.run_folder.tables import Table, read_table
 from acer_robot.spec import TaskSpec
 
@@ -22,6 +23,19 @@ def check_run_folder(run_dir: Path) -> None:
         raise InputError(
             f"{run_dir} is not a run folder: it has no config.yaml; give the run_dir of acer-train"
         )
+
+
+def failure(run_dir: Path) -> str:
+    """Return the last line of the error that ended a run, or nothing where none did or the run went on after it.
+
+    Raises:
+        InputError: if error.txt cannot be read.
+    """
+    state = read_status(run_dir)
+    if state not in ("failed", "unknown"):  # unknown: of a former version, which left an error.txt alone
+        return ""
+    said = read_text(run_dir / "error.txt").strip().rpartition("\n")[2]
+    return said or ("its output says which" if state == "failed" else "")
 
 
 def read_text(path: Path) -> str:

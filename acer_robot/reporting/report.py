@@ -18,6 +18,7 @@ from acer_robot.errors import InputError
 from acer_robot.metrics import metric
 from acer_robot.reporting.charts import diagnostic, learning_curve
 from acer_robot.reporting.contents import (
+    failure,
     last_step,
     read_config,
     read_evaluations,
@@ -69,7 +70,7 @@ def write_report(run_dir: Path, no_video: str = "none was rendered", out: Path |
         path,
         title=f"{task.get('id', run_dir.name)}, {last_step(metrics, evaluations):,.0f} environment steps",
         name=run_dir.name,
-        error=read_text(run_dir / "error.txt").strip().rpartition("\n")[2],
+        error=failure(run_dir),
         sick=[reading for reading in found.values() if reading.sick],
         tiles=_tiles(metrics, evaluations, score),
         curve=_curve(metrics, evaluations),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Joint:
     """Mean change of a command as a share of the range."""
     change_per_second: float
     fast_share: float
+    """Share of the power above a quarter of the control rate; NaN where no episode is long enough."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,11 @@ def shares_of_range(recording: Recording, spec: TaskSpec) -> FloatArray:
 
 
 def spectrum(recording: Recording, spec: TaskSpec) -> tuple[FloatArray, FloatArray]:
-    """Return frequencies [F] in Hz without 0, and the power [F, d] of each command; empty for short episodes."""
-    segment = min(SEGMENT, int(recording.lengths.min()))
+    """Return frequencies [F] in Hz without 0, and the power [F, d] of each command; empty for short episodes.
+
+    Episodes that are shorter than the longest, and than SEGMENT commands, are left out.
+    """
+    segment = min(SEGMENT, int(recording.lengths.max()))
     if segment < 8:
         return np.zeros(0), np.zeros((0, spec.action_size))
     shares, columns = shares_of_range(recording, spec), []
@@ -137,6 +142,8 @@ def spectrum(recording: Recording, spec: TaskSpec) -> tuple[FloatArray, FloatArr
     for joint in range(spec.action_size):
         powers = []
         for rows in recording.episodes():
+            if rows.stop - rows.start < segment:
+                continue
             power, found = mlab.psd(
                 shares[rows, joint],
                 NFFT=segment,
@@ -160,7 +167,7 @@ def measure_joints(
     changes = [np.abs(np.diff(shares[rows], axis=0)) for rows in recording.episodes()]
     every = np.concatenate(changes)
     change = every.mean(axis=0) if len(every) else np.zeros(spec.action_size)
-    fast, total = np.zeros(spec.action_size), power.sum(axis=0)
+    fast, total = np.full(spec.action_size, math.nan), power.sum(axis=0)
     if len(frequencies):
         fast = power[frequencies > 0.25 / spec.control_dt].sum(axis=0) / np.where(total > 0.0, total, 1.0)
     return [
@@ -231,11 +238,12 @@ def _sentences(
             f"A command changes by {mean:.0%} of its range every {1000 * dt:g} ms on average over joints; "
             f"{change.name} changes most, {change.change_per_second:.2g} ranges a second.",
         ),
-        "fast share": (
+    }
+    if not math.isnan(fast.fast_share):
+        worst["fast share"] = (
             fast.fast_share,
             f"{fast.name} has {fast.fast_share:.0%} of its power above {0.25 / dt:g} Hz, the most of all joints.",
-        ),
-    }
+        )
     measured = [field for field in fields if np.isfinite(field.out_of_range)]
     if measured:
         far = max(measured, key=lambda field: field.out_of_range)

@@ -12,18 +12,22 @@ from typing import Any
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.contents import (
+    failure,
     last_step,
     read_config,
     read_evaluations,
     read_score,
     read_text,
 )
+from acer_robot.run_folder.checkpoints import RETIRED
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 
 NO_SETTINGS = (
     "seed", "run_dir", "wandb", "threads", "log_every", "hand_over", "video", "device", "tensorboard", "compile",
-    "sweep_dir", "eval_online",
+    "sweep_dir", "eval_online", "checkpoint", "on_divergence", "max_rollbacks", "on_environment_error", "max_rebuilds",
+    "step_timeout", "task.workers", "collector.address", "collector.dashboard", "collector.timeout",
+    "collector.retries",
 )  # fmt: skip
 """Options in which the runs of one setting may differ: none of them decides what is learnt."""
 FINISHED, RUNNING, FAILED = "finished", "running or interrupted", "ended with an error"
@@ -84,6 +88,8 @@ class Setting:
     """Runs of one task that differ in NO_SETTINGS alone."""
 
     name: str
+    key: str
+    """Values of the options in which the settings of any task differ: equal where two tasks have the same setting."""
     options: Mapping[str, Any]
     """The options in which the settings of the task differ."""
     runs: Sequence[Run]
@@ -151,9 +157,7 @@ def read_run(folder: Path) -> Run:
         )
     evaluations, score = _complete(read_evaluations(folder)), read_score(folder)
     reached = last_step(evaluations, read_table(folder / "metrics.csv"))
-    status = FINISHED if evaluations and evaluations["step"][-1] >= steps else RUNNING
-    if (folder / "error.txt").is_file():
-        status = FAILED
+    is_whole = bool(evaluations) and evaluations["step"][-1] >= steps
     lines = (line.partition(": ") for line in read_text(folder / "environment.txt").splitlines())
     return Run(
         folder=folder,
@@ -163,7 +167,7 @@ def read_run(folder: Path) -> Run:
         steps=steps,
         reached=reached,
         evaluations=evaluations,
-        status=status,
+        status=FAILED if failure(folder) else FINISHED if is_whole else RUNNING,
         exported=float(score["return_mean"]) if score else math.nan,
         versions={name: value for name, _, value in lines if name != "cores"},
     )
@@ -171,27 +175,30 @@ def read_run(folder: Path) -> Run:
 
 def group(runs: Sequence[Run]) -> dict[str, list[Setting]]:
     """Return the settings of each task, in the order of their first run."""
-    tasks: dict[str, list[Setting]] = {}
-    for task in dict.fromkeys(run.task for run in runs):
-        of_task = [run for run in runs if run.task == task]
-        names = dict.fromkeys(name for run in of_task for name in run.settings)
-        differing = [
-            name for name in names if len({repr(run.settings.get(name, NOT_THERE)) for run in of_task}) > 1
-        ]
+    of_tasks = {
+        task: [run for run in runs if run.task == task] for task in dict.fromkeys(run.task for run in runs)
+    }
+    differing = {task: _differing(members) for task, members in of_tasks.items()}
+    anywhere = list(dict.fromkeys(name for names in differing.values() for name in names))
+    keys = {run.folder: repr([run.settings.get(name, NOT_THERE) for name in anywhere]) for run in runs}
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()), 1)}
+    tasks = {}
+    for task, of_task in of_tasks.items():
         settings: dict[str, list[Run]] = {}
         for run in of_task:
-            settings.setdefault(repr([run.settings.get(name, NOT_THERE) for name in differing]), []).append(
-                run
-            )
-        tasks[task] = [
-            Setting(
-                _name({name: members[0].settings.get(name, NOT_THERE) for name in differing}, number),
-                {name: members[0].settings.get(name, NOT_THERE) for name in differing},
-                sorted(members, key=lambda run: run.seed),
-            )
-            for number, members in enumerate(settings.values(), 1)
-        ]
+            settings.setdefault(keys[run.folder], []).append(run)
+        tasks[task] = []
+        for key, members in settings.items():
+            options = {name: members[0].settings.get(name, NOT_THERE) for name in differing[task]}
+            members.sort(key=lambda run: run.seed)
+            tasks[task].append(Setting(_name(options, numbers[key]), key, options, members))
     return tasks
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """Return the options in which runs differ."""
+    names = dict.fromkeys(name for run in runs for name in run.settings)
+    return [name for name in names if len({repr(run.settings.get(name, NOT_THERE)) for run in runs}) > 1]
 
 
 def _complete(evaluations: Table) -> Table:
@@ -209,10 +216,16 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in flat.items()
-        if name.split(".")[0] not in NO_SETTINGS
-        and name.split(".")[-1] not in NO_SETTINGS
-        and name not in ("task.suite", "task.id")
+        if not {name, name.split(".")[0], name.split(".")[-1]} & {*NO_SETTINGS, "task.suite", "task.id"}
+        and not _is_without_effect(name, value)
     }
+
+
+def _is_without_effect(name: str, value: object) -> bool:
+    """Whether an option has a value that no version gives an effect: products in float32, or a retired option's."""
+    group, _, leaf = name.rpartition(".")
+    retired = RETIRED.get(group or "train", {})
+    return (leaf in retired and retired[leaf] == value) or (name == "learner.precision" and value != "bf16")
 
 
 def _flatten(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

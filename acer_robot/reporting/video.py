@@ -112,6 +112,7 @@ def render_policies(policies: Sequence[Path], out: Path, options: VideoOptions) 
     check_video(out, options, len(policies))
     rows, columns = (1, len(policies)) if len(policies) > 1 else options.grid
     size = (options.width, options.height)
+    most_fps = GIF_FPS if out.suffix.lower() == ".gif" else math.inf
     with contextlib.ExitStack() as stack:
         rollouts = []
         for cell in range(rows * columns):
@@ -119,7 +120,8 @@ def render_policies(policies: Sequence[Path], out: Path, options: VideoOptions) 
             seed = options.seed if len(policies) > 1 else options.seed + cell
             policy, task = open_policy(path, seed, size, options.camera, options.velocity)
             stack.callback(task.close)
-            rollouts.append(Rollout(policy, task, options, label(path) if len(policies) > 1 else ""))
+            name = label(path) if len(policies) > 1 else ""
+            rollouts.append(Rollout(policy, task, options, name, most_fps))
         check_same_rate(rollouts, policies)
         pictures = side_by_side([rollout.pictures() for rollout in rollouts], rows, columns)
         frames = write_video(out, pictures, rollouts[0].fps)
@@ -133,8 +135,17 @@ def check_same_rate(rollouts: Sequence[Rollout], policies: Sequence[Path]) -> No
         if not math.isclose(rollout.fps, rollouts[0].fps):
             raise InputError(
                 f"{policies[0]} is drawn at {rollouts[0].fps:.4g} frames/s and {path} at {rollout.fps:.4g}, as their "
-                f"control steps differ; give an fps that both allow: fps={min(rollouts[0].fps, rollout.fps):.0f}"
+                f"control steps differ; {_common_rate(rollouts[0].control_dt, rollout.control_dt)}"
             )
+
+
+def _common_rate(one: float, other: float) -> str:
+    """Return which fps draws tasks of two control periods [s] at one rate, as advice."""
+    for fps in range(60, 0, -1):
+        periods = [max(1, round(1.0 / (fps * dt))) * dt for dt in (one, other)]
+        if math.isclose(*periods):
+            return f"give an fps that both allow: fps={1.0 / periods[0]:.0f}"
+    return "no fps from 1 to 60 suits both: render them one by one"
 
 
 def side_by_side(films: Sequence[Iterator[Picture]], rows: int, columns: int) -> Iterator[Picture]:
@@ -163,14 +174,23 @@ class Rollout:
     rate. At `fps` the video plays in real time.
     """
 
-    def __init__(self, policy: ActingPolicy, task: VectorTask, options: VideoOptions, name: str = "") -> None:
+    def __init__(
+        self,
+        policy: ActingPolicy,
+        task: VectorTask,
+        options: VideoOptions,
+        name: str = "",
+        most_fps: float = math.inf,
+    ) -> None:
         self._policy, self._task, self._episodes = policy, task, options.episodes
         self._overlay, self._name = options.overlay, name
         self._stride = max(1, round(1.0 / (options.fps * task.spec.control_dt)))
+        self._stride = max(self._stride, math.ceil(1.0 / (most_fps * task.spec.control_dt) - 1e-9))
         self._max_commands = math.inf
         if options.max_seconds is not None:
             self._max_commands = max(1, round(options.max_seconds / task.spec.control_dt))
-        self.fps = 1.0 / (self._stride * task.spec.control_dt)
+        self.control_dt = task.spec.control_dt
+        self.fps = 1.0 / (self._stride * self.control_dt)
         self.returns: list[float] = []
 
     def pictures(self) -> Iterator[Picture]:
@@ -245,11 +265,26 @@ def write_video(out: Path, pictures: Iterator[Picture], fps: float) -> int:
             encoder.send(np.ascontiguousarray(picture[:height, :width]))
             frames += 1
         encoder.close()
+        _check_whole(unfinished, frames, out)
         unfinished.replace(out)
     finally:
         encoder.close()
         unfinished.unlink(missing_ok=True)
     return frames
+
+
+def _check_whole(unfinished: Path, frames: int, out: Path) -> None:
+    """Raise InputError unless the video has all its frames: ffmpeg does not say that it could not write the last."""
+    import imageio_ffmpeg
+
+    try:
+        written, _ = imageio_ffmpeg.count_frames_and_secs(str(unfinished))
+    except RuntimeError:  # it finds no video in the file
+        written = 0
+    if written != frames:
+        raise InputError(
+            f"out={out} is not written: {written} of {frames} frames can be read of it; is the disk full?"
+        )
 
 
 def _encoding(out: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,16 @@ def public_copy(file: Path, run_dir: Path, folder: Path) -> Path:
         ".",
         "/",
     }:
-        text = text.replace(f"{path}/", "")
+        text = _replaced(text, f"{path}/", "")
     home = str(Path.home())
-    copy.write_text(text if home == "/" else text.replace(home, "~"), encoding="utf-8")
+    copy.write_text(text if home == "/" else _replaced(text, home, "~"), encoding="utf-8")
     return copy
+
+
+def _replaced(text: str, path: str, by: str) -> str:
+    """Replace a path where one can begin: not within another path, nor in the data of a picture or a film.
+
+    >>> _replaced("run_dir: runs/a, data:runs/x;base64,AA+runs/b", "runs/", "")
+    'run_dir: a, data:runs/x;base64,AA+runs/b'
+    """
+    return re.sub(rf"(?<![\w/+.-])(?<!data:)(?<!base64,){re.escape(path)}", by, text)

@@ -129,10 +129,12 @@ def save_report(report: Any) -> str:  # noqa: ANN401 (a type of the extra)
 
 def wandb_id(run_dir: Path) -> str | None:
     """Return the id of a run in wandb, or None where the run was not reported."""
-    folders = sorted(
-        (run_dir / "wandb").glob("*run-*-*"), key=lambda folder: folder.name.rpartition("run-")[2]
+    named = (
+        re.fullmatch(r"(?:offline-)?run-(\d+_\d+)-(.+)", path.name)
+        for path in (run_dir / "wandb").glob("*run-*")
     )
-    return folders[-1].name.rpartition("-")[2] if folders else None
+    found = sorted(match.groups() for match in named if match)
+    return found[-1][1] if found else None
 
 
 def not_uploaded(runs: Sequence[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def list_runs(folder: Path) -> list[Listed]:
     """
     if not folder.is_dir():
         raise InputError(f"folder={folder} does not exist; give the folder that holds run folders")
-    found = [path.parent for path in folder.rglob("config.yaml") if not path.parent.is_symlink()]
+    found = [
+        path.parent
+        for path in folder.rglob("config.yaml")
+        if not (path.parent.is_symlink() or _is_wandbs(path))
+    ]
     if not found:
         raise InputError(
             f"folder={folder} holds no run: no config.yaml is in it or below; give another folder"
@@ -50,14 +55,26 @@ def list_runs(folder: Path) -> list[Listed]:
     return [_listed(path, folder) for path in sorted(found, key=_changed)]
 
 
+def _is_wandbs(path: Path) -> bool:
+    """Whether a config.yaml is the one that wandb keeps: RUN/wandb/run-TIME-ID/files/config.yaml."""
+    return path.parent.name == "files" and path.parents[2].name == "wandb"
+
+
 def _changed(run_dir: Path) -> int:
     latest = run_dir / "checkpoints" / "latest.pt"
     return (latest if latest.is_file() else run_dir / "config.yaml").stat().st_mtime_ns
 
 
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 of none, and of one that a run removes meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size if path.is_file() else 0
+    return 0
+
+
 def _listed(run_dir: Path, folder: Path) -> Listed:
     name = str(run_dir.relative_to(folder)) if run_dir != folder else run_dir.name
-    size = f"{sum(path.stat().st_size for path in run_dir.rglob('*') if path.is_file()) / 2**20:,.0f} MiB"
+    size = f"{sum(map(_size, run_dir.rglob('*'))) / 2**20:,.0f} MiB"
     try:
         config = config_from_dict(yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8")))
         metrics, evaluations = (read_table(run_dir / f"{table}.csv") for table in ("metrics", "eval"))

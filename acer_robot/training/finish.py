@@ -43,6 +43,7 @@ def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
     if hint := better_one(run_dir, score["return_mean"]):
         print(hint, flush=True)
     video, no_video = run_dir / "videos" / "policy.mp4", "the run had video=false"
+    video.unlink(missing_ok=True)  # that of the policy before, where the run was resumed
     if config.video:
         video.parent.mkdir(exist_ok=True)
         no_video = render_in_subprocess(policy, video, seed) or ""

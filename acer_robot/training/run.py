@@ -384,8 +384,11 @@ def learn_and_finish(run: Run, point: Point | None) -> Path:
     except KeyboardInterrupt:
         write_status(run_dir, "interrupted")
         raise
-    except Exception:
+    except Exception as error:
         write_status(run_dir, "failed")
+        if not isinstance(error, TaskError):  # whose traceback is written already
+            with contextlib.suppress(OSError):  # the disk may be full
+                write_traceback(run_dir, error)
         raise
     write_status(run_dir, "finished")
     return run_dir

@@ -53,6 +53,13 @@ def test_every_state_is_told(tmp_path, monkeypatch, capsys):
     assert len(lines) == 5
 
 
+def test_config_that_wandb_keeps_is_no_run(tmp_path):
+    kept = make(tmp_path / "a", "finished") / "wandb/run-20261101_120000-id/files"
+    kept.mkdir(parents=True)
+    (kept / "config.yaml").write_text("_wandb: {value: {}}\n")
+    assert [listed.run for listed in list_runs(tmp_path)] == ["a"]
+
+
 @pytest.mark.parametrize("name", ["", "none"])
 def test_folder_without_runs_is_one_line(tmp_path, monkeypatch, capsys, name):
     monkeypatch.setattr(sys, "argv", ["acer-runs", f"folder='{tmp_path / name}'"])

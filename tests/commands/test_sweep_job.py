@@ -56,6 +56,7 @@ def test_job_begins_goes_on_or_is_refused(tmp_path):
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints/latest.pt").touch()
     assert arguments_of(overrides, folder) == ["seed=1", f"resume='{folder}'"]
+    assert arguments_of(["init_from=a", *overrides], folder) == ["seed=1", f"resume='{folder}'"]
     with owned(folder), pytest.raises(InputError, match="is in use by another process"):
         arguments_of(overrides, folder)
 

@@ -14,9 +14,11 @@ from scipy.stats import trim_mean
 from acer_robot.deployment.export import NOT_HASHED
 from acer_robot.errors import InputError
 from acer_robot.reporting import statistics
+from acer_robot.reporting.charts import Curve, comparison
 from acer_robot.reporting.comparison import write_comparison
 from acer_robot.reporting.runs import NO_SETTINGS, find_runs, group
 from acer_robot.reporting.statistics import estimate, interquartile_mean
+from acer_robot.run_folder.status import write_status
 
 
 def compare(tmp_path, *patterns):
@@ -45,6 +47,20 @@ def test_seeds_of_one_setting_are_one_group(runs):
 
 def test_options_that_change_no_result_make_no_setting():
     assert {"seed", *NOT_HASHED} <= set(NO_SETTINGS)
+
+
+def test_options_that_change_no_result_do_not_split(tmp_path):
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", 1, checkpoint={"keep": 1}, on_divergence="rollback", stagger=False)
+    make_run(tmp_path / "c", 2, collector={"timeout": 5.0}, step_timeout=9.0)
+    for seed, precision in ((3, "onednn"), (4, "bf16")):
+        folder = make_run(tmp_path / str(seed), seed)
+        text = (folder / "config.yaml").read_text()
+        (folder / "config.yaml").write_text(
+            text.replace("lr: 0.001", f"lr: 0.001\n  precision: {precision}\n  pathwise: 0.0")
+        )
+    (settings,) = group(find_runs([f"{tmp_path}/*"])[0]).values()
+    assert sorted([run.seed for run in setting.runs] for setting in settings) == [[0, 1, 2, 3], [4]]
 
 
 def test_older_run_has_the_default_of_a_new_option(tmp_path):
@@ -110,6 +126,16 @@ def test_failed_run_does_not_count(runs, tmp_path):
     assert "131.0 [130.0, 132.0] (3)" in page
 
 
+def test_status_says_whether_a_run_failed(runs, tmp_path):
+    """A run that went on after an error counts; one that diverged, without an error.txt of old, does not."""
+    (runs / "0.001_0" / "error.txt").write_text("TaskError\n")
+    write_status(runs / "0.001_0", "finished")
+    write_status(make_run(runs / "diverged", 5, level=9000.0), "failed")
+    page, *_ = compare(tmp_path, f"{runs}/*")
+    assert "3 finished, 1 ended with an error" in page
+    assert "131.0 [130.0, 132.0] (3)" in page
+
+
 def test_one_run_has_no_interval(tmp_path):
     page, *_ = compare(tmp_path, str(make_run(tmp_path / "a=(1), ümlaut")))
     assert "Comparison of 1 run<" in page
@@ -123,6 +149,36 @@ def test_tasks_are_averaged_by_setting(runs, tmp_path):
     assert "Over 2 tasks" in text
     assert f"| lr=0.001 | {(1.0 + 130 / 231) / 2:.2f} (1) |" in text
     assert f"| lr=0.003 | {(0.5 + 230 / 231) / 2:.2f} (1) |" in text
+
+
+def test_settings_with_long_names_are_not_mixed_over_tasks(tmp_path):
+    names = [f"an_option_with_a_long_name_{i}" for i in range(4)]
+    for task, order in (("A-v1", (1, 0)), ("B-v1", (0, 1))):
+        for place, better in enumerate(order):
+            options = dict.fromkeys(names, better)
+            level = 1000.0 if better else 100.0
+            make_run(tmp_path / f"runs/{task}_{place}", 0, task=task, level=level - 30.0, **options)
+    _, text, _ = compare(tmp_path, f"{tmp_path}/runs/*")
+    shares = re.findall(r"^\| (setting \d) \| (\S+) \(1\) \|$", text, re.MULTILINE)
+    assert shares == [("setting 1", "1.00"), ("setting 2", "0.10")]
+    assert "setting 3" not in text
+
+
+def test_tasks_with_negative_returns_have_no_share(runs, tmp_path):
+    for lr, level in ((0.001, 470.0), (0.003, 220.0)):
+        make_run(runs / f"other_{lr}", 0, task="Other-v1", lr=lr, level=level)
+        make_run(runs / f"costs_{lr}", 0, task="Costs-v1", lr=lr, level=-level)
+    _, text, _ = compare(tmp_path, f"{runs}/*")
+    assert "Over 2 tasks" in text
+    assert "the first seeds of each task" in text
+    assert "without gymnasium/Costs-v1, where no setting is above 0" in text
+
+
+def test_curves_without_a_middle_have_few_ticks():
+    runs = [(np.array([100.0, 300.0]), np.ones(2), True), (np.array([2000.0, 6000.0]), np.ones(2), True)]
+    none = np.zeros(0)
+    drawn = comparison([Curve("#000000", "-", none, none, none, none, runs)], "time of training", False)
+    assert 2 <= drawn.count('id="xtick') <= 12
 
 
 def test_foreign_and_damaged_folders_are_left_out_by_name(runs, tmp_path):

@@ -1,5 +1,6 @@
 """Videos of an exported policy: the frames that are kept, real-time playback, and failures that cost no training."""
 
+import resource
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -149,6 +150,35 @@ def test_policies_of_two_rates_are_refused():
     with pytest.raises(InputError, match=r"a is drawn at 20 frames/s and b at 25, .*: fps=20"):
         check_same_rate(rollouts, paths)
     check_same_rate([Rollout(FakePolicy(), FakeTask(dt), VideoOptions(fps=20)) for dt in (0.05, 0.01)], paths)
+
+
+def test_advice_for_two_rates_works():
+    paths = [Path("a"), Path("b")]
+    with pytest.raises(InputError, match=r"both allow: fps=7$"):
+        check_same_rate([Rollout(FakePolicy(), FakeTask(dt), VideoOptions()) for dt in (0.05, 0.015)], paths)
+    check_same_rate([Rollout(FakePolicy(), FakeTask(dt), VideoOptions(fps=7)) for dt in (0.05, 0.015)], paths)
+
+
+def test_a_gif_is_not_faster_than_browsers_show():
+    task, options = FakeTask(0.015), VideoOptions(fps=50)
+    assert Rollout(FakePolicy(), task, options).fps == pytest.approx(1 / 0.015)
+    assert Rollout(FakePolicy(), task, options, most_fps=50).fps == pytest.approx(1 / 0.03)
+    assert Rollout(FakePolicy(), FakeTask(0.02), options, most_fps=50).fps == pytest.approx(50.0)
+
+
+def test_video_that_cannot_be_written_whole_is_refused(tmp_path):
+    out, random = tmp_path / "out.mp4", np.random.default_rng(0)
+    out.write_bytes(b"the film before")
+    pictures = (random.integers(0, 255, (64, 64, 3), dtype=np.uint8) for _ in range(20))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))  # what ffmpeg may write
+    try:
+        with pytest.raises(InputError, match="of 20 frames can be read of it; is the disk full"):
+            write_video(out, pictures, 20.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert out.read_bytes() == b"the film before"
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_grid_beside_policies_is_refused():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -66,7 +67,13 @@ def test_spectrum_has_its_peak_at_the_frequency(hertz, fast):
 def test_short_episodes_have_no_spectrum():
     recorded = recording(commands(np.zeros(7), np.zeros(7)))
     assert len(spectrum(recorded, SPEC)[0]) == 0
-    assert joints(recorded)["hip"].fast_share == 0.0
+    assert math.isnan(joints(recorded)["hip"].fast_share)
+
+
+def test_a_short_episode_does_not_hide_the_others():
+    hip = np.concatenate([0.9 * (-1.0) ** np.arange(400), np.zeros(6)])
+    recorded = recording(commands(hip, np.full(406, 0.5)), lengths=[400, 6])
+    assert joints(recorded)["hip"].fast_share == pytest.approx(1.0, abs=0.01)
 
 
 def test_observations_are_compared_with_training():

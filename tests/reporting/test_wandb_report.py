@@ -120,6 +120,8 @@ def test_uploads_that_are_missing_are_named(runs):
     assert not_uploaded([run]) == []
     (run / "wandb/run-20261101_130000-other").mkdir()
     assert wandb_id(run) == "other"
+    (run / "wandb/run-20261101_140000-walk-run-1").mkdir()
+    assert wandb_id(run) == "walk-run-1"
 
 
 def test_folders_do_not_leave_the_machine():

@@ -71,6 +71,7 @@ def test_wild_reward_is_named_as_the_cause(tmp_path, monkeypatch, capsys):
     again = shown_again(tmp_path / "run/incidents/0", monkeypatch, capsys)
     assert "last batch, rewards: between" in again
     assert "one update of the last good learner on that batch: " in again
+    assert "NonFiniteError" in (tmp_path / "run/error.txt").read_text()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from acer_robot.learner.batch import Trajectory
 from acer_robot.metrics import EVALUATION, LEARNER, ROLLOUT
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
 from acer_robot.schema import LearnerConfig
+from acer_robot.training.finish import hand_over
+from acer_robot.training.resume import recorded_config
 from acer_robot.training.run import train
 from acer_robot.training.timing import Every
 
@@ -96,6 +99,15 @@ def finished_run(tmp_path_factory):
     status, out, err = run("acer-train", f"run_dir={folder}", "seed=5", *PENDULUM, *TINY)
     assert status == 0, err
     return folder, out
+
+
+def test_film_of_a_former_policy_is_removed(finished_run, tmp_path):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    (folder / "videos").mkdir(exist_ok=True)
+    (folder / "videos/policy.mp4").write_bytes(b"a film")
+    left = hand_over(folder, recorded_config(folder))
+    assert "policy.pt" in {file.name for file in left}
+    assert "policy.mp4" not in {file.name for file in [*left, *folder.rglob("*")]}
 
 
 def test_a_run_leaves_everything_that_was_promised(finished_run):
