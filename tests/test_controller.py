@@ -282,6 +282,33 @@ def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
     assert len(columns["state"]) == 30
 
 
+def test_stop_while_an_episode_ends_stops_the_next_one(controller, policy, tmp_path):
+    """As in Python: the SIGTERM comes while episode 0 ramps to rest, and episode 1 does not start."""
+    options = ["--episodes", 2, "--steps", 10]
+    status, first, columns = driven(controller, policy, tmp_path, "signal 15 15 15\n", *options)
+    assert (status, first) == (143, "end")
+    assert columns["state"][14] == "ramp_out"
+    first, _, *rows = (tmp_path / "log-1.csv").read_text().splitlines()
+    assert first.startswith("# stopped by: stop: Terminated ")
+    assert [row.split(",")[1:4] for row in rows] == [["1", "stopped", "stop"]]
+
+
+def test_library_keeps_requests_until_a_drive_answers_them(library, policy):
+    done = run(library, "requests", policy)
+    assert done.stdout.splitlines() == [
+        "stop before start: stopped stop",
+        "after that: ramp_in none",
+        "stop, then start: stopped stop",
+        "after that: ramp_in none",
+        "stop in the ramp of end: stopped end",
+        "after that: stopped stop",
+        "after that: ramp_in none",
+        "emergency before start: stopped emergency",
+        "after that: ramp_in none",
+        "end and fail before start: ramp_in none",
+    ], done.stderr
+
+
 def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
     log = tmp_path / "log.csv"
     command = [controller, policy, HALF_CHEETAH, "--realtime", "--log", log]

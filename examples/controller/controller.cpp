@@ -26,6 +26,22 @@ Limits chosen(Limits limits, const SafetyOptions& options) {
   return limits;
 }
 
+// Requests that are counted until a drive has answered them. A signal handler may ask; the rest belongs to the steps.
+class Requests {
+ public:
+  void ask() noexcept { ++asked_; }
+  int take() noexcept { return taken_ = asked_ - answered_; }
+  void answer() noexcept { answered_ += taken_, taken_ = 0; }
+
+ private:
+  std::atomic<int> asked_{0};
+  int taken_ = 0, answered_ = 0;
+};
+
+bool is_answer(Cause cause) noexcept {
+  return cause == Cause::stop || cause == Cause::second_stop || cause == Cause::emergency;
+}
+
 }  // namespace
 
 struct Controller::State {
@@ -37,8 +53,9 @@ struct Controller::State {
   Policy policy;
   Safety safety;
   std::vector<float> asked;  // empty: the policy was not asked in this tick
-  std::atomic<int> stops{0};
-  std::atomic<bool> ended{false}, failed{false}, emergency{false};
+  Requests stops, emergencies;
+  Cause cause = Cause::none;  // of the last step
+  std::atomic<bool> ended{false}, failed{false};
 };
 
 Controller::Controller(const std::string& policy, const SafetyOptions& options, Engine engine)
@@ -55,8 +72,12 @@ void Controller::start() noexcept {
   state_->policy.reset();
   state_->safety.start();
   state_->asked.clear();
-  state_->stops = 0;
-  state_->ended = state_->failed = state_->emergency = false;
+  if (is_answer(state_->cause)) {
+    state_->stops.answer();
+    state_->emergencies.answer();
+  }
+  state_->cause = Cause::none;
+  state_->ended = state_->failed = false;
 }
 
 const std::vector<float>& Controller::wanted() const noexcept { return state_->asked; }
@@ -75,10 +96,10 @@ Tick Controller::step(double now, const std::vector<float>& observation, double 
   in.observation = given ? observation.data() : nullptr;
   if (given) in.stamp = stamp;
   in.measured = measured.size() == joints ? measured.data() : nullptr;
-  in.stops = state.stops;
+  in.stops = state.stops.take();
   in.end = state.ended;
   in.error = state.failed;
-  in.emergency = state.emergency;
+  in.emergency = state.emergencies.take() > 0;
   state.asked.clear();
   const auto finite = [](float value) { return std::isfinite(value); };
   if (state.safety.is_new(in) && std::all_of(observation.begin(), observation.end(), finite)) {
@@ -87,6 +108,7 @@ Tick Controller::step(double now, const std::vector<float>& observation, double 
     in.policy = state.asked.data();
   }
   Tick tick = state.safety.tick(in);
+  state.cause = tick.cause;
   tick.has_command = tick.has_command && command.size() == joints;
   if (tick.has_command) {
     const auto to_float = [](double value) { return static_cast<float>(value); };  // the bounds are float32
@@ -95,9 +117,9 @@ Tick Controller::step(double now, const std::vector<float>& observation, double 
   return tick;
 }
 
-void Controller::stop() noexcept { ++state_->stops; }
+void Controller::stop() noexcept { state_->stops.ask(); }
 void Controller::end() noexcept { state_->ended = true; }
 void Controller::fail() noexcept { state_->failed = true; }
-void Controller::emergency_stop() noexcept { state_->emergency = true; }
+void Controller::emergency_stop() noexcept { state_->emergencies.ask(); }
 
 }  // namespace acer

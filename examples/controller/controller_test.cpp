@@ -261,6 +261,66 @@ std::string run_situation(const Json& situation, double tolerance, int& ticks) {
   return "";
 }
 
+// A controller on a clock of its own, with a robot that is always at rest.
+class Requested {
+ public:
+  explicit Requested(const char* path) : controller(path), buffers_(controller.task()) {}
+
+  // Steps, and returns what the step decided.
+  acer::Tick step() {
+    now_ += controller.task().control_dt;
+    return controller.step(now_, buffers_.observation, now_, {}, buffers_.command);
+  }
+
+  // Starts a drive, and prints what its first step decides.
+  void start(const char* when) {
+    controller.start();
+    print(when, step());
+  }
+
+  // Steps until the drive is done.
+  acer::Tick finish() {
+    acer::Tick tick;
+    do tick = step();
+    while (!tick.done);
+    return tick;
+  }
+
+  void print(const char* when, const acer::Tick& tick) {
+    std::printf("%s: %s %s\n", when, acer::word(tick.mode), acer::word(tick.cause));
+  }
+
+  acer::Controller controller;
+
+ private:
+  Buffers buffers_;
+  double now_ = 0.0;
+};
+
+// POLICY: prints what a drive does that begins after requests.
+int requests(const char* path) {
+  Requested robot(path);
+  robot.controller.stop();
+  robot.start("stop before start");
+  robot.start("after that");
+  robot.controller.stop();  // no step has taken it
+  robot.start("stop, then start");
+  robot.start("after that");
+  robot.controller.end();
+  robot.step();
+  robot.controller.stop();
+  robot.print("stop in the ramp of end", robot.finish());
+  robot.start("after that");
+  robot.start("after that");
+  robot.controller.emergency_stop();
+  robot.start("emergency before start");
+  robot.start("after that");
+  robot.controller.end();
+  robot.controller.fail();
+  robot.start("end and fail before start");
+  return 0;
+}
+
 // FILE: runs the shared situations of docs/driving.md through the safety layer; prints how many agree.
 int situations(const char* path) {
   std::ifstream file(path);
@@ -283,11 +343,12 @@ int main(int argc, char** argv) {
     if (check == "widths" && argc == 5) return widths(argv[2], argv[3], argv[4]);
     if (check == "allocations" && argc == 3) return count_allocations(argv[2]);
     if (check == "fuzz" && argc == 6) return fuzz(argv[2], std::stol(argv[3]), std::stoi(argv[4]), std::stoul(argv[5]));
+    if (check == "requests" && argc == 3) return requests(argv[2]);
     if (check == "situations" && argc == 3) return situations(argv[2]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
   }
-  std::fprintf(stderr, "usage: controller_test widths|allocations|fuzz|situations ...\n");
+  std::fprintf(stderr, "usage: controller_test widths|allocations|fuzz|requests|situations ...\n");
   return 2;
 }

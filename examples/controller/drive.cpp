@@ -133,7 +133,7 @@ class Episode {
   void ask_to_stop(int number) {
     if (const Event* event = incident_.in(number, Kind::signal)) std::raise(static_cast<int>(event->number));
     stop_requests::read_keys();
-    for (; stops_ < stop_requests::stops(); ++stops_) decider_.stop();
+    for (int stops = stop_requests::take_stops(); stops > 0; --stops) decider_.stop();
     if (stop_requests::emergency()) decider_.emergency_stop();
     if (number > options_.steps) decider_.end();
   }
@@ -196,7 +196,6 @@ class Episode {
   Reading reading_, before_;
   std::vector<float> sensed_, command_, none_;
   std::vector<double> measured_;
-  int stops_ = stop_requests::stops();
 };
 
 bool is_request(acer::Cause cause) {

@@ -72,7 +72,7 @@ void read_keys() {
   }
 }
 
-int stops() { return stop_count; }
+int take_stops() { return stop_count.exchange(0); }
 bool emergency() { return is_emergency; }
 int signal() { return first_signal; }
 

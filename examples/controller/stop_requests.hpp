@@ -11,7 +11,7 @@ void listen();
 // Takes the keys that were pressed: `q` asks for a stop, `e` for an emergency stop. It never waits.
 void read_keys();
 
-int stops();       // SIGINT, SIGTERM, SIGHUP and `q`
+int take_stops();  // SIGINT, SIGTERM, SIGHUP and `q` since the last call
 bool emergency();  // whether SIGQUIT or `e` arrived
 int signal();      // the first signal of them; 0: none arrived
 

@@ -1,5 +1,4 @@
-// A library that runs an exported policy on a robot: load, check against the robot, step, stop. docs/driving.md
-// specifies the safety layer.
+// A library that runs an exported policy on a robot: load, check, step, stop. docs/driving.md specifies how it stops.
 #pragma once
 
 #include <array>
@@ -126,7 +125,9 @@ class Controller {
 
   const TaskDescription& task() const noexcept;
   void check(const RobotDescription& robot) const { acer::check(task(), robot); }
-  void start() noexcept;  // the only way out of `stopped`
+  // Begins a drive, the only way out of `stopped`. It forgets end() and fail(). It keeps stop() and emergency_stop() for
+  // the first step, unless a drive has ended by them: with Cause::stop, second_stop or emergency.
+  void start() noexcept;
 
   // One tick of the monotonic clock (seconds). An empty observation: none. `measured`: what the robot does now, in the
   // command's units; empty: not known. A wrong width counts as an error of the robot.
@@ -136,8 +137,8 @@ class Controller {
 
   // They take effect in the next step. A signal handler and any thread may call them.
   void stop() noexcept;            // ramps to rest; the second call holds the last command at once
-  void end() noexcept;             // the time is over
-  void fail() noexcept;            // reading, writing or the log failed
+  void end() noexcept;             // the time of this drive is over
+  void fail() noexcept;            // reading, writing or the log failed in this drive
   void emergency_stop() noexcept;  // at once, without a ramp
 
  private:
