@@ -8,6 +8,7 @@ import math
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import termios
@@ -244,6 +245,7 @@ def commands_of(columns):
     [
         ("", 0, "end", {"ramp_in", "running", "ramp_out", "stopped"}),
         ("signal 40 40 15\n", 143, "stop: Terminated", {"ramp_in", "running", "ramp_out", "stopped"}),
+        ("signal 40 40 20\n", 148, "stop: Stopped", {"ramp_in", "running", "ramp_out", "stopped"}),
         ("signal 40 41 2\n", 130, "second_stop: Interrupt", {"ramp_in", "running", "ramp_out", "stopped"}),
         ("lost 30 33 0\n", 0, "end", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
         ("lost 30 99 0\n", 1, "age", {"ramp_in", "running", "holding", "ramp_out", "stopped"}),
@@ -307,6 +309,21 @@ def test_library_keeps_requests_until_a_drive_answers_them(library, policy):
         "after that: ramp_in none",
         "end and fail before start: ramp_in none",
     ], done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU])
+def test_terminal_does_not_freeze_a_program_in_the_background(controller, policy, tmp_path, number):
+    (tmp_path / "incident.txt").write_text(f"signal 30 30 {int(number)}\n")
+    options = ["--ramp", "--steps", "60", "--incident", tmp_path / "incident.txt"]
+    # In a group of its own, as a shell's job: the system freezes no group without a parent in its session.
+    done = subprocess.run(
+        [controller, policy, HALF_CHEETAH, *options],
+        capture_output=True,
+        timeout=60,
+        process_group=0,
+        check=False,
+    )
+    assert done.returncode == 0
 
 
 def test_signal_without_the_layer_leaves_log_and_rest(controller, policy, tmp_path):
@@ -426,6 +443,41 @@ def test_error_of_mujoco_leaves_the_log(controller, policy, tmp_path):
 def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name, ramp):
     line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name, *ramp)
     assert f"--log={tmp_path / name} cannot be written: " in line
+
+
+def test_log_whose_reader_is_gone_ends_in_a_ramp(controller, policy, tmp_path):
+    fifo = tmp_path / "log.fifo"
+    os.mkfifo(fifo)
+    command = [controller, policy, HALF_CHEETAH, "--ramp", "--steps", 1_000_000, "--log", fifo]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "preexec_fn": obey_signals}
+    with subprocess.Popen([str(part) for part in command], text=True, **options) as program:
+        with fifo.open("rb") as reader:
+            assert reader.read(14) == b"# stopped by: "
+        printed, _ = program.communicate(timeout=60)
+    assert program.returncode == 1
+    assert printed.splitlines()[-1] == "stopped by: error: the log cannot be written: Broken pipe"
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "says"),
+    [
+        (20_000, 1, "stopped by: error: the log cannot be written: File too large"),
+        (0, 2, "cannot be written: File too large"),
+    ],
+)
+def test_log_beyond_the_file_size_limit_does_not_kill(controller, policy, tmp_path, size, status, says):
+    def limited():
+        obey_signals()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    log = tmp_path / "log.csv"
+    command = [controller, policy, HALF_CHEETAH, "--ramp", "--log", log]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, preexec_fn=limited, check=False
+    )
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+    assert size == 0 or log.read_text().startswith("# stopped by: error: the log cannot be written: ")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,6 @@ struct Reading {
 // Lets the log's disk be full from now on: the system refuses to make the file longer.
 void fill_disk(const DriveLog& log) {
   if (log.file() < 0) return;
-  std::signal(SIGXFSZ, SIG_IGN);
   const auto size = static_cast<rlim_t>(lseek(log.file(), 0, SEEK_END));
   const rlimit limit{size, size};
   setrlimit(RLIMIT_FSIZE, &limit);
@@ -249,12 +248,12 @@ int run(const Options& options, Decider& decider) {
   const acer::TaskDescription& task = decider.task();
   Robot robot(options.model, task, options.velocity, options.same_model);
   StartStates states(options, robot.model());
+  stop_requests::listen();  // before the logs: one that cannot be written must not end the program by a signal
   std::vector<std::unique_ptr<DriveLog>> logs;
   for (int episode = 0; episode < options.episodes; ++episode) {
     logs.push_back(std::make_unique<DriveLog>(log_of(options.log, episode), task));
   }
   for (const std::string& line : request(options.real_time)) std::fprintf(stderr, "controller: %s\n", line.c_str());
-  stop_requests::listen();
 
   Statistics statistics;
   const std::size_t ticks = std::min<std::size_t>(10'000'000, std::size_t(options.episodes) * (options.steps + 1000));

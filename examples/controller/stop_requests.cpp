@@ -54,11 +54,14 @@ void listen() {
   struct sigaction action = {};
   action.sa_handler = count;
   sigemptyset(&action.sa_mask);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGQUIT}) {
     struct sigaction before = {};
     sigaction(number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
   }
+  // Writing to a closed pipe or beyond the limit of a file's size then is an error that the loop answers with a ramp. The
+  // terminal does not freeze a program in the background.
+  for (const int number : {SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU}) std::signal(number, SIG_IGN);
   open_keys();
 }
 
