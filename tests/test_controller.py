@@ -13,6 +13,7 @@ import signal
 import subprocess
 import termios
 import time
+import zipfile
 from pathlib import Path
 
 import gymnasium
@@ -25,6 +26,7 @@ from incidents.drill_python import obey_signals
 
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.situations import situations, to_dict
+from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_exported, save_exported
 from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.policies.normalizer import ObservationNormalizer
@@ -554,6 +556,45 @@ def test_policy_with_another_hash_is_refused(controller, policy, tmp_path):
     assert "does not have the sha256 that" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
     (tmp_path / "policy.json").write_text("nothing")
     assert "is not the metadata" in refused(controller, tmp_path / "policy.pt", HALF_CHEETAH)
+
+
+def flip_a_weight(name, content):
+    """Change the lowest bit of one number in the largest tensor of a file."""
+    largest = len(content) == 4 * 256 * 256
+    return bytes([content[0] ^ 1]) + content[1:] if largest else content
+
+
+def edit_metadata(old, new):
+    """Return a function that edits policy.json, but not the copy in the module."""
+    return lambda name, content: content.replace(old, new) if name.endswith("extra/policy.json") else content
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (flip_a_weight, "has other weights than those that its metadata records; export it again"),
+        (
+            edit_metadata(b'"control_dt": 0.05', b'"control_dt": 0.04'),
+            "policy.json was changed after the export",
+        ),
+        (edit_metadata(b'"weights_sha256": "', b'"weights_sha256": "0'), "has other weights than those"),
+        (edit_metadata(b'"weights_sha256"', b'"weights"'), "has other weights than those"),
+    ],
+    ids=["weight", "metadata", "hash", "no hash"],
+)
+def test_edited_policy_is_refused_without_a_json_beside(controller, policy, tmp_path, edit, message):
+    file, edits = tmp_path / "policy.pt", 0
+    with zipfile.ZipFile(policy) as old, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as new:
+        for entry in old.namelist():
+            content = old.read(entry)
+            changed = edit(entry, content)
+            edits += changed != content
+            new.writestr(entry, changed)
+    assert edits == 1
+    with pytest.raises(InputError, match=message):  # as in Python
+        load_exported(file)
+    assert message in refused(controller, file, HALF_CHEETAH)
+    assert message in refused(controller, file, HALF_CHEETAH, "--libtorch")
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

@@ -157,6 +157,7 @@ struct Policy::State {
 Policy::Policy(const std::string& path, Engine engine) {
   PolicyFile file(path);
   Metadata metadata = read_metadata(file.metadata(), path);
+  file.check_unchanged();
   const std::size_t width = metadata.task.observation.size(), joints = metadata.task.joints.size();
   // The first calls compile. They also check that the widths of the network are those of its metadata.
   std::vector<float> zeros(width, 0.0F), command(joints);

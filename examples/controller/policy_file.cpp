@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "sha256.hpp"
@@ -18,7 +19,7 @@ namespace {
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// torch does not notice a flipped bit among the weights; the hash that acer-export writes beside the file does.
+// The hash of all bytes, which acer-export writes beside the file. torch notices no flipped bit.
 void check_hash(const std::filesystem::path& policy) {
   const auto beside = std::filesystem::path(policy).replace_extension(".json");
   if (!std::filesystem::is_regular_file(beside)) return;
@@ -47,6 +48,29 @@ torch::jit::Module load(const std::string& path, std::string& metadata) {
   } catch (const std::exception& error) {
     throw InputError(path + " cannot be read as a TorchScript file: " + first_line(error.what()));
   }
+}
+
+// The sha256 over name, shape and bytes of every tensor, in order of their names: weights_sha256 of
+// policies/exported/file.py. The bytes are little-endian, as on every machine that libtorch has wheels for.
+std::string weights_sha256(const torch::jit::Module& module) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& parameter : module.named_parameters()) tensors[parameter.name] = parameter.value;
+  for (const auto& buffer : module.named_buffers()) tensors[buffer.name] = buffer.value;
+  std::string bytes;
+  for (const auto& [name, given] : tensors) {
+    const at::Tensor tensor = given.contiguous();
+    bytes += name + '[';
+    for (long i = 0; i < tensor.dim(); ++i) bytes += (i > 0 ? ", " : "") + std::to_string(tensor.size(i));
+    bytes += ']';
+    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+  }
+  return sha256(bytes);
+}
+
+// The copy of policy.json that the module itself holds; "" if it holds none.
+std::string metadata_of(const torch::jit::Module& module) {
+  const auto method = module.find_method("metadata");
+  return method ? (*method)({}).toStringRef() : "";
 }
 
 std::vector<float> numbers(const torch::jit::Module& module, const char* name) {
@@ -139,6 +163,25 @@ ModuleContents PolicyFile::contents() const {
   }
   throw InputError(path_ + " holds a module that the packed engine does not know: " + reason +
                    "; run it with libtorch (--libtorch)");
+}
+
+void PolicyFile::check_unchanged() const {
+  const c10::InferenceMode guard;
+  const auto parsed = [](const std::string& text) {
+    return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  };
+  std::string reason;
+  try {
+    const auto metadata = parsed(metadata_);
+    if (!metadata.contains("weights_sha256") || metadata["weights_sha256"] != weights_sha256(module_->module)) {
+      throw InputError(path_ + " has other weights than those that its metadata records; export it again");
+    }
+    if (parsed(metadata_of(module_->module)) == metadata) return;
+    reason = "its policy.json was changed after the export";
+  } catch (const c10::Error& error) {
+    reason = first_line(error.what_without_backtrace());
+  }
+  throw InputError(path_ + " has metadata that cannot be used: " + reason + "; export it again");
 }
 
 void PolicyFile::reset() {

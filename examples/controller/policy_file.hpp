@@ -35,6 +35,10 @@ class PolicyFile {
   const std::string& path() const { return path_; }
   const std::string& metadata() const { return metadata_; }
 
+  // Throws InputError unless the weights have the sha256 that the metadata records, and the module holds the same
+  // metadata. It compares what load_exported of policies/exported/file.py compares.
+  void check_unchanged() const;
+
   // Throws InputError if the module is not one that this program knows.
   ModuleContents contents() const;
 

@@ -59,8 +59,8 @@ void listen() {
     sigaction(number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
   }
-  // Writing to a closed pipe or beyond the limit of a file's size then is an error that the loop answers with a ramp. The
-  // terminal does not freeze a program in the background.
+  // Writing to a closed pipe or beyond the limit of a file's size is then an error that the loop answers with a ramp.
+  // The terminal does not freeze a program in the background.
   for (const int number : {SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU}) std::signal(number, SIG_IGN);
   open_keys();
 }

@@ -67,7 +67,7 @@ struct Limits;
 // An exported policy without the safety layer. No function throws after the constructor.
 class Policy {
  public:
-  // Throws InputError if the file is missing, corrupt, not an exported policy, or has another sha256 than policy.json.
+  // Throws InputError if the file is missing, corrupt, edited, not an exported policy, or not that of its policy.json.
   // Also if the packed network differs from the file's module by more than rounding.
   explicit Policy(const std::string& path, Engine engine = Engine::packed);
   ~Policy();
@@ -125,8 +125,8 @@ class Controller {
 
   const TaskDescription& task() const noexcept;
   void check(const RobotDescription& robot) const { acer::check(task(), robot); }
-  // Begins a drive, the only way out of `stopped`. It forgets end() and fail(). It keeps stop() and emergency_stop() for
-  // the first step, unless a drive has ended by them: with Cause::stop, second_stop or emergency.
+  // Begins a drive, the only way out of `stopped`. It forgets end() and fail(). It keeps stop() and emergency_stop()
+  // for the first step, unless a drive has ended by them: with Cause::stop, second_stop or emergency.
   void start() noexcept;
 
   // One tick of the monotonic clock (seconds). An empty observation: none. `measured`: what the robot does now, in the
