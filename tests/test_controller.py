@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 import torch
@@ -280,6 +281,44 @@ def test_incident_ends_in_a_ramp_to_rest(controller, policy, tmp_path, script, s
         assert 4 <= columns["state"].count("stopped") <= 6  # 0.2 s of hold, in ticks of 0.05 or 0.07 s
 
 
+@pytest.mark.parametrize(
+    ("script", "options", "cause", "message"),
+    [
+        ("lost 1 999 0\n", [], "age", "the robot gave no observation within 2 s; is it switched on?"),
+        (
+            "lost 1 999 0\n",
+            ["--steps", 10],
+            "end",
+            "the robot gave no observation before its time was over; is it switched on?",
+        ),
+        (
+            "old 1 999 9\n",
+            ["--safety", "start_limit=1"],
+            "age",
+            "the robot gave no fresh observation within 1 s: the newest is 9 s old; observe must return the time "
+            "of its measurement on the steady clock",
+        ),
+        (
+            "nan 1 999 0\n",
+            [],
+            "nan",
+            "the robot's observations have NaN or infinite entries; look at its sensors",
+        ),
+        ("broken 1 999 0\n", [], "error", "the robot cannot be read: the bus is broken"),
+    ],
+)
+def test_robot_that_gives_nothing_usable_is_bad_input(
+    controller, policy, tmp_path, script, options, cause, message
+):
+    (tmp_path / "incident.txt").write_text(script)
+    log = tmp_path / "log.csv"
+    drive = ["--ramp", "--episodes", 2, "--incident", tmp_path / "incident.txt", "--log", log]
+    assert refused(controller, policy, HALF_CHEETAH, *drive, *options) == f"controller: {message}"
+    first, _, *rows = log.read_text().splitlines()
+    assert first == f"# stopped by: {cause}: {message}"[:120].ljust(120)
+    assert {row.rpartition(",")[2] for row in rows} == {""}  # no command was written
+
+
 def test_emergency_stop_writes_no_further_command(controller, policy, tmp_path):
     status, reason, columns = driven(controller, policy, tmp_path, "signal 30 30 3\n")
     assert (status, reason) == (131, "emergency: Quit")
@@ -353,6 +392,54 @@ def wait_for_rows(log):
     give_up = time.monotonic() + 60
     while not (log.exists() and log.stat().st_size > 4000) and time.monotonic() < give_up:
         time.sleep(0.01)
+
+
+FAULTS = """
+  static int reads = 0;
+  static const std::string fault = std::getenv("FAULT");
+  static double last = 0.0;
+  if (++reads <= 30) return last = clock_();
+  if (fault == "throws") throw std::runtime_error("no answer");
+  return fault == "none" ? std::nullopt : std::optional<double>(last);
+"""
+
+
+@pytest.fixture(scope="module")
+def other_robot(controller, tmp_path_factory):
+    """The program with another robot.cpp: its sensors fail from the 31st tick on."""
+    folder, sources = tmp_path_factory.mktemp("robot"), ROOT / "examples" / "controller"
+    text = (sources / "robot.cpp").read_text()
+    assert text.count("  return clock_();\n") == 1
+    (folder / "robot.cpp").write_text(text.replace("  return clock_();\n", FAULTS))
+    mujoco_include = Path(mujoco.__file__).parent / "include"
+    flags = ["-std=c++17", f"-I{sources}", f"-I{sources / 'include'}", f"-I{mujoco_include}"]
+    flags += ["-fsanitize=address,undefined"] if BUILD == "controller-sanitized" else []
+    compiled = folder / "robot.cpp.o"
+    subprocess.run(["c++", *flags, "-c", folder / "robot.cpp", "-o", compiled], check=True)
+    link = (controller.parent / "CMakeFiles" / "controller.dir" / "link.txt").read_text()
+    link = link.replace("CMakeFiles/controller.dir/robot.cpp.o", str(compiled))
+    link = link.replace(" -o controller ", f" -o {folder / 'controller'} ")
+    subprocess.run(link, shell=True, check=True, cwd=controller.parent)
+    return folder / "controller"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("none", "age"), ("old", "age"), ("throws", "error: the robot cannot be read: no answer")],
+)
+def test_watchdogs_see_what_observe_of_a_robot_returns(
+    other_robot, policy, tmp_path, monkeypatch, fault, reason
+):
+    monkeypatch.setenv("FAULT", fault)
+    status, first, columns = driven(other_robot, policy, tmp_path)
+    assert (status, first) == (1, reason)
+    assert columns["state"][29] == "running"
+    ages = [float(age) for age in columns["age"]]
+    assert ages[:30] == [0.0] * 30
+    if reason == "age":  # five control periods of 0.05 s
+        assert columns["state"].index("ramp_out") in (34, 35)
+        assert ages[33] == pytest.approx(0.2, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 
 #include "acer_controller.hpp"
 #include "drive_log.hpp"
@@ -30,6 +32,11 @@ using Kind = Event::Kind;
 
 double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 double microseconds(Clock::duration time) { return 1e6 * seconds(time); }
+
+std::string digits(double value, int precision) {
+  char text[40];
+  return {text, static_cast<std::size_t>(std::snprintf(text, sizeof text, "%.*g", precision, value))};
+}
 
 // What all episodes did.
 struct Statistics {
@@ -61,29 +68,35 @@ class Pacer {
   Pacer(double period, bool realtime, Statistics& statistics)
       : period_(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(period))),
         realtime_(realtime),
-        statistics_(statistics),
-        due_(Clock::now()) {}
+        statistics_(statistics) {}
 
-  // Returns the time of the tick in seconds.
-  double wait() {
-    const auto due = due_;
+  // Makes the first tick of an episode due now.
+  void restart() {
+    due_ = Clock::now();
+    is_first_ = true;
+  }
+
+  void wait() {
+    tick_ = due_;
     due_ += period_;
-    if (!realtime_) return seconds(due.time_since_epoch());
-    const bool missed = !is_first_ && Clock::now() > due;
-    if (!missed) sleep_until(due);
+    if (!realtime_) return;
+    const bool missed = !is_first_ && Clock::now() > tick_;
+    if (!missed) sleep_until(tick_);
     const auto reached = Clock::now();
     if (missed) due_ = reached + period_;  // after a missed deadline the next period has its full length
     statistics_.late += missed;
-    statistics_.jitter.push_back(microseconds(reached - due));
+    statistics_.jitter.push_back(microseconds(reached - tick_));
     is_first_ = false;
-    return seconds(reached.time_since_epoch());
   }
+
+  // The time in seconds. Without real time it stands still between two ticks.
+  double now() const { return seconds((realtime_ ? Clock::now() : tick_).time_since_epoch()); }
 
  private:
   Clock::duration period_;
   bool realtime_;
   Statistics& statistics_;
-  Clock::time_point due_;
+  Clock::time_point due_{}, tick_{};
   bool is_first_ = true;
 };
 
@@ -91,8 +104,8 @@ class Pacer {
 template <class Decider>
 class Episode {
  public:
-  Episode(const Options& options, Decider& decider, Robot& robot, DriveLog& log, Statistics& statistics)
-      : options_(options), decider_(decider), robot_(robot), log_(log), statistics_(statistics) {
+  Episode(const Options& options, Decider& decider, Robot& robot, Pacer& pacer, DriveLog& log, Statistics& statistics)
+      : options_(options), decider_(decider), robot_(robot), pacer_(pacer), log_(log), statistics_(statistics) {
     if (!options.incident.empty()) incident_ = read_incident(options.incident);
     const auto& task = decider.task();
     sensed_.resize(task.observation.size());
@@ -105,22 +118,41 @@ class Episode {
   // Runs until the decider is done. Returns why it stopped.
   acer::Cause run() {
     decider_.start();
-    Pacer pacer(decider_.task().control_dt, options_.realtime, statistics_);
+    pacer_.restart();
     double late = 0.0, begin = 0.0;
     for (int number = 1;; ++number) {
+      pacer_.wait();
       // A late tick of an incident moves all that follow; a broken clock is wrong in its ticks alone.
-      double now = pacer.wait() + late;
-      if (const Event* event = incident_.in(number, Kind::late)) late += event->number, now += event->number;
-      if (const Event* event = incident_.in(number, Kind::clock)) now -= event->number;
-      if (number == 1) begin = now;
+      if (const Event* event = incident_.in(number, Kind::late)) late += event->number;
+      const Event* clock = incident_.in(number, Kind::clock);
+      wrong_by_ = late - (clock != nullptr ? clock->number : 0.0);
       ask_to_stop(number);
-      read(number, now);
-      const acer::Tick tick = decide(now);
-      note(now - begin, number, tick);
+      read(number);
+      now_ = pacer_.now() + wrong_by_;  // after the observation, whose stamp would lie ahead otherwise
+      if (number == 1) begin = now_;
+      const acer::Tick tick = decide(now_);
+      note(now_ - begin, number, tick);
       if (tick.cause == acer::Cause::emergency) return tick.cause;  // nothing is written after it
       if (tick.has_command) apply(number);
       if (tick.done) return tick.cause;
     }
+  }
+
+  // What was wrong with a robot that gave nothing usable until the drive ended, as in Python; empty: it gave something,
+  // or somebody stopped the drive.
+  std::string lacked(acer::Cause cause) const {
+    using acer::Cause;
+    const auto causes = {Cause::age, Cause::nan, Cause::clock, Cause::error, Cause::end};
+    if (commands > 0 || std::find(causes.begin(), causes.end(), cause) == causes.end()) return "";
+    if (!failure.empty()) return failure;
+    if (cause == Cause::nan) return "the robot's observations have NaN or infinite entries; look at its sensors";
+    const std::string within = cause == Cause::end ? "before its time was over"
+                                                   : "within " + digits(options_.safety.start_limit, 6) + " s";
+    if (!newest_) return "the robot gave no observation " + within + "; is it switched on?";
+    const double age = now_ - *newest_;
+    return "the robot gave no fresh observation " + within + ": the newest is " +
+           (age >= 0.0 ? digits(age, 3) + " s old" : "from " + digits(-age, 3) + " s ahead") +
+           "; observe must return the time of its measurement on the steady clock";
   }
 
   double total = 0.0;   // with the reward of HalfCheetah-v5, which is meaningful only for that task
@@ -137,15 +169,28 @@ class Episode {
     if (number > options_.steps) decider_.end();
   }
 
-  void read(int number, double now) {
-    if (incident_.in(number, Kind::broken) != nullptr) fail("the robot cannot be read: the bus is broken");
+  void read(int number) {
     if (incident_.in(number, Kind::repeated) != nullptr) return;
     before_ = reading_;
-    robot_.observe(sensed_);
-    reading_.observation = sensed_;
-    reading_.stamp = now;
+    reading_.observation.clear();
+    try {
+      if (incident_.in(number, Kind::broken) != nullptr) throw std::runtime_error("the bus is broken");
+      const std::optional<double> taken = robot_.observe(sensed_);
+      if (!taken) return;
+      reading_.observation = sensed_;
+      reading_.stamp = *taken + wrong_by_;
+    } catch (const std::exception& error) {
+      return fail(std::string("the robot cannot be read: ") + error.what());
+    }
+    disturb(number);
+    if (!reading_.observation.empty()) newest_ = reading_.stamp;
+  }
+
+  // Changes a reading as the incident says.
+  void disturb(int number) {
     auto& observation = reading_.observation;
-    if (incident_.in(number, Kind::frozen) != nullptr && !before_.observation.empty()) observation = before_.observation;
+    const bool frozen = incident_.in(number, Kind::frozen) != nullptr;
+    if (frozen && !before_.observation.empty()) observation = before_.observation;
     if (const Event* event = incident_.in(number, Kind::jump)) {
       for (float& value : observation) value += static_cast<float>(event->number);
     }
@@ -189,10 +234,13 @@ class Episode {
   const Options& options_;
   Decider& decider_;
   Robot& robot_;
+  Pacer& pacer_;
   DriveLog& log_;
   Statistics& statistics_;
   Incident incident_;
   Reading reading_, before_;
+  double now_ = 0.0, wrong_by_ = 0.0;  // of the tick: the time, and what the incident adds to it
+  std::optional<double> newest_;       // stamp of the newest observation
   std::vector<float> sensed_, command_, none_;
   std::vector<double> measured_;
 };
@@ -246,7 +294,9 @@ void print(const Options& options, const Statistics& statistics, double control_
 template <class Decider>
 int run(const Options& options, Decider& decider) {
   const acer::TaskDescription& task = decider.task();
-  Robot robot(options.model, task, options.velocity, options.same_model);
+  Statistics statistics;
+  Pacer pacer(task.control_dt, options.realtime, statistics);
+  Robot robot(options.model, task, [&pacer] { return pacer.now(); }, options.velocity, options.same_model);
   StartStates states(options, robot.model());
   stop_requests::listen();  // before the logs: one that cannot be written must not end the program by a signal
   std::vector<std::unique_ptr<DriveLog>> logs;
@@ -255,7 +305,6 @@ int run(const Options& options, Decider& decider) {
   }
   for (const std::string& line : request(options.real_time)) std::fprintf(stderr, "controller: %s\n", line.c_str());
 
-  Statistics statistics;
   const std::size_t ticks = std::min<std::size_t>(10'000'000, std::size_t(options.episodes) * (options.steps + 1000));
   statistics.latencies.reserve(ticks);
   statistics.jitter.reserve(ticks);
@@ -265,10 +314,12 @@ int run(const Options& options, Decider& decider) {
   for (int episode = 0; episode < options.episodes && cause == acer::Cause::end; ++episode) {
     const StartState& start = states.next();
     robot.reset(start.qpos, start.qvel);
-    Episode<Decider> driven(options, decider, robot, *logs[episode], statistics);
+    Episode<Decider> driven(options, decider, robot, pacer, *logs[episode], statistics);
     cause = driven.run();
-    why = reason(cause, driven.failure);
+    const std::string lacked = driven.lacked(cause);
+    why = reason(cause, lacked.empty() ? driven.failure : lacked);
     logs[episode]->finish(why);
+    if (!lacked.empty()) throw acer::InputError(lacked);
     statistics.commands += driven.commands;
     statistics.far += driven.far;
     print_episode(task, episode, driven.total, driven.commands);

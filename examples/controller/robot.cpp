@@ -154,9 +154,10 @@ acer::Actuator actuator_of(const mjModel& model, int i, const std::string& joint
 
 }  // namespace
 
-Robot::Robot(const std::string& model_path, const acer::TaskDescription& task,
+Robot::Robot(const std::string& model_path, const acer::TaskDescription& task, std::function<double()> clock,
              const std::optional<std::array<double, 3>>& velocity, bool same_model)
     : path_(model_path),
+      clock_(std::move(clock)),
       model_(load(model_path)),
       data_(mj_makeData(model_.get()), &mj_deleteData),
       physics_steps_(task.frame_skip * task.action_repeat),
@@ -249,11 +250,12 @@ std::vector<double> Robot::measured() const {
   return result;
 }
 
-void Robot::observe(std::vector<float>& observation) const {
+std::optional<double> Robot::observe(std::vector<float>& observation) {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const double value = *entries_[i].value;  // clamp keeps NaN, so the policy gets it
     observation[i] = static_cast<float>(std::clamp(value, -entries_[i].limit, entries_[i].limit));
   }
+  return clock_();
 }
 
 void Robot::apply(const std::vector<float>& command) {

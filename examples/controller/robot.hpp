@@ -3,6 +3,7 @@
 #include <mujoco/mujoco.h>
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,12 +15,14 @@
 // The robot, here simulated by MuJoCo. On a real one, `observe` reads sensors and `apply` writes to motor drivers.
 class Robot {
  public:
+  // `clock` gives the time of the loop in seconds.
   // `velocity` is what a robot that follows a velocity is commanded: forward, to the left (m/s), turning left (rad/s).
   // Throws InputError if the model cannot be loaded, or if its joints, limits, time step or the observed entries do not
   // fit `task`. Also if a velocity is given and the task follows none, or if the model must be the very file of the
   // training (`same_model`) and is not.
   Robot(const std::string& model_path, const acer::TaskDescription& task,
-        const std::optional<std::array<double, 3>>& velocity = std::nullopt, bool same_model = false);
+        std::function<double()> clock, const std::optional<std::array<double, 3>>& velocity = std::nullopt,
+        bool same_model = false);
 
   // What the model says about the robot.
   acer::RobotDescription describe() const;
@@ -28,8 +31,10 @@ class Robot {
   // "home", if the model has one.
   void reset(const std::vector<double>& qpos, const std::vector<double>& qvel);
 
-  // Writes the observation that the policy was trained with, entry by entry.
-  void observe(std::vector<float>& observation) const;
+  // Writes the observation that the policy was trained with, entry by entry. Returns when it was taken, in seconds of
+  // the loop's clock (std::chrono::steady_clock); nothing if there is no new one since the last call. It must not
+  // block. If it throws a std::exception, the robot ramps to rest.
+  std::optional<double> observe(std::vector<float>& observation);
 
   // What the robot does now in the command's units: the position of a joint with a position actuator, else NaN.
   std::vector<double> measured() const;
@@ -51,6 +56,7 @@ class Robot {
   void sense();  // computes the entries that are no numbers of the state
 
   std::string path_;
+  std::function<double()> clock_;
   std::unique_ptr<mjModel, decltype(&mj_deleteModel)> model_;
   std::unique_ptr<mjData, decltype(&mj_deleteData)> data_;
   std::vector<Entry> entries_;
