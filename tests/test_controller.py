@@ -931,10 +931,15 @@ def test_installed_library_serves_another_project(prefix, policy, tmp_path):
     assert commands[-1] == "stopped 0"
 
 
+@pytest.fixture(scope="module")
+def stub_test(prefix, tmp_path_factory):
+    """The plugin and its test program: POLICY.pt UPDATE_RATE [TICKS [FROZEN_TICKS [FROZEN_FROM]]]."""
+    return built(ROOT / "examples" / "ros2_control", prefix, tmp_path_factory.mktemp("ros2")) / "stub_test"
+
+
 @pytest.mark.slow
-def test_ros2_plugin_runs_against_the_stub(prefix, policy, tmp_path):
-    test = built(ROOT / "examples" / "ros2_control", prefix, tmp_path) / "stub_test"
-    done = run(test, policy, 20)
+def test_ros2_plugin_runs_against_the_stub(stub_test, policy):
+    done = run(stub_test, policy, 20)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:2] == ["command bthigh/effort", "command bshin/effort"]
@@ -947,11 +952,49 @@ def test_ros2_plugin_runs_against_the_stub(prefix, policy, tmp_path):
     assert moved[39:].max() <= 0.05 + 1e-6
     assert (efforts[-1] == 0.0).all()
     assert len(efforts) < 100  # it ended
-    done = run(test, policy, 25)
+
+
+@pytest.mark.slow
+def test_ros2_plugin_refuses_rate_and_count(stub_test, policy):
+    done = run(stub_test, policy, 25)
     assert done.returncode == 1
     assert done.stderr == (
         "the policy decides every 0.05 s, but control periods of the controller manager take 0.04 s\n"
     )
+    for count in ("-1", "4294967296"):
+        done = run(stub_test, policy, 20, "1", count)
+        assert done.returncode == 1
+        assert done.stderr == (
+            f"frozen_ticks is {count}; expected a whole number from 0 to 1000000, 0 for no limit\n"
+        )
+
+
+@pytest.mark.slow
+def test_ros2_plugin_leaves_no_effort_behind(stub_test, policy, tmp_path):
+    """A deactivation in mid-drive: efforts and velocities become 0, positions stay as they hold."""
+    loaded = load_exported(policy)
+    metadata = json.loads(json.dumps(loaded.metadata))
+    kinds = ["motor", "position", "velocity", "motor", "motor", "motor"]
+    for actuator, kind in zip(metadata["robot"]["actuators"], kinds, strict=True):
+        actuator["kind"] = kind
+    untrained = Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval()
+    save_exported(ExportedPolicy(untrained, loaded.spec), metadata, tmp_path / "policy.pt")
+    done = run(stub_test, tmp_path / "policy.pt", 20, "20")
+    assert done.returncode == 0, done.stderr
+    last, left = ([float(x) for x in line.split()[1:]] for line in done.stdout.splitlines()[-2:])
+    assert all(last)
+    assert left == [last[1] if kind == "position" else 0.0 for kind in kinds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "first"), [("10", 60), ("20", 70), ("0", None)])
+def test_ros2_plugin_stops_if_the_states_freeze(stub_test, policy, limit, first):
+    """The states stand still from tick 50 on; a policy without memory then repeats its command."""
+    done = run(stub_test, policy, 20, "98", limit, "50")
+    assert done.returncode == 0, done.stderr
+    efforts = [line for line in done.stdout.splitlines() if line.startswith("tick")]
+    moves = [i for i in range(51, len(efforts) + 1) if efforts[i - 1] != efforts[i - 2]]
+    assert (moves[0] if moves else None) == first
 
 
 @pytest.mark.parametrize("engine", [(), ("--libtorch",)])

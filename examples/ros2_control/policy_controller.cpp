@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <pluginlib/class_list_macros.hpp>
 
@@ -11,14 +12,34 @@ using controller_interface::CallbackReturn;
 using controller_interface::InterfaceConfiguration;
 using controller_interface::interface_configuration_type;
 
+namespace {
+
+constexpr std::int64_t frozen_ticks = 10;  // by default, twice the default limit of the age
+constexpr std::int64_t most_ticks = 1'000'000;
+
+// Throws InputError for a count that cannot be used.
+SafetyOptions safety_options(std::int64_t frozen) {
+  if (frozen < 0 || frozen > most_ticks) {
+    throw InputError("frozen_ticks is " + std::to_string(frozen) + "; expected a whole number from 0 to " +
+                     std::to_string(most_ticks) + ", 0 for no limit");
+  }
+  SafetyOptions options;
+  options.frozen_ticks = static_cast<int>(frozen);
+  return options;
+}
+
+}  // namespace
+
 CallbackReturn PolicyController::on_init() {
   auto_declare<std::string>("policy", "");
+  auto_declare<std::int64_t>("frozen_ticks", frozen_ticks);
   return CallbackReturn::SUCCESS;
 }
 
 CallbackReturn PolicyController::on_configure(const rclcpp_lifecycle::State&) {
   try {
-    controller_ = std::make_unique<Controller>(get_node()->get_parameter("policy").as_string());
+    const SafetyOptions options = safety_options(get_node()->get_parameter("frozen_ticks").as_int());
+    controller_ = std::make_unique<Controller>(get_node()->get_parameter("policy").as_string(), options);
     const TaskDescription& task = controller_->task();
     RobotDescription robot;  // the interfaces' names carry joints and kinds; the rate is what is left to compare
     robot.name = "the controller manager";
@@ -66,7 +87,13 @@ CallbackReturn PolicyController::on_activate(const rclcpp_lifecycle::State&) {
   return CallbackReturn::SUCCESS;
 }
 
-CallbackReturn PolicyController::on_deactivate(const rclcpp_lifecycle::State&) { return CallbackReturn::SUCCESS; }
+CallbackReturn PolicyController::on_deactivate(const rclcpp_lifecycle::State&) {
+  // The interfaces keep what was written last. An effort or a velocity would move the joint further; a position holds.
+  for (std::size_t j = 0; j < command_interfaces_.size(); ++j) {
+    if (controller_->task().actuators[j].kind != "position") (void)command_interfaces_[j].set_value(0.0);
+  }
+  return CallbackReturn::SUCCESS;
+}
 
 void PolicyController::read_states() {
   for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -82,6 +109,7 @@ void PolicyController::read_states() {
 controller_interface::return_type PolicyController::update(const rclcpp::Time& time, const rclcpp::Duration&) {
   read_states();
   const double now = time.seconds();
+  // ros2_control gives no time of measurement, so the limit of the age cannot act here. frozen_ticks can.
   const Tick tick = controller_->step(now, observation_, now, measured_, command_);
   if (tick.has_command && tick.cause != Cause::emergency) {
     for (std::size_t j = 0; j < command_.size(); ++j) (void)command_interfaces_[j].set_value(gear_[j] * command_[j]);

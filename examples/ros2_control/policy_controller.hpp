@@ -11,8 +11,10 @@
 
 namespace acer {
 
-// Runs a policy behind its safety layer. Parameter: `policy`, the path of policy.pt. A message on ~/stop ramps to rest, and
-// a second one holds at once. When the layer is done, `update` returns an error, and the controller manager deactivates.
+// Runs a policy behind its safety layer. Parameters: `policy`, the path of policy.pt, and `frozen_ticks`, the number of
+// updates with equal states that stops it (0: never). A message on ~/stop ramps to rest, and a second one holds at once.
+// When the layer is done, `update` returns an error, and the controller manager deactivates. on_deactivate writes 0 to
+// efforts and velocities.
 class PolicyController : public controller_interface::ControllerInterface {
  public:
   controller_interface::CallbackReturn on_init() override;

@@ -1,6 +1,7 @@
 // What policy_controller.cpp uses of ROS 2, for machines without it. The names and signatures are those of ros2_control 4.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -20,8 +21,13 @@ struct Duration {};
 struct Logger {};
 struct SystemDefaultsQoS {};
 struct Parameter {
-  std::string value;
-  const std::string& as_string() const { return value; }
+  std::string text;
+  std::int64_t number = 0;
+  Parameter() = default;
+  Parameter(const std::string& value) : text(value) {}
+  Parameter(std::int64_t value) : number(value) {}
+  const std::string& as_string() const { return text; }
+  std::int64_t as_int() const { return number; }
 };
 template <typename Message>
 struct Subscription {
@@ -33,10 +39,10 @@ struct Subscription {
 namespace rclcpp_lifecycle {
 struct State {};
 struct LifecycleNode {
-  std::map<std::string, std::string> parameters;
+  std::map<std::string, rclcpp::Parameter> parameters;
   std::function<void()> stop;  // calls what was subscribed last
 
-  rclcpp::Parameter get_parameter(const std::string& name) const { return {parameters.at(name)}; }
+  rclcpp::Parameter get_parameter(const std::string& name) const { return parameters.at(name); }
   rclcpp::Logger get_logger() const { return {}; }
   template <typename Message, typename Callback>
   typename rclcpp::Subscription<Message>::SharedPtr create_subscription(const std::string&, rclcpp::SystemDefaultsQoS,
@@ -82,7 +88,7 @@ class ControllerInterface {
   unsigned int get_update_rate() const { return update_rate; }
   template <typename Value>
   void auto_declare(const std::string& name, const Value& value) {
-    node_->parameters.emplace(name, value);
+    node_->parameters.emplace(name, rclcpp::Parameter(value));
   }
 
   // For the test: ROS would set these.
