@@ -12,9 +12,9 @@
 namespace acer {
 
 // Runs a policy behind its safety layer. Parameters: `policy`, the path of policy.pt, and `frozen_ticks`, the number of
-// updates with equal states that stops it (0: never). A message on ~/stop ramps to rest, a second one holds at once. When
-// the layer is done, `update` returns an error, and the controller manager deactivates. on_deactivate writes 0 to efforts
-// and velocities.
+// updates with equal states that stops it (0: never). A message on ~/stop ramps to rest. A second one holds at once.
+// When the layer is done, `update` returns an error, and the controller manager deactivates the controller.
+// on_deactivate writes 0 to efforts and velocities.
 class PolicyController : public controller_interface::ControllerInterface {
  public:
   controller_interface::CallbackReturn on_init() override;
