@@ -983,6 +983,11 @@ def test_ros2_plugin_leaves_no_effort_behind(stub_test, policy, tmp_path):
     assert done.returncode == 0, done.stderr
     last, left = ([float(x) for x in line.split()[1:]] for line in done.stdout.splitlines()[-2:])
     assert all(last)
+    gears = np.array([actuator["gear"] for actuator in metadata["robot"]["actuators"]])
+    commands = [
+        x / gear if kind == "motor" else x * gear for x, gear, kind in zip(last, gears, kinds, strict=True)
+    ]
+    assert np.abs(commands).max() <= 1.0 + 1e-6, "a position is the command divided by the gear"
     assert left == [last[1] if kind == "position" else 0.0 for kind in kinds]
 
 

@@ -35,6 +35,7 @@ KNOWN_BAD: dict[str, tuple[Callable[[tuple[int, ...]], bool], str, str]] = {
     "hydra-core": (lambda v: v < (1, 3, 2), "does not read our configs", "hydra-core>=1.3.2,<1.4"),
 }
 """Package -> whether a version fails, why, and what to install."""
+COMPILER = "apt-get install -y g++ python3-dev"
 REINSTALL = "make setup (in a checkout), or: python -m pip install --force-reinstall acer-robot"
 
 
@@ -153,9 +154,8 @@ def check_compiler() -> Finding:
     from acer_robot.learner.compiler import obstacle
 
     if reason := obstacle():
-        return Finding(
-            "note", f"updates cannot be compiled: needs {reason}", "apt-get install -y g++ python3-dev"
-        )
+        remedy = "python -m pip install --upgrade torch" if "PyTorch" in reason else COMPILER
+        return Finding("note", f"updates cannot be compiled: needs {reason}", remedy)
     return Finding("ok", "the learner's update can be compiled")
 
 

@@ -48,9 +48,11 @@ CallbackReturn PolicyController::on_configure(const rclcpp_lifecycle::State&) {
     entries_ = state_entries(task);
     commands_ = command_interfaces(task);
     gear_.clear();
+    is_motor_.clear();
     position_of_.clear();
     for (const Actuator& actuator : task.actuators) {
-      gear_.push_back(actuator.kind == "motor" ? actuator.gear.value_or(1.0) : 1.0);
+      gear_.push_back(actuator.gear.value_or(1.0));
+      is_motor_.push_back(actuator.kind == "motor");
       const std::string name = "position:" + actuator.joint;
       const auto found = std::find(task.observation.begin(), task.observation.end(), name);
       const bool known = actuator.kind == "position" && found != task.observation.end();
@@ -102,7 +104,8 @@ void PolicyController::read_states() {
   }
   for (std::size_t j = 0; j < measured_.size(); ++j) {
     const int entry = position_of_[j];
-    measured_[j] = entry < 0 ? std::numeric_limits<double>::quiet_NaN() : observation_[static_cast<std::size_t>(entry)];
+    measured_[j] = entry < 0 ? std::numeric_limits<double>::quiet_NaN()
+                             : gear_[j] * observation_[static_cast<std::size_t>(entry)];
   }
 }
 
@@ -112,7 +115,10 @@ controller_interface::return_type PolicyController::update(const rclcpp::Time& t
   // ros2_control gives no time of measurement, so the limit of the age cannot act here. frozen_ticks can.
   const Tick tick = controller_->step(now, observation_, now, measured_, command_);
   if (tick.has_command && tick.cause != Cause::emergency) {
-    for (std::size_t j = 0; j < command_.size(); ++j) (void)command_interfaces_[j].set_value(gear_[j] * command_[j]);
+    for (std::size_t j = 0; j < command_.size(); ++j) {
+      const double command = command_[j];
+      (void)command_interfaces_[j].set_value(is_motor_[j] ? command * gear_[j] : command / gear_[j]);
+    }
   }
   return tick.done ? controller_interface::return_type::ERROR : controller_interface::return_type::OK;
 }

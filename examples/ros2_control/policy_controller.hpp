@@ -31,7 +31,8 @@ class PolicyController : public controller_interface::ControllerInterface {
   std::unique_ptr<Controller> controller_;
   std::vector<StateEntry> entries_;
   std::vector<std::string> commands_;  // names of the command interfaces
-  std::vector<double> gear_;           // a motor's command times its gear is the effort; 1 for other kinds
+  std::vector<double> gear_;           // a motor's command times its gear is the effort
+  std::vector<bool> is_motor_;         // else the joint's position or velocity times the gear is the command
   std::vector<int> position_of_;       // entry of the observation that is the joint's position; -1: none
   std::vector<float> observation_, command_;
   std::vector<double> measured_;
