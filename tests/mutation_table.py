@@ -1016,6 +1016,22 @@ SUCCESSORS: tuple[Row, ...] = (
         "experience/test_successors.py -k whole_steps",
     ),
 )
+INITIAL: tuple[Row, ...] = (
+    (
+        "init_from: the critics come without the embedding that they read",
+        '    "embeddings.",\n',
+        "",
+        "training/test_resume.py -k takes_the_embedding",
+    ),
+)
+ROLLBACK: tuple[Row, ...] = (
+    (
+        "rollback: the former episodes go on in the replay",
+        "            self.replay.cut()\n        self.reseed(attempt)",
+        "        self.reseed(attempt)",
+        "training/test_divergence.py -k rollback_ends",
+    ),
+)
 
 MUTATIONS = {
     "acer_robot/acer/returns.py": RETURNS,
@@ -1048,4 +1064,6 @@ MUTATIONS = {
     "acer_robot/policies/exported/module.py": EXPORTED,
     "acer_robot/policies/normalizer.py": NORMALIZER,
     "acer_robot/tasks/cpu/stability.py": STABILITY,
+    "acer_robot/training/initial.py": INITIAL,
+    "acer_robot/training/parts.py": ROLLBACK,
 }
