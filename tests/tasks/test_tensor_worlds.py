@@ -136,6 +136,14 @@ def test_state_of_other_worlds_is_refused():
         other.restore(task.state())
 
 
+def test_state_of_another_kind_of_device_is_refused():
+    task = worlds(cart(), 2)
+    task.reset()
+    of_cuda = task.state() | {"generator": torch.zeros(16, dtype=torch.uint8)}  # as large as that of CUDA
+    with pytest.raises(InputError, match="random numbers are those of another kind of device than cpu"):
+        task.restore(of_cuda)
+
+
 def test_last_command_is_observed_where_commands_are_limited():
     task = worlds(cart(), 2, slew_rate=10.0)
     assert task.reset().shape == (2, 5)
