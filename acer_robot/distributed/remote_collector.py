@@ -212,6 +212,7 @@ class RemoteCollector:
             TaskError, NonFiniteError: if an environment failed, or no worker is left.
         """
         self._restart()
+        self._lose_silent()
         self._ask()
         wanted = self._wanted()
         if not wanted:
@@ -219,12 +220,13 @@ class RemoteCollector:
             return []
         ready = self._workers.wait([asked.ticket for _, asked in wanted], WAIT)
         if ready is None:
-            self._lose_silent()
             return []
         slot, asked = next((slot, asked) for slot, asked in wanted if asked.ticket is ready)
         try:
             answer = self._workers.answer(ready)
             slot.asked.remove(asked)
+            if slot.asked:
+                slot.asked[0].since = self._clock()  # the worker began with it after the answer before
             if asked.is_start:
                 self._welcome(slot, answer)
                 return []
@@ -348,9 +350,13 @@ class RemoteCollector:
         slot.is_ready = True
 
     def _lose_silent(self) -> None:
-        """Give up the workers that owe an answer for longer than `collector.timeout`."""
+        """Give up the workers that owe an answer for longer than `collector.timeout`.
+
+        An answer that is there and waits to be taken up is not owed.
+        """
         for slot in self._slots:
-            if slot.asked and self._clock() - slot.asked[0].since > self._options.timeout:
+            is_late = slot.asked and self._clock() - slot.asked[0].since > self._options.timeout
+            if is_late and self._workers.wait([slot.asked[0].ticket], 0.0) is None:
                 self._lose(slot, f"no answer for collector.timeout={self._options.timeout:g} s")
 
     def _lose(self, slot: _Slot, reason: str) -> None:

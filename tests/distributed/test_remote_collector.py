@@ -203,6 +203,42 @@ def test_silent_worker_is_lost():
     assert setting.said[0].startswith("worker 0 is lost: no answer for collector.timeout=9 s; replacement 1")
 
 
+def test_hung_worker_is_lost_while_another_delivers():
+    setting = Setting("collector.workers=2", "collector.timeout=9")
+    setting.collector.step()
+    setting.collector.step()
+    setting.workers.held = {1}
+    for second in range(12):
+        setting.now = float(second)
+        setting.collector.step()
+    assert setting.said == [
+        "worker 1 is lost: no answer for collector.timeout=9 s; replacement 1 of 5 starts in 1 s"
+    ]
+    assert setting.workers.started[-1] == (1, 1)
+
+
+def test_answer_that_waits_for_the_learner_is_not_lost():
+    setting = Setting("collector.workers=2", "collector.timeout=9")
+    setting.collector.step()
+    setting.now = 100.0  # the learner was busy
+    for _ in range(4):
+        setting.collector.step()
+    assert (setting.said, setting.collector.lost) == ([], 0)
+
+
+def test_time_limit_begins_anew_with_each_segment():
+    setting = Setting("collector.workers=1", "collector.ahead=2", "collector.timeout=9")
+    setting.collector._ask()
+    for second in (8, 16, 24):
+        setting.now = float(second)
+        setting.workers.held = set()
+        setting.collector.step()
+        setting.workers.held = {0}
+        setting.now += 7.0
+        setting.collector.step()
+    assert (setting.said, setting.collector.transitions) == ([], 3 * 8 * 4)
+
+
 @pytest.mark.parametrize("change", [{"sequence": 0}, {"sequence": 2}, {"incarnation": 7}])
 def test_doubled_or_foreign_segment_is_dropped(change):
     setting = Setting("collector.workers=1")
