@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -170,10 +170,20 @@ class RemoteCollector:
             "transitions": self.transitions,
             "lost": self.lost,
             "dropped": self.dropped,
-            "incarnations": [slot.incarnation for slot in self._slots],
+            "incarnations": self.incarnations,
             "outliers": self.outliers.cpu().clone(),
             "counted": self._counted.state(),
         }
+
+    @property
+    def incarnations(self) -> list[int]:
+        """Incarnation of the worker of each slot. It says which random streams the worker has."""
+        return [slot.incarnation for slot in self._slots]
+
+    def skip(self, incarnations: Sequence[int]) -> None:
+        """Let `restore` start no worker with one of these incarnations or an earlier one."""
+        for slot, incarnation in zip(self._slots, incarnations, strict=True):
+            slot.incarnation = incarnation
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where `state` was called, with new workers. Call it instead of `start`."""
@@ -182,7 +192,7 @@ class RemoteCollector:
         self.outliers.copy_(state["outliers"])
         self._counted.restore(state["counted"])
         for slot, incarnation in zip(self._slots, state["incarnations"], strict=True):
-            slot.incarnation = incarnation + 1
+            slot.incarnation = max(incarnation, slot.incarnation) + 1
         self.start()
 
     def numbers(self) -> dict[str, float]:

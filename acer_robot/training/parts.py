@@ -225,6 +225,11 @@ class Run:
         self.replay.cut()
         self.mark_task()
 
+    def skip_streams_of(self, former: Run) -> None:
+        """Let new workers draw from none of the random streams that those of a former attempt had."""
+        if not isinstance(self.collector, Collector) and not isinstance(former.collector, Collector):
+            self.collector.skip(former.collector.incarnations)
+
     def change_streams(self, attempt: int) -> None:
         """Go on from the present state with other random numbers and new episodes; workers are new already."""
         if isinstance(self.collector, Collector):

@@ -274,8 +274,9 @@ def train(config: TrainConfig) -> Path:
                 return learn_and_finish(run, point)
             except NonFiniteError as error:
                 point = _point_to_go_back_to(run, error, attempt)
-                run = prepare(run.config, resuming=True)
+                former, run = run, prepare(run.config, resuming=True)
                 stack.callback(run.close)
+                run.skip_streams_of(former)
                 point = restore_run(run, point)
                 run.change_streams(attempt)
         raise RuntimeError("the last attempt neither ended nor raised")

@@ -15,6 +15,7 @@ from acer_robot.errors import InputError, TaskError
 from acer_robot.learner.learner import Learner
 from acer_robot.run_folder.checkpoints import read_checkpoint
 from acer_robot.run_folder.tables import read_table
+from acer_robot.training.parts import Run
 from acer_robot.training.resume import resumed_config
 from acer_robot.training.run import train
 
@@ -128,6 +129,30 @@ def test_diverged_run_goes_back_with_new_workers(tmp_path, monkeypatch, capsys):
     latest = read_checkpoint(folder)
     assert latest["steps"] == 240
     assert latest["resume"]["collector"]["incarnations"] == [1, 1]
+
+
+def test_second_rollback_has_streams_of_its_own(tmp_path, monkeypatch):
+    """Both rollbacks go back to the same checkpoint; the workers of the second draw other numbers."""
+    real, poisoned, started, due = Learner.update, [], [], iter([True])
+
+    def update(self, batch):
+        if len(poisoned) < 2 and self not in poisoned and (self.updates == 40 or poisoned):
+            poisoned.append(self)
+            with torch.no_grad():
+                next(self.actor.parameters()).fill_(torch.nan)
+        return real(self, batch)
+
+    def is_due(self):  # one checkpoint, with no evaluation that would be repeated and write another
+        return self.learner.updates > 20 and next(due, False)
+
+    begin = InProcessWorkers.start
+    monkeypatch.setattr(Run, "checkpoint_due", property(is_due))
+    monkeypatch.setattr(Learner, "update", update)
+    monkeypatch.setattr(
+        InProcessWorkers, "start", lambda self, *which: (started.append(which), begin(self, *which))[1]
+    )
+    run(tmp_path / "run", *TWO, "on_divergence=rollback", "eval_every=240")
+    assert started == [(slot, incarnation) for incarnation in range(3) for slot in range(2)]
 
 
 @pytest.mark.parametrize("kind", ["local", "ray"])
