@@ -317,17 +317,18 @@ class RemoteCollector:
     def _wanted(self) -> list[tuple[_Slot, _Asked]]:
         """Return the requests whose answer may be taken up next, the oldest first.
 
-        Where one more segment and its updates would let another become staler than allowed, only that one may.
+        Each segment that is taken up brings its updates. In their order all open requests keep within
+        `collector.max_staleness`. Where one out of order would let another exceed it, only the oldest may come.
         """
         open_ = [(slot, asked) for slot in self._slots for asked in list(slot.asked)[:1]]
         open_.sort(key=lambda pair: pair[1].number)
-        after = self._learner.updates + self._updates
-        overdue = [
-            (slot, asked)
-            for slot, asked in open_
-            if not asked.is_start and after - asked.version > self._options.max_staleness
-        ]
-        return overdue[:1] or open_
+        segments = [asked for slot in self._slots for asked in slot.asked if not asked.is_start]
+        segments.sort(key=lambda asked: asked.number)
+        for before, asked in enumerate(segments):
+            latest = self._learner.updates + (before + 1) * self._updates
+            if latest - asked.version > self._options.max_staleness:
+                return [pair for pair in open_ if pair[1] is segments[0]]
+        return open_
 
     def _begin(self, slot: _Slot) -> None:
         """Start a worker in a slot."""

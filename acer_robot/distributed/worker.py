@@ -45,8 +45,9 @@ class Worker:
         self._incarnation, self._version = incarnation, -1
         seeds = independent_seeds(options.seed)
         num_envs = options.num_envs // options.collector.workers
-        self._task = make_task(options.task, num_envs, worker_seed(seeds.environments, slot, incarnation))
-        spec, device = self._task.spec, torch.device("cpu")
+        seed, device = worker_seed(seeds.environments, slot, incarnation), torch.device("cpu")
+        self._task = make_task(options.task, num_envs, seed, training_on=device)
+        spec = self._task.spec
         self._steps = segment_steps(options.collector.synchronous, options.collector.segment_length)
         self._room = Replay(
             self._steps * num_envs, num_envs, spec.input_size, spec.action_size, self._steps, device

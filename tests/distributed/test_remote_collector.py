@@ -17,6 +17,7 @@ from acer_robot.distributed.remote_collector import RemoteCollector
 from acer_robot.errors import InputError, TaskError
 from acer_robot.learner.learner import Learner
 from acer_robot.tasks import make_task
+from acer_robot.tasks.tensor import make
 from acer_robot.training.collecting import make_replay
 
 TINY = [
@@ -290,6 +291,24 @@ def test_bounded_staleness_waits_for_the_slowest_worker():
     assert collector.numbers()["collect/staleness_updates"] <= 48
 
 
+@pytest.mark.parametrize("slow", [{3}, {2, 3}, {0, 1, 2}])
+def test_staleness_is_bounded_from_the_first_segments_on(slow):
+    """All workers begin with the same weights, and the segments of slow ones come late, one after another."""
+    options = ("collector.workers=4", "num_envs=16", "learner.replay_ratio=32")
+    setting = Setting(*options, "collector.max_staleness=160")
+    collector, learner = setting.collector, setting.learner
+    collector._ask()
+    setting.workers.held = slow
+    for call in range(40):
+        before = collector.transitions
+        collector.step()
+        learner._count(learner.updates + collector.transitions - before)
+        if call >= 12:
+            setting.workers.held = {call % 4}
+    assert collector.transitions > 32 * 10
+    assert collector.numbers()["collect/staleness_updates"] <= 160
+
+
 def test_weights_go_out_when_they_changed():
     setting = Setting("collector.workers=1")
     for _ in range(4):
@@ -403,6 +422,17 @@ def test_numbers_of_the_tasks_are_those_of_all_workers():
     assert sum(terms.values()) == pytest.approx(float(rewards.mean()), rel=1e-4)
     assert (numbers["task/failed_worlds"], numbers["rollout/unstable_steps"]) == (0.0, 0.0)
     assert all(np.isnan(setting.collector.numbers()[name]) for name in terms)
+
+
+@pytest.mark.parametrize(("num_envs", "is_spread"), [(8, True), (6, False)])
+def test_first_episodes_of_a_worker_are_spread(monkeypatch, num_envs, is_spread):
+    """As those of the local collector, where one worker has as many worlds."""
+    monkeypatch.setattr(make, "SPREAD_FROM", 4)
+    options = ("task.id=HalfCheetah-v5", "task.backend=batch", "collector.workers=2", f"num_envs={num_envs}")
+    setting = Setting(*options)
+    setting.collector.step()
+    elapsed = setting.workers._workers[0]._task.state()["elapsed"]
+    assert (len(elapsed.unique()) > 1) == is_spread
 
 
 def test_counts_go_on_when_workers_are_new():
