@@ -17,6 +17,21 @@ KEYS = {"kp": 1e6, "kd": 1e5, "effort": 1e6, "scale": 1e3, "armature": 1e3}
 """What an entry of `task.actuators` takes, with the highest value."""
 
 
+WITHOUT_DEFAULTS = {
+    "ctrllimited": 0,
+    "ctrlrange": [0.0, 0.0],
+    "forcelimited": 0,
+    "forcerange": [0.0, 0.0],
+    "actrange": [0.0, 0.0],
+    "inheritrange": 0.0,
+    "armature": 0.0,
+    "damping": [0.0, 0.0, 0.0],
+    "delay": 0.0,
+    "nsample": 0,
+}
+"""Fields of a new actuator that MuJoCo fills from the file's default class, which is for the file's own actuators."""
+
+
 @dataclass(frozen=True)
 class Actuators:
     """What the commands of a robot are."""
@@ -34,7 +49,8 @@ def add_actuators(spec: MjSpec, wanted: Mapping[str, Any]) -> dict[str, float]:
 
     An entry with `kp` makes position targets: `force = kp (command - position) - kd velocity`, within +-`effort`. Its
     commands lie within `scale` of the home pose and within the joint's range. An entry without `kp` makes torques
-    within +-`effort`. An entry with `scale` alone keeps the file's actuator and narrows its commands.
+    within +-`effort`. An entry with neither keeps the file's actuator: `scale` narrows its commands. `armature` is the
+    joint's, whichever actuator it has.
 
     Returns:
         The scale of each joint that has one.
@@ -48,6 +64,8 @@ def add_actuators(spec: MjSpec, wanted: Mapping[str, Any]) -> dict[str, float]:
     scales = {}
     for name, options in chosen.items():
         checked = _checked(name, options)
+        if "armature" in checked:
+            joints[name].armature = checked["armature"]
         if "kp" in checked or "effort" in checked:
             _replace(spec, joints[name], checked)
         elif name not in driven:
@@ -103,6 +121,11 @@ def _checked(joint: str, options: Any) -> dict[str, float]:  # noqa: ANN401 - wh
         if key not in KEYS:
             raise InputError(f"{what} has {key!r}, which is not known; it takes {', '.join(KEYS)}")
     result = {str(key): number(f"{key} in {what}", value, 0.0, KEYS[key]) for key, value in options.items()}
+    if "kd" in result and "kp" not in result:
+        raise InputError(
+            f"{what} has kd={options['kd']!r} without kp, and kd is the damping of position targets; give kp too, or "
+            f"leave kd out"
+        )
     for key in ("kp", "effort", "scale"):
         if result.get(key) == 0.0:
             raise InputError(f"{key} in {what} is 0, so that the joint would not move; give a number above 0")
@@ -119,8 +142,8 @@ def _replace(spec: MjSpec, joint: Any, options: Mapping[str, float]) -> None:  #
     actuator = spec.add_actuator(
         name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT, gear=[1.0, 0, 0, 0, 0, 0]
     )
-    if "armature" in options:
-        joint.armature = options["armature"]
+    for field, value in WITHOUT_DEFAULTS.items():
+        setattr(actuator, field, value)
     effort = options.get("effort")
     if effort is not None:
         actuator.forcelimited, actuator.forcerange = mujoco.mjtLimited.mjLIMITED_TRUE, [-effort, effort]

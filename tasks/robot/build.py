@@ -65,10 +65,10 @@ class Robot:
 
     @cached_property
     def efforts(self) -> Tensor:
-        """Force [d] that counts as full effort: the actuator's limit, else the robot's weight times 0.1 m."""
+        """Force [d] that counts as full effort: the actuator's larger limit, else the robot's weight times 0.1 m."""
         weight = 0.1 * float(self.model.body_mass.sum()) * 9.81
         limited = torch.tensor(self.model.actuator_forcelimited, dtype=torch.bool)
-        limits = torch.tensor(self.model.actuator_forcerange[:, 1])
+        limits = torch.tensor(np.abs(self.model.actuator_forcerange).max(axis=1))
         return torch.where(limited, limits, torch.full_like(limits, weight))
 
 

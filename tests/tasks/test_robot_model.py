@@ -56,6 +56,34 @@ def test_torques_and_scale_alone(tmp_path):
     assert robot.bounds.rest == (0.0, 0.0)
 
 
+DEFAULTS = """<default><general ctrllimited="true" ctrlrange="-.1 .1" forcelimited="true" forcerange="-1 1"
+actlimited="true" actrange="-.2 .2" dyntype="filter" gainprm="3" biasprm="1 1 1" damping="2" armature="4"/></default>"""
+
+
+def test_new_actuators_have_no_defaults_of_the_file(tmp_path):
+    xml = walker(extra=DEFAULTS)
+    wanted = {"left.*": {"kp": 20, "scale": 0.4}, "right.*": {"effort": 7}}
+    robots = [build_robot(walker_config(tmp_path, file, actuators=wanted)) for file in (xml, walker())]
+    assert robots[0].bounds == robots[1].bounds
+    assert robots[0].bounds.high == (0.4, 7.0)
+    assert robots[0].model.actuator_forcelimited.tolist() == [0, 1]
+    for name in (name for name in dir(robots[0].model) if name.startswith(("actuator_", "dof_"))):
+        np.testing.assert_array_equal(*(getattr(robot.model, name) for robot in robots), err_msg=name)
+
+
+@pytest.mark.parametrize("entry", [{}, {"scale": 1.5}, {"effort": 3}, {"kp": 9, "kd": 1, "scale": 0.4}])
+def test_armature_is_set_whichever_actuator_drives(tmp_path, entry):
+    xml = walker(extra=MOTORS)
+    robot = build_robot(walker_config(tmp_path, xml, actuators={"left.*": {"armature": 0.02, **entry}}))
+    assert robot.model.dof_armature[-2:].tolist() == [0.02, 0.0]
+
+
+def test_effort_counts_the_larger_limit_of_a_force(tmp_path):
+    forces = '<motor joint="left_hip" ctrlrange="-6 0" forcerange="-6 0"/>'
+    xml = walker(extra=f'<actuator>{forces}<motor joint="right_hip" forcerange="-2 3"/></actuator>')
+    assert build_robot(walker_config(tmp_path, xml, actuators={})).efforts.tolist() == [6.0, 3.0]
+
+
 def test_positions_are_commanded_through_the_gear(tmp_path):
     geared = '<position joint="left_hip" kp="9" gear="2"/><position joint="right_hip" kp="9" gear="-3"/>'
     xml = walker(extra=f"<actuator>{geared}</actuator>")
@@ -114,6 +142,7 @@ PER_JOINT = "task.actuators of joint 'left_hip'"
         (None, {"actuators": {"(": {"kp": 1}}}, "which is no regular expression"),
         (None, {"actuators": {".*": 3}}, f"{PER_JOINT} is 3; expected names and numbers"),
         (None, {"actuators": {".*": {"k": 1}}}, f"{PER_JOINT} has 'k', which is not known; it takes kp, kd"),
+        (None, {"actuators": {".*": {"kd": 1, "effort": 2}}}, f"{PER_JOINT} has kd=1 without kp"),
         (None, {"actuators": {".*": {"kp": "a"}}}, f"kp in {PER_JOINT} is 'a'; expected a number"),
         (None, {"actuators": {".*": {"kp": float("nan")}}}, "is nan; expected a number"),
         (None, {"actuators": {".*": {"kp": 0}}}, "is 0, so that the joint would not move"),
