@@ -314,6 +314,11 @@ class TensorVectorTask:
     def add_velocity(self, change: npt.NDArray[np.float64]) -> None:
         """Change the velocities [nv] of world 0 at once, as a push does."""
         self._simulator.add_velocity(0, change)
+        fields = dict(self._before.fields)
+        if "qvel" in fields:  # `apply` may write it back, as a task with pushes does
+            fields["qvel"] = fields["qvel"].clone()
+            fields["qvel"][0] += torch.from_numpy(change).to(fields["qvel"])
+            self._before = State(fields, self._before.memory)
 
     def position(self) -> npt.NDArray[np.float64] | None:
         """Return the centre of mass [3] in metres of world 0's robot; None: it has none that can move away."""

@@ -139,6 +139,21 @@ def test_pushes_change_the_velocity_of_the_base():
     task.close()
 
 
+def test_pushes_leave_the_push_of_a_viewer(tmp_path):
+    speeds = {}
+    for kicked in (False, True):
+        task = make_task(config(tmp_path, push={"seconds": 1e6, "speed": 0.5}), 2, 0)
+        task.reset()
+        if kicked:
+            task.add_velocity(np.array([0.0, 2.0] + [0.0] * (task._task.model.nv - 2)))
+        command = torch.tensor(task.spec.bounds.rest).repeat(2, 1)
+        task.step(command)
+        speeds[kicked] = task._before.qvel[:, 1].clone()
+        task.close()
+    assert float(speeds[True][0] - speeds[False][0]) > 1.0
+    assert float(speeds[True][1]) == float(speeds[False][1])
+
+
 def test_state_goes_on_with_the_same_disturbances(tmp_path):
     options = config(
         tmp_path, randomize={"body_mass": [0.5, 2.0], "gravity": [0.9, 1.1]}, command_delay=[0, 3]
