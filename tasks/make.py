@@ -25,6 +25,7 @@ from acer_robot.tasks.tensor.disturb import with_command_delay, with_noise, with
 from acer_robot.tasks.tensor.known import tensor_task
 from acer_robot.tasks.tensor.make import make_tensor_task
 from acer_robot.tasks.tensor.randomize import with_randomized_models
+from acer_robot.tasks.tensor.spec import narrowed
 from acer_robot.tasks.tensor.task import TensorTask
 
 MAX_ACTION_REPEAT = 1000
@@ -94,9 +95,12 @@ def make_task(
 def disturbed(task: TensorTask, config: TaskConfig) -> TensorTask:
     """Return the task with what task.randomize, task.noise, task.command_delay and task.push add to it.
 
+    Its bounds are then those of task.bounds: a delayed robot begins with a command within them.
+
     Raises:
         InputError: if one of them cannot be used.
     """
+    task = dataclasses.replace(task, bounds=narrowed(task.bounds, config))
     task = with_randomized_models(task, config.randomize)
     task = with_command_delay(task, config.command_delay)
     return with_pushes(with_noise(task, config.noise), config.push)

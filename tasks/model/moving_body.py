@@ -11,22 +11,42 @@ if TYPE_CHECKING:
 
 
 def moving_body(model: MjModel) -> int | None:
-    """Return the first body of the world with a free joint or a slide joint without limits; None: there is none."""
+    """Return the first body of the world with a free joint or a slide joint without limits; None: there is none.
+
+    One that an actuator drives comes before loose objects.
+    """
     import mujoco
 
     kinds, limited = np.asarray(model.jnt_type), np.asarray(model.jnt_limited).astype(bool)
     free = kinds == int(mujoco.mjtJoint.mjJNT_FREE)
     slides = (kinds == int(mujoco.mjtJoint.mjJNT_SLIDE)) & ~limited
-    for joint in np.flatnonzero(free | slides):
-        body = int(model.jnt_bodyid[joint])
-        if model.body_parentid[body] == 0:
-            return body
-    return None
+    bodies = [int(model.jnt_bodyid[joint]) for joint in np.flatnonzero(free | slides)]
+    bodies, robots = [body for body in bodies if model.body_parentid[body] == 0], driven_roots(model)
+    return next(iter([*(body for body in bodies if body in robots), *bodies]), None)
+
+
+def driven_roots(model: MjModel) -> set[int]:
+    """Return the bodies of the world that carry a joint with an actuator: robots, and no loose objects."""
+    import mujoco
+
+    on_joints = np.asarray(model.actuator_trntype) == int(mujoco.mjtTrn.mjTRN_JOINT)
+    joints = np.asarray(model.actuator_trnid)[on_joints, 0]
+    return {int(root) for root in np.asarray(model.body_rootid)[np.asarray(model.jnt_bodyid)[joints]]}
+
+
+def driven_bases(model: MjModel) -> list[int]:
+    """Return the numbers of the free joints of robots."""
+    roots = driven_roots(model)
+    return [joint for joint in _free_joints(model) if int(model.jnt_bodyid[joint]) in roots]
 
 
 def free_joint(model: MjModel) -> int | None:
-    """Return the number of the first free joint; None: the robot is fixed."""
+    """Return the number of the robot's free joint, or of the first one where none is a robot's; None: there is none."""
+    return next(iter([*driven_bases(model), *_free_joints(model)]), None)
+
+
+def _free_joints(model: MjModel) -> list[int]:
     import mujoco
 
     free = np.flatnonzero(np.asarray(model.jnt_type) == int(mujoco.mjtJoint.mjJNT_FREE))
-    return int(free[0]) if len(free) else None
+    return [int(joint) for joint in free]

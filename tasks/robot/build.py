@@ -13,12 +13,13 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds
-from acer_robot.tasks.model.moving_body import free_joint
+from acer_robot.tasks.model.moving_body import driven_bases
 from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_commands
 from acer_robot.tasks.robot.home import home_pose, keyframe, movable
 from acer_robot.tasks.robot.joints import movable_joints
 from acer_robot.tasks.robot.scene import CONTACT, add_contact_sensors, add_scene, find_feet, floor_of
 from acer_robot.tasks.robot.source import compiled, load_robot, model_path
+from acer_robot.tasks.tensor.spec import narrowed
 
 if TYPE_CHECKING:
     from mujoco import MjModel, MjSpec
@@ -32,8 +33,12 @@ class Robot:
     home: tuple[float, ...]
     """qpos of the home pose."""
     actuators: Actuators
+    floor: float
+    """Height in metres of the plane that it stands on; 0 where it stands on none."""
     bounds: ActionBounds
     """Limits of the commands; at rest they hold the home pose, or are no torque."""
+    rest: tuple[float, ...]
+    """The commands at rest within the narrower limits of `task.bounds`: an episode's first last command."""
     feet: tuple[int, ...]
     """Address in sensordata of the number of contacts of each foot."""
     xml: str
@@ -111,7 +116,9 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
     final = compiled(spec, config.model)
     bounds = ActionBounds(actuators.joints, actuators.low, actuators.high, tuple(rest))
     addresses = tuple(int(final.sensor(CONTACT + name).adr[0]) for name in feet)
-    return Robot(final, tuple(home.tolist()), actuators, bounds, addresses, spec.to_xml())
+    first = narrowed(bounds, config).rest
+    height = 0.0 if floor is None else float(model.geom_pos[floor, 2])
+    return Robot(final, tuple(home.tolist()), actuators, height, bounds, first, addresses, spec.to_xml())
 
 
 def _absolute_folders(spec: MjSpec, model: str | None) -> None:
@@ -129,7 +136,13 @@ def _feet(model: MjModel, home: np.ndarray, floor: int | None) -> list[str]:
     Raises:
         InputError: if the robot cannot walk.
     """
-    if free_joint(model) is None:
+    bases = driven_bases(model)
+    if len(bases) > 1:
+        names = [model.body(model.jnt_bodyid[base]).name or "without a name" for base in bases]
+        raise InputError(
+            f"the file has {len(bases)} robots with a free joint and actuators, {', '.join(names)}; leave one of them"
+        )
+    if not bases:
         raise InputError(
             "the robot is fixed to the world, so that it cannot follow a velocity; give its trunk a free joint, or use "
             "task=robot/reach"

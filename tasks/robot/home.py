@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
-from acer_robot.tasks.model.moving_body import free_joint
+from acer_robot.tasks.model.moving_body import driven_bases, driven_roots
 from acer_robot.tasks.model.numbers import by_name, number
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def home_pose(
                 f"the home pose has joint {name!r} at {value:g}, outside its range [{low:g}, {high:g}]; give an angle "
                 f"within it: task.home={{{name}: {np.clip(0.5 * (low + high), low, high):.2f}}}"
             )
-    base = free_joint(model)
+    base = next(iter(driven_bases(model)), None)
     if base is not None and floor is not None and (start is None or wanted):
         qpos[model.jnt_qposadr[base] + 2] -= distance_to_floor(model, qpos, floor)
     return qpos
@@ -89,12 +89,12 @@ def distances_to_floor(model: MjModel, qpos: npt.NDArray[np.float64], floor: int
     """Return {geom: distance in metres to the floor} for all geoms of the robot that collide with it."""
     import mujoco
 
-    data = mujoco.MjData(model)
+    data, robots = mujoco.MjData(model), driven_roots(model)
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     return {
         geom: float(mujoco.mj_geomDistance(model, data, floor, geom, FAR, None))
         for geom in range(model.ngeom)
-        if model.geom_bodyid[geom] != 0 and collides(model, floor, geom)
+        if int(model.body_rootid[model.geom_bodyid[geom]]) in robots and collides(model, floor, geom)
     }

@@ -85,7 +85,7 @@ class Reaching:
 
     def begin(self, count: int, generator: torch.Generator) -> Memory:
         """Return place to reach and last command at the start of episodes."""
-        rest = on_device(self.robot.bounds.rest, generator).repeat(count, 1)
+        rest = on_device(self.robot.rest, generator).repeat(count, 1)
         return {"target": self.draw(count, generator), "last_command": rest}
 
     def remember(self, after: State, command: Tensor, generator: torch.Generator) -> Memory:

@@ -18,7 +18,7 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
-from acer_robot.tasks.model.moving_body import free_joint
+from acer_robot.tasks.model.moving_body import driven_bases
 from acer_robot.tasks.model.numbers import number
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
@@ -102,14 +102,17 @@ class Tracking:
     @cached_property
     def base(self) -> int:
         """Number of the free joint."""
-        base = free_joint(self.robot.model)
-        assert base is not None
-        return base
+        return driven_bases(self.robot.model)[0]
 
     @cached_property
     def at(self) -> int:
         """Address in qpos of the free joint."""
         return int(self.robot.model.jnt_qposadr[self.base])
+
+    @cached_property
+    def home_height(self) -> float:
+        """Height of the trunk in metres above the floor in the home pose."""
+        return self.robot.home[self.at + 2] - self.robot.floor
 
     def reset(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the home pose with other angles of the joints, and small velocities."""
@@ -128,7 +131,7 @@ class Tracking:
         """Return velocity, last command and time in the air of each foot at the start of episodes."""
         return {
             "velocity": self.draw(count, generator),
-            "last_command": on_device(self.robot.bounds.rest, generator).repeat(count, 1),
+            "last_command": on_device(self.robot.rest, generator).repeat(count, 1),
             "air": torch.zeros(count, len(self.robot.feet), dtype=torch.float64, device=generator.device),
         }
 
@@ -165,7 +168,7 @@ class Tracking:
         achieved = velocity_between(self._pose(before), self._pose(after), settings.control_dt)
         difference = achieved - wanted
         error, turning = difference[:, :2].norm(dim=1), difference[:, 2].abs()
-        height = self._pose(after)[:, 2] / self.robot.home[self.at + 2] - 1.0
+        height = self._height(after) / self.home_height - 1.0
         change = 2.0 * (command - before.memory["last_command"]) / self.robot.span.to(command)
         effort = after.actuator_force / self.robot.efforts.to(after.qpos)
         wanted_speed = wanted[:, :2].norm(dim=1).clamp_min(SLOWEST)
@@ -183,9 +186,12 @@ class Tracking:
 
     def terminated(self, state: State) -> Tensor:
         """Return where the robot has fallen."""
-        lowest = self.settings.lowest * self.robot.home[self.at + 2]
         tilted = self._upright(state) < math.cos(self.settings.tilt)
-        return tilted | (self._pose(state)[:, 2] < lowest)
+        return tilted | (self._height(state) < self.settings.lowest * self.home_height)
+
+    def _height(self, state: State) -> Tensor:
+        """Return the trunk's height [B] in metres above the floor."""
+        return self._pose(state)[:, 2] - self.robot.floor
 
     def _pose(self, state: State) -> Tensor:
         """Return place and quaternion [B, 7] of the trunk."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.spec import fallback_command
+from acer_robot.tasks.model.moving_body import free_joint
 from acer_robot.tasks.model.numbers import number
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
 
@@ -171,11 +172,9 @@ def with_pushes(task: TensorTask, options: Mapping[str, Any]) -> TensorTask:
 
 def _free_dof(task: TensorTask) -> int:
     """Return the number of the first degree of freedom of the free base."""
-    import mujoco
-
-    free = np.flatnonzero(np.asarray(task.model.jnt_type) == int(mujoco.mjtJoint.mjJNT_FREE))
-    if not len(free):
+    base = free_joint(task.model)
+    if base is None:
         raise InputError(
             f"task.push needs a robot with a free base, which {task.id} does not have; leave it out"
         )
-    return int(task.model.jnt_dofadr[free[0]])
+    return int(task.model.jnt_dofadr[base])

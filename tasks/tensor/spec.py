@@ -6,9 +6,18 @@ from importlib.metadata import version
 
 from acer_robot.rate_limit import check_low_pass, is_limited, slew_rates
 from acer_robot.schema import TaskConfig
-from acer_robot.spec import TaskSpec, narrow_bounds
+from acer_robot.spec import ActionBounds, TaskSpec, narrow_bounds
 from acer_robot.tasks.model.actuators import describe_robot
 from acer_robot.tasks.tensor.task import TensorTask
+
+
+def narrowed(bounds: ActionBounds, config: TaskConfig) -> ActionBounds:
+    """Return bounds that are narrowed as `task.bounds` says.
+
+    Raises:
+        InputError: if it cannot be used.
+    """
+    return narrow_bounds(bounds.names, bounds.low, bounds.high, config.bounds, bounds.rest)
 
 
 def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
@@ -18,8 +27,7 @@ def describe(task: TensorTask, config: TaskConfig) -> TaskSpec:
         InputError: if task.bounds, task.slew_rate or task.low_pass_hz cannot be used.
     """
     check_low_pass(config.low_pass_hz)
-    whole = task.bounds
-    bounds = narrow_bounds(whole.names, whole.low, whole.high, config.bounds, whole.rest)
+    bounds = narrowed(task.bounds, config)
     rates = slew_rates(bounds.names, config.slew_rate)
     packages = ("gymnasium", "mujoco") if task.id.startswith("gymnasium/") else ("mujoco",)
     return TaskSpec(

@@ -9,6 +9,7 @@ from robots import pup_config, walker, walker_config
 
 from acer_robot.errors import InputError
 from acer_robot.tasks import absolute_files, make_task
+from acer_robot.tasks.model.moving_body import free_joint, moving_body
 from acer_robot.tasks.robot.build import build_robot
 from acer_robot.tasks.robot.home import distance_to_floor
 from acer_robot.tasks.robot.reach import joint_limits
@@ -84,6 +85,25 @@ def test_effort_counts_the_larger_limit_of_a_force(tmp_path):
     assert build_robot(walker_config(tmp_path, xml, actuators={})).efforts.tolist() == [6.0, 3.0]
 
 
+BALL = """<body name="ball" pos="3 0 .1"><freejoint/><geom name="ball" size=".1"/></body>"""
+
+
+def test_base_is_the_robots_and_not_that_of_a_loose_ball(tmp_path):
+    xml = walker().replace("<worldbody>", f"<worldbody>{BALL}")
+    robot = build_robot(walker_config(tmp_path, xml, home={".*": 0.1}), legged=True)
+    assert robot.model.jnt_bodyid[free_joint(robot.model)] == robot.model.body("trunk").id
+    assert moving_body(robot.model) == robot.model.body("trunk").id
+    assert robot.foot_names == ("left_foot", "right_foot")
+    alone = build_robot(walker_config(tmp_path, home={".*": 0.1}), legged=True)
+    assert robot.home[7:] == pytest.approx(alone.home)
+    task = make_task(walker_config(tmp_path, xml, push={"speed": 1}), 1, 0)
+    names = [field.name for field in task.spec.observation]
+    assert "gravity:trunk.z" in names
+    result = task.step(task.reset()[:, :2] * 0)
+    assert not bool(result.terminated)
+    task.close()
+
+
 def test_positions_are_commanded_through_the_gear(tmp_path):
     geared = '<position joint="left_hip" kp="9" gear="2"/><position joint="right_hip" kp="9" gear="-3"/>'
     xml = walker(extra=f"<actuator>{geared}</actuator>")
@@ -127,6 +147,8 @@ TENDON = """<tendon><fixed name="t"><joint joint="left_hip" coef="1"/></fixed></
 TWO = (
     '<actuator><motor joint="left_hip" ctrlrange="0 1"/><motor joint="left_hip" ctrlrange="0 1"/></actuator>'
 )
+SECOND = """<worldbody><body name="other" pos="2 0 1"><freejoint/><geom size=".1"/><body><joint name="o_hip"/>
+<geom name="o_foot" size=".05"/></body></body></worldbody>"""
 PER_JOINT = "task.actuators of joint 'left_hip'"
 
 
@@ -160,6 +182,16 @@ PER_JOINT = "task.actuators of joint 'left_hip'"
         (None, {"home": {"knee": 2.0}}, "task.home has the key 'knee', which matches no joint"),
         (None, {"home": {".*": "up"}}, "task.home of joint 'left_hip' is 'up'"),
         (walker(free=False), {}, "the robot is fixed to the world"),
+        (
+            walker(free=False).replace("<worldbody>", "<worldbody>" + BALL),
+            {},
+            "the robot is fixed to the world",
+        ),
+        (
+            walker(extra=SECOND),
+            {},
+            "the file has 2 robots with a free joint and actuators, trunk, other; leave one",
+        ),
         (None, {"home": {"left.*": 1.0}, "kwargs": {"control_dt": 0.003}}, "no multiple of the physics step"),
         (None, {"kwargs": {"gait": 1}}, "task.kwargs names 'gait', which is not known"),
         (None, {"kwargs": {"vx": [1, 0]}}, "an empty range"),

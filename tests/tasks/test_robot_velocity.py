@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from robots import pup_config
+from robots import pup_config, walker, walker_config
 
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
@@ -105,6 +105,23 @@ def test_falls(pup):
     fallen.qpos[1, 2] *= 0.4
     fallen.qpos[2, 3:7] = torch.tensor([math.cos(0.6), math.sin(0.6), 0.0, 0.0])  # rolled by 1.2 rad
     assert pup.terminated(fallen).tolist() == [False, True, True]
+
+
+def test_height_counts_from_the_floor_of_the_file(tmp_path):
+    """A robot whose plane lies 3 m below 0 stands as one whose plane is at 0, and falls as it does."""
+    tasks = {}
+    for z in (0.0, -3.0):
+        plane = f"""<worldbody><geom name="ground" type="plane" size="5 5 .1" pos="0 0 {z}"/></worldbody>"""
+        options = {"home": {".*": 0.1}, "velocity": [0.0, 0.0, 0.0]}
+        tasks[z] = velocity_task(walker_config(tmp_path, walker(extra=plane), **options))
+    seen = []
+    for z, task in tasks.items():
+        robots = state(task, count=3, velocity=[0.0, 0.0, 0.0])
+        robots.qpos[:, 2] -= torch.tensor([0.0, 0.05, 0.15])
+        assert task.terminated(robots).tolist() == [False, False, True], z
+        seen.append(task.reward(robots, rested(task, 3), robots)["height"])
+    assert torch.allclose(*seen)
+    assert float(seen[0][1]) < -0.01
 
 
 def test_observation_is_what_the_layout_says(pup):

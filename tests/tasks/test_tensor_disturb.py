@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from robots import pup_config, walker, walker_config
+from robots import arm_config, pup_config, walker, walker_config
 from tensor_cases import cart, commands, worlds
 
 from acer_robot.errors import InputError
@@ -100,6 +100,19 @@ def test_delayed_commands_arrive_later():
         results = late.step(mine), plain.step(theirs)
         assert torch.equal(results[0].next_observations[:, :2], results[1].next_observations[:, :2])
         assert torch.equal(results[0].next_observations[:, 3], mine[:, 0].float())  # its own last command
+
+
+@pytest.mark.parametrize("make_config", [walker_config, arm_config])
+def test_first_commands_lie_within_narrowed_bounds(tmp_path, make_config):
+    name = "left_hip" if make_config is walker_config else "lift"
+    task = make_task(make_config(tmp_path, bounds={name: [0.1, 0.2]}, command_delay=2), 1, 0)
+    task.reset()
+    joint = task.spec.bounds.names.index(name)
+    last = [field.name for field in task.spec.observation].index(f"last_command:{name}")
+    assert task._observations[0, last] == pytest.approx(0.1)
+    task.step(torch.full((1, task.spec.action_size), 0.2))
+    assert float(task._simulator._batch.bind("ctrl")[0, joint]) == pytest.approx(0.1)
+    task.close()
 
 
 def test_delay_is_drawn_by_episode():
