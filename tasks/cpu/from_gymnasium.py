@@ -147,6 +147,11 @@ def _import(module: str, task_id: str) -> None:
         raise InputError(
             f"task.id={task_id!r}: {one_line(error)}; put the folder that holds it on PYTHONPATH"
         ) from error
+    except Exception as error:  # whatever a user's module raises
+        reason = f"SyntaxError: {one_line(error)}" if isinstance(error, SyntaxError) else where(error)
+        raise InputError(
+            f"task.id={task_id!r}: the module {module} cannot be imported: {reason}; mend it"
+        ) from error
 
 
 def _check_drawable(registration: EnvSpec) -> None:

@@ -56,15 +56,28 @@ def matching(option: str, expression: str, names: Sequence[str], what: str) -> l
     Raises:
         InputError: if it cannot be read or matches none; the message has the names that there are.
     """
-    try:
-        found = [name for name in names if re.fullmatch(expression, name)]
-    except re.error as error:
-        raise InputError(
-            f"{option} has the key {expression!r}, which is no regular expression: {error}"
-        ) from error
+    found = full_matches(option, expression, names)
     if not found:
         raise InputError(
             f"{option} has the key {expression!r}, which matches no {what}; the model has "
             f"{', '.join(filter(None, names))}"
         )
     return found
+
+
+def full_matches(option: str, expression: object, names: Sequence[str]) -> list[str]:
+    """Return the names that a regular expression matches as a whole, which may be none.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    if not isinstance(expression, str):
+        raise InputError(
+            f"{option} has the key {expression!r}; expected a name, or a regular expression over names"
+        )
+    try:
+        return [name for name in names if re.fullmatch(expression, name)]
+    except re.error as error:
+        raise InputError(
+            f"{option} has the key {expression!r}, which is no regular expression: {error}"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -17,12 +18,13 @@ SMALLEST, LARGEST = 1e-5, 1e5
 def read_settings(kwargs: Mapping[str, Any], kind: type[Settings]) -> Settings:
     """Return the dataclass `kind` with the numbers, ranges and names of `task.kwargs`.
 
-    A number whose default is 0, or that says so by its type, may be 0. Each value must be of its default's kind.
+    Each value must be of its default's kind. A number must be above 0, unless MAY_BE_ZERO of `kind` has its name, and
+    at most what HIGHEST of `kind` says.
 
     Raises:
         InputError: if a name is not known, or a value cannot be used.
     """
-    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in kwargs.items():
         if name not in known:
@@ -38,7 +40,7 @@ def read_settings(kwargs: Mapping[str, Any], kind: type[Settings]) -> Settings:
             values[name] = None
         else:
             lowest = 0.0 if name in getattr(kind, "MAY_BE_ZERO", ()) else SMALLEST
-            highest = 1.0 if name in getattr(kind, "SHARES", ()) else LARGEST
+            highest = getattr(kind, "HIGHEST", {}).get(name, LARGEST)
             values[name] = number(what, value, lowest, highest)
     return kind(**values)
 

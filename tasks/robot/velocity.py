@@ -37,7 +37,7 @@ class Settings:
     """Numbers of the task; `task.kwargs` sets them."""
 
     MAY_BE_ZERO: ClassVar = ("standing", "start_angle", "start_speed", "lowest")
-    SHARES: ClassVar = ("standing",)
+    HIGHEST: ClassVar = {"standing": 1.0, "tilt": math.pi}
 
     control_dt: float = 0.04
     """Seconds between two commands."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.spec import fallback_command
 from acer_robot.tasks.model.moving_body import free_joint
-from acer_robot.tasks.model.numbers import number
+from acer_robot.tasks.model.numbers import full_matches, number
 from acer_robot.tasks.tensor.task import Memory, State, TensorTask
 
 LONGEST_DELAY = 100
@@ -112,12 +111,8 @@ def _deviations(task: TensorTask, options: Mapping[str, Any]) -> np.ndarray[Any,
     kinds = sorted({field.name.partition(":")[0] for field in task.layout})
     for key, value in options.items():
         scale = number(f"task.noise of {key}", value, 0.0)
-        try:
-            fields = [f for f in task.layout if f.name.partition(":")[0] == key or re.fullmatch(key, f.name)]
-        except re.error as error:
-            raise InputError(
-                f"task.noise has the key {key!r}, which is no regular expression: {error}"
-            ) from error
+        named = full_matches("task.noise", key, [field.name for field in task.layout])
+        fields = [f for f in task.layout if f.name.partition(":")[0] == key or f.name in named]
         if not fields:
             raise InputError(
                 f"task.noise has the key {key!r}, which matches no observation; there are {', '.join(kinds)}"

@@ -37,9 +37,12 @@ def make_tensor_task(
         InputError: if an option does not fit, or its simulation is unstable from the start.
     """
     if config.action_repeat != 1:
+        steps = config.action_repeat * task.frame_skip
+        seconds = float(f"{steps * task.model.opt.timestep:.9g}")
+        longer = f"control_dt: {seconds}" if config.suite == "robot" else f"frame_skip: {steps}"
         raise InputError(
             f"task.action_repeat={config.action_repeat} cannot be had with task.backend={config.backend}; hold "
-            f"commands for more physics steps: task.kwargs={{frame_skip: {config.action_repeat * task.frame_skip}}}"
+            f"commands for more physics steps: task.kwargs={{{longer}}}"
         )
     spec = describe(task, config)
     pictures = Pictures(task.model, render_size, camera, spec.id) if render_size is not None else None

@@ -194,6 +194,17 @@ PER_JOINT = "task.actuators of joint 'left_hip'"
         ),
         (None, {"home": {"left.*": 1.0}, "kwargs": {"control_dt": 0.003}}, "no multiple of the physics step"),
         (None, {"kwargs": {"gait": 1}}, "task.kwargs names 'gait', which is not known"),
+        (
+            None,
+            {"kwargs": {"MAY_BE_ZERO": 1}},
+            "'MAY_BE_ZERO', which is not known; it takes control_dt, timestep",
+        ),
+        (
+            None,
+            {"kwargs": {"tilt": 4}},
+            "task.kwargs has tilt, which is 4; expected a number from 1e-05 to 3.14159",
+        ),
+        (None, {"actuators": {5: {"kp": 1}}}, "task.actuators has the key 5; expected a name"),
         (None, {"kwargs": {"vx": [1, 0]}}, "an empty range"),
         (None, {"kwargs": {"vx": 1}}, "expected two numbers [low, high]"),
         (None, {"kwargs": {"seconds": 0}}, "expected a number from"),
@@ -203,7 +214,7 @@ PER_JOINT = "task.actuators of joint 'left_hip'"
         (None, {"velocity": [0.5, 0, float("nan")]}, "task.velocity is nan"),
         (None, {"id": "own-dance"}, "task.id='own-dance' of task.suite=robot is not known"),
         (None, {"backend": "cpu"}, "task.suite=robot needs task.backend=batch"),
-        (None, {"action_repeat": 2}, "hold commands for more physics steps"),
+        (None, {"action_repeat": 2}, "hold commands for more physics steps: task.kwargs={control_dt: 0.08}"),
     ],
 )
 def test_unusable_robots_are_named(tmp_path, xml, options, message):

@@ -91,6 +91,24 @@ def test_refused_in_one_line(name):
         assert fragment in message
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise RuntimeError('no\\nlicence')", "RuntimeError: no licence ("),
+        ("x = 1\nif:", "SyntaxError: invalid syntax (broken_robot.py, line 2)"),
+        ("import os\nos.no_name", "AttributeError: module 'os' has no attribute 'no_name' ("),
+    ],
+)
+def test_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch, code, reason):
+    (tmp_path / "broken_robot.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError) as caught:
+        make_task(gym("broken_robot:Arm-v0"), 1, 0)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"the module broken_robot cannot be imported: {reason}" in message
+
+
 @pytest.mark.parametrize(("num_envs", "seed", "name"), [(0, 0, "num_envs=0"), (1, -1, "seed=-1")])
 def test_numbers_out_of_range(num_envs, seed, name):
     with pytest.raises(InputError, match=name):

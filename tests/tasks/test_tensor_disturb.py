@@ -199,6 +199,11 @@ def test_state_goes_on_with_the_same_disturbances(tmp_path):
         ({"noise": {"smell": 1}}, "matches no observation; there are angular_velocity, command"),
         ({"noise": {"position": -1}}, "task.noise of position is -1"),
         ({"noise": {"(": 1}}, "no regular expression"),
+        ({"noise": {5: 1}}, "task.noise has the key 5; expected a name, or a regular expression"),
+        (
+            {"randomize": {"geom_friction": {5: [0.5, 1]}}},
+            "task.randomize of geom_friction has the key 5; expected",
+        ),
         ({"command_delay": 1.5}, "task.command_delay=1.5; expected a whole number of control steps"),
         ({"command_delay": -1}, "expected a whole number"),
         ({"command_delay": [3, 1]}, "is an empty range"),
