@@ -956,9 +956,15 @@ WORKERS: tuple[Row, ...] = (
     ),
     (
         "workers: staleness has no bound",
-        "return overdue[:1] or open_",
+        "return [pair for pair in open_ if pair[1] is segments[0]]",
         "return open_",
         "distributed/test_remote_collector.py -k slowest",
+    ),
+    (
+        "workers: staleness counts one segment alone",
+        "+ (before + 1) * self._updates",
+        "+ self._updates",
+        "distributed/test_remote_collector.py -k staleness_is_bounded",
     ),
     (
         "workers: statistics miss what workers saw",
