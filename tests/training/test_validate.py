@@ -137,8 +137,8 @@ def test_environments_beyond_the_memory_are_refused(monkeypatch):
 def test_memory_is_measured():
     gc.collect()  # what other tests left is not to be freed in between
     before = memory.used_memory()
-    block = bytearray(b"1") * 50_000_000
-    assert 40e6 < memory.used_memory() - before < 80e6
+    block = bytearray(b"1") * 200_000_000  # the allocator may give some 10 MB back meanwhile
+    assert 160e6 < memory.used_memory() - before < 240e6
     assert memory.free_memory() > len(block)
 
 
