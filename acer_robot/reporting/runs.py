@@ -182,7 +182,7 @@ def group(runs: Sequence[Run]) -> dict[str, list[Setting]]:
     anywhere = list(dict.fromkeys(name for names in differing.values() for name in names))
     keys = {run.folder: repr([run.settings.get(name, NOT_THERE) for name in anywhere]) for run in runs}
     numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()), 1)}
-    tasks = {}
+    tasks: dict[str, list[Setting]] = {}
     for task, of_task in of_tasks.items():
         settings: dict[str, list[Run]] = {}
         for run in of_task:
