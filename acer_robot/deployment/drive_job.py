@@ -77,7 +77,10 @@ def _drive_task(job: DriveJob, policy: LoadedPolicy) -> dict[str, Any]:
         check_same_robot(policy.spec, task.spec)
         timing = _simulated_time(job.rate, task.spec.control_dt)
         options = LoopOptions(
-            seed=job.seed, observation_noise=job.observation_noise, command_delay=job.command_delay
+            seed=job.seed,
+            max_steps=job.max_steps,
+            observation_noise=job.observation_noise,
+            command_delay=job.command_delay,
         )
         plant = TaskPlant(task, options, timing.now)
         logs = [DriveLog(_log_of(job, episode), policy.spec) for episode in range(job.episodes)]

@@ -18,7 +18,8 @@ from acer_robot.tasks import VectorTask
 class TaskPlant:
     """One environment of a task, with the noise and the delay that the options request.
 
-    Each write is one control step. Commands after the end of the episode still move the simulator, but count no more.
+    Each write is one control step. Commands after the end of the episode, or after `max_steps`, still move the
+    simulator, but count no more.
     """
 
     def __init__(self, task: VectorTask, options: LoopOptions, now: Callable[[], float]) -> None:
@@ -50,7 +51,8 @@ class TaskPlant:
         """Step the simulator."""
         self._pending.append(torch.from_numpy(command))
         result = self._task.step(self._pending.popleft()[None])
-        if not self.ended:
+        most = self._options.max_steps
+        if not self.ended and (most is None or self.length < most):
             self.total += float(result.rewards[0])
             self.length += 1
             self.ended = bool(result.terminated[0] or result.truncated[0])
