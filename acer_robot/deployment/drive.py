@@ -85,6 +85,7 @@ class Driver:
         Raises:
             InputError: if the plant cannot connect or gives nothing usable before the first command.
         """
+        self._requests.is_closing = False
         try:
             self._connect()
             self._timing.pacer.restart()
@@ -132,7 +133,6 @@ class Driver:
         self._note(number, inputs, output, at_once=output.state.mode != before.mode)
         self._drive.cause, self._drive.far = output.state.cause, output.state.far_total
         if output.state.cause == "emergency":
-            self._requests.is_answered = True
             return True
         return not self._write(output) or output.done
 
@@ -221,6 +221,7 @@ class Driver:
 
     def _close(self) -> None:
         """Close the plant, and then the log, which says why the drive ended."""
+        self._requests.is_closing = True
         try:
             self._plant.close()
         except Exception as error:  # noqa: BLE001 - a user's plant may raise anything

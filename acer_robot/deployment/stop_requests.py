@@ -34,8 +34,8 @@ class StopRequests:
         """Whether to close the robot at once, without a ramp."""
         self.signal: int | None = None
         """The first signal that arrived; None: no signal did."""
-        self.is_answered = False
-        """Whether the loop is closing the plant because of an emergency, or a call of the plant was broken off."""
+        self.is_closing = False
+        """Whether the plant is being closed, which nothing breaks off, or was told to by breaking off another call."""
 
     def stop(self) -> None:
         """Ask for a stop."""
@@ -59,10 +59,10 @@ class StopRequests:
         """
         self.signal = number if self.signal is None else self.signal
         if number == EMERGENCY_SIGNAL:
-            breaks_off = self.emergency and not self.is_answered
+            breaks_off = self.emergency and not self.is_closing
             self.emergency_stop()
             if breaks_off:
-                self.is_answered = True
+                self.is_closing = True
                 raise BrokenOff(number)
         else:
             self.stop()

@@ -146,7 +146,7 @@ def _check_given(config: TrainConfig, recorded: TrainConfig, names: set[str]) ->
         raise InputError(
             f"{name}={new!r} cannot be had: the run that goes on has {name}={old!r}, and all that it learnt rests on "
             f"that; a new run can begin with its networks: {typed('init_from', Path(recorded.run_dir))} {name}={new}. "
-            f"These may change: {', '.join(MAY_CHANGE)}"
+            f"These may change: {', '.join(MAY_CHANGE)} ({_ROUNDED[0]} not from or to {_ROUNDED[1]})"
         )
 
 

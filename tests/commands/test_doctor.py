@@ -127,3 +127,15 @@ def test_little_disk_and_memory_are_named(monkeypatch):
     monkeypatch.setattr(doctor, "LITTLE_DISK", 2**60)
     finding = examine(doctor.check_disk)
     assert (finding.level, "make room in" in finding.remedy) == ("note", True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("a PyTorch whose compiler ..", "python -m pip install --upgrade torch"),
+        ("a C++ compiler", doctor.COMPILER),
+    ],
+)
+def test_remedy_fits_why_updates_are_not_compiled(reason, remedy, monkeypatch):
+    monkeypatch.setattr("acer_robot.learner.compiler.obstacle", lambda: reason)
+    assert doctor.check_compiler() == Finding("note", f"updates cannot be compiled: needs {reason}", remedy)

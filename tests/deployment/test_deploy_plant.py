@@ -301,9 +301,9 @@ def test_ramp_in_the_simulator(pendulum, tmp_path):
 
 def test_ramp_to_rest_counts_in_no_return(pendulum):
     options = {"rate": 0.0, "ramp": True, "safety": Options(ramp_in=0.2, hold=0.1)}
-    summary = deploy(DeployConfig(pendulum, max_steps=8, **options))
-    assert (summary["lengths"], summary["cause"]) == ([8], "end")
-    assert summary["commands"] > 8
+    summary = deploy(DeployConfig(pendulum, max_steps=3, **options))
+    assert (summary["lengths"], summary["cause"]) == ([3], "end")
+    assert summary["commands"] > 3
 
 
 def test_log_without_the_layer_is_refused(pendulum):
