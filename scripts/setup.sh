@@ -9,6 +9,16 @@ stamp=.venv/.ready-$extra
 # The folder counts too: a moved checkout needs its editable install redone.
 state=$({ pwd; cat pyproject.toml constraints.txt scripts/setup.sh; } | sha256sum)
 
+if [[ -n ${PYTHON:-} && -x .venv/bin/python ]]; then
+    # One that does not run is left to find_python, which says what is expected.
+    wanted=$("$PYTHON" -c 'import sys; print(sys.version)' 2>/dev/null) || wanted=
+    present=$(.venv/bin/python -c 'import sys; print(sys.version)')
+    if [[ -n $wanted && $wanted != "$present" ]]; then
+        echo "setup: .venv has Python ${present%% *}, and PYTHON=$PYTHON is ${wanted%% *}; remove it first: rm -r .venv" >&2
+        exit 1
+    fi
+fi
+
 stamps=("$stamp")
 [[ $extra != test ]] || stamps+=(.venv/.ready-dev)  # dev includes test, and not the extras
 for ready in "${stamps[@]}"; do

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acer_robot.commands.compose import run_command
+from acer_robot.run_folder.layout import FILM
 from acer_robot.schema import MISSING, check_range
+from acer_robot.shell import typed
 
 
 @dataclass
@@ -59,8 +61,20 @@ def _export(config: ExportConfig) -> None:
         robustness=config.robustness,
     )
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
+    if config.out is None:
+        _tell_of_former(run_dir, policy)
     if config.robustness:
         print(_robustness(policy.with_name("evaluation.json")))
+
+
+def _tell_of_former(run_dir: Path, policy: Path) -> None:
+    """Print how to renew film and report of the run, which are of the policy that was exported before."""
+    film = run_dir / FILM
+    if film.exists():
+        renew = f"acer-render {typed('policy', policy)} {typed('out', film)}"
+        print(f"{film} shows the former policy; to renew it: {renew}")
+    if (report := run_dir / "report.html").exists():
+        print(f"{report} has the former policy; to renew it: acer-report {typed('run', run_dir)}")
 
 
 def _robustness(evaluation: Path) -> str:

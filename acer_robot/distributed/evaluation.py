@@ -10,11 +10,13 @@ import torch
 
 from acer_robot.distributed.segment import Weights, load_weights
 from acer_robot.experience.episodes import deterministic, run_episodes
+from acer_robot.experience.watchdog import watchdog
 from acer_robot.learner.learner import Learner
 from acer_robot.policies.build import build_actor
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.policies.policy import Policy
 from acer_robot.run_folder.checkpoints import config_from_dict
+from acer_robot.schema import TrainConfig
 from acer_robot.tasks import make_task
 
 RETRIES = 3
@@ -24,6 +26,8 @@ RETRIES = 3
 def evaluate(config: dict[str, Any], seed: int, average: Weights, online: Weights) -> dict[str, float]:
     """Run whole episodes with two policies, as an evaluation in the learner's process does.
 
+    This process ends if an environment hangs for longer than `step_timeout`; the learner then repeats the evaluation.
+
     Args:
         config: `dataclasses.asdict` of the run's TrainConfig.
         seed: seed of the episodes.
@@ -32,6 +36,11 @@ def evaluate(config: dict[str, Any], seed: int, average: Weights, online: Weight
     """
     torch.set_num_threads(1)
     options = config_from_dict(config)
+    with watchdog(options.step_timeout, ends_process=True):
+        return _evaluate(options, seed, average, online)
+
+
+def _evaluate(options: TrainConfig, seed: int, average: Weights, online: Weights) -> dict[str, float]:
     task = make_task(options.task, options.eval_episodes, seed)
     try:
         spec = task.spec

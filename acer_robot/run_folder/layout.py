@@ -30,6 +30,8 @@ BEFORE_LEARNING = (
 """Files of a run that has no checkpoint yet."""
 CHECKPOINTS = ("latest", "best")
 """The end of the run, and where the exported policy's evaluation was highest."""
+FILM = "videos/policy.mp4"
+"""One episode of the exported policy."""
 ROOM = 128
 """Bytes that the path of a folder leaves to the names of the files in it."""
 

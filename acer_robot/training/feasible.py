@@ -22,7 +22,9 @@ COPIES = 5
 def check_learns(config: TrainConfig) -> None:
     """Raise InputError for a run that would end before its first update."""
     options, envs = config.learner, config.num_envs
-    if options.segment_length > options.replay_size // envs:
+    # Workers deliver whole blocks, which `check_collector` has compared with the replay.
+    in_rows = config.collector.kind == "local" or config.collector.synchronous
+    if in_rows and options.segment_length > options.replay_size // envs:
         raise InputError(
             f"learner.segment_length={options.segment_length} does not fit into the replay: learner.replay_size="
             f"{options.replay_size} over num_envs={envs} holds {options.replay_size // envs} steps of each; set "

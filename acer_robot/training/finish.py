@@ -12,6 +12,7 @@ from acer_robot.reporting.report import write_report
 from acer_robot.reporting.video import render_in_subprocess
 from acer_robot.reporting.wandb_artifact import FILES
 from acer_robot.run_folder.checkpoints import load_run
+from acer_robot.run_folder.layout import FILM
 from acer_robot.run_folder.tables import best_evaluation, read_table
 from acer_robot.schema import TrainConfig
 from acer_robot.shell import typed
@@ -42,7 +43,7 @@ def hand_over(run_dir: Path, config: TrainConfig) -> list[Path]:
     )
     if hint := better_one(run_dir, score["return_mean"]):
         print(hint, flush=True)
-    video, no_video = run_dir / "videos" / "policy.mp4", "the run had video=false"
+    video, no_video = run_dir / FILM, "the run had video=false"
     video.unlink(missing_ok=True)  # that of the policy before, where the run was resumed
     if config.video:
         video.parent.mkdir(exist_ok=True)

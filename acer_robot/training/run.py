@@ -15,6 +15,7 @@ from acer_robot.experience.collector import RECENT
 from acer_robot.experience.episodes import check_episodes_end, deterministic, run_episodes
 from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import Batches, updates_per_transition
+from acer_robot.experience.watchdog import watchdog
 from acer_robot.interrupt import Interrupted, deferred_interrupt
 from acer_robot.learner.compiler import choose_compiling
 from acer_robot.learner.diagnostics import distributions
@@ -52,7 +53,6 @@ from acer_robot.training.parts import Run
 from acer_robot.training.resume import Point, newest_point, point_of, restore_run
 from acer_robot.training.timing import Every
 from acer_robot.training.validate import check_train, select_device
-from acer_robot.training.watchdog import watchdog
 
 CHECK_UPDATES = 1000
 """Updates between two checks that all numbers of the learner are finite, beside those of rows and checkpoints."""

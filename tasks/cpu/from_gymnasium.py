@@ -136,10 +136,9 @@ def _import(module: str, task_id: str) -> None:
         raise InputError(
             f"task.id={task_id!r}: {module!r} is not the name of a Python module; expected module:EnvId"
         )
-    if (
-        module not in sys.modules
-        and (found := importlib.util.find_spec(module.partition(".")[0])) is not None
-    ):
+    top = module.partition(".")[0]
+    # find_spec raises ValueError for a module without a spec, which only one that is loaded can be.
+    if top not in sys.modules and (found := importlib.util.find_spec(top)) is not None:
         print(f"task.id={task_id!r} runs the code of {module}: {found.origin}", file=sys.stderr)
     try:
         importlib.import_module(module)

@@ -14,6 +14,7 @@ from acer_robot.commands.deploy import DeployConfig, deploy
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import limits_of_file
 from acer_robot.errors import InputError
+from acer_robot.run_folder.layout import FILM
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
 
@@ -29,7 +30,8 @@ def export(tmp_path, monkeypatch):
     monkeypatch.setattr("acer_robot.run_folder.checkpoints.load_run", lambda *_: run)
 
     def export(*options):
-        arguments = [f"run={tmp_path}", f"out={tmp_path / 'out'}", "episodes=0", *options]
+        out = [] if "out=null" in options else [f"out={tmp_path / 'out'}"]
+        arguments = [f"run={tmp_path}", "episodes=0", *out, *options]
         monkeypatch.setattr(sys, "argv", ["acer-export", *arguments])
         export_command.main()
         return tmp_path / "out"
@@ -54,6 +56,20 @@ def test_a_safe_stop_ends_at_the_exported_rest(export, tmp_path):
     assert (rows[-1]["state"], commands[-1]) == ("stopped", -1.5)
     assert abs(commands[19] + 1.5) > 0.1  # the policy was elsewhere
     assert max(abs(b - a) for a, b in pairwise(commands[20:])) <= 0.1 + 1e-6
+
+
+@pytest.mark.usefixtures("checks_in_this_process")
+def test_what_shows_the_former_policy_is_named(export, tmp_path, capsys):
+    export()
+    assert "former policy" not in capsys.readouterr().out
+    (tmp_path / "videos").mkdir()
+    for name in (FILM, "report.html"):
+        (tmp_path / name).write_bytes(b"of the policy before")
+    export("out=null")
+    said = capsys.readouterr().out
+    policy = tmp_path / "export/policy.pt"
+    assert f"to renew it: acer-render policy={policy} out={tmp_path / FILM}\n" in said
+    assert f"to renew it: acer-report run={tmp_path}\n" in said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 
 import pytest
 import torch
@@ -93,3 +94,23 @@ def test_lost_evaluation_is_repeated(tmp_path):
         assert (len(evaluations), evaluations._lost) == (0, 1)
     finally:
         evaluations.close()
+
+
+def test_evaluation_that_hangs_is_repeated(tmp_path, capfd):
+    once = f"+task.kwargs.once='{tmp_path / 'hung'}'"
+    config = composed_train("run_dir=x", *TINY, *OVERLAPPED, "task.id=failing_env:Failing-v0", "step_timeout=2",
+                            "~task.kwargs.max_episode_steps", "+task.kwargs.fault=hang", "+task.kwargs.at=5",
+                            once)  # fmt: skip
+    evaluations = ProcessEvaluations(config)
+    try:
+        evaluations.begin(10, 1.0, 5, Learner(config.learner, 3, 2, torch.device("cpu"), 0), {})
+        done, end = None, time.monotonic() + 50.0  # the environment itself hangs for 60 seconds
+        while done is None and time.monotonic() < end:
+            done = evaluations.finished(1.0)
+        assert done is not None
+        assert done.row["eval/length_mean"] == 20
+    finally:
+        evaluations.close()
+    said = capfd.readouterr()
+    assert "has not come back for 2 s (step_timeout); its process ends" in said.err
+    assert "the evaluation of step 10 is lost: its process ended with status 1; it is repeated" in said.out

@@ -15,12 +15,12 @@ from composed import composed_train
 from resumed_runs import check_same, resume
 
 from acer_robot.errors import TaskError
+from acer_robot.experience.watchdog import watchdog
 from acer_robot.run_folder.checkpoints import read_checkpoint
 from acer_robot.run_folder.tables import read_table
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task, make_training_task
 from acer_robot.training.run import train
-from acer_robot.training.watchdog import watchdog
 
 TINY = [
     "task=gym", "task.id=failing_env:Failing-v0", "num_envs=2", "steps=240", "eval_every=90", "eval_episodes=2",

@@ -55,6 +55,12 @@ def test_options_that_exclude_each_other(options, words):
         ["steps=3000", "num_envs=4", "eval_every=1500", "eval_episodes=1"],
         ["steps=1008"],
         ["num_envs=256", "steps=2048"],
+        [
+            "collector=overlapped",
+            "collector.workers=4",
+            "collector.segment_length=8",
+            "learner.replay_size=32",
+        ],
         ["learner=a3c", "steps=800"],
         ["learner.c=inf", "learner.correction=none"],
         ["learner.mean_bound=null", "learner.deployed_alpha=null", "learner.std_min_final=null"],
