@@ -159,6 +159,7 @@ class Run:
             rows = new_rows(run_dir, self.replay, self.replay_files) if options.replay else None
             self.oldest_rows = deque([*self.oldest_rows, self.replay.oldest], maxlen=options.keep + 1)
             (step, state), resume, oldest = self.good, run_state(self, log_state), min(self.oldest_rows)
+            resume["is_best"] = is_best
 
         def write() -> None:
             if rows is not None:

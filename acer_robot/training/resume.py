@@ -17,7 +17,7 @@ import yaml
 from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.seeds import process_streams, restore_process_streams
-from acer_robot.run_folder.checkpoints import config_from_dict, read_content
+from acer_robot.run_folder.checkpoints import config_from_dict, read_checkpoint, read_content
 from acer_robot.run_folder.layout import clear_unlearnt, has_checkpoint
 from acer_robot.run_folder.owner import is_owned, owned
 from acer_robot.run_folder.replay_files import DamagedReplayError, is_freed, read_rows
@@ -389,6 +389,8 @@ def _restore(run: Run, point: Point) -> None:
     run.rebuilds = state.get("rebuilds", 0)
     run.outliers = int(run.collector.outliers.sum())
     run.mark_good()
+    if state.get("is_best", False):
+        _renew_best(run)
     run.saved, run.latest_is_whole = point.step, point.path.name == "latest.pt"
     print(f"{point.path}: goes on from environment step {point.step:,}", flush=True)
     versions = point.content["software"]["versions"]
@@ -400,6 +402,16 @@ def _restore(run: Run, point: Point) -> None:
             f"the replay was not kept: learning goes on after {steps:,} environment steps that refill it",
             flush=True,
         )
+
+
+def _renew_best(run: Run) -> None:
+    """Write `best` anew where the process was killed after the checkpoint, and before `best` was written."""
+    try:
+        step = read_checkpoint(Path(run.config.run_dir), "best")["steps"]
+    except InputError:
+        step = -1
+    if step < run.good[0]:
+        run.save("best", *run.good)
 
 
 def _restore_replay(run: Run, state: dict[str, Any], run_dir: Path) -> None:

@@ -124,12 +124,13 @@ def run_scripted(scripted, **options):
     return np.array(ScriptedEnv.made[-1].received)
 
 
-def test_a_delay_shifts_the_commands_behind_rest(scripted):
-    usual = run_scripted(scripted)
-    late = run_scripted(scripted, command_delay=2)
-    assert usual.shape == (6, 2)
+@pytest.mark.parametrize("ramp", [False, True])
+def test_a_delay_shifts_the_commands_behind_rest(scripted, ramp):
+    usual = run_scripted(scripted, ramp=ramp)
+    late = run_scripted(scripted, command_delay=2, ramp=ramp)
+    assert (len(usual) > 6) is ramp  # the ramp to rest, after the episode
     np.testing.assert_array_equal(late[:2], np.zeros((2, 2)))
-    np.testing.assert_allclose(late[2:], usual[:4], atol=1e-6)  # this robot's observations ignore commands
+    np.testing.assert_allclose(late[2:], usual[:-2], atol=1e-6)  # this robot's observations ignore commands
 
 
 def test_a_delay_starts_anew_with_each_episode(scripted):
@@ -147,9 +148,10 @@ def test_policy_and_pacing_start_anew_with_each_episode(tmp_path, monkeypatch):
     assert restarts == [0, 6]
 
 
-def test_noise_changes_commands_and_follows_its_seed(scripted):
-    usual = run_scripted(scripted)
-    noisy = [run_scripted(scripted, observation_noise=0.5, seed=seed) for seed in (1, 1, 2)]
+@pytest.mark.parametrize("ramp", [False, True])
+def test_noise_changes_commands_and_follows_its_seed(scripted, ramp):
+    usual = run_scripted(scripted, ramp=ramp)[:6]
+    noisy = [run_scripted(scripted, observation_noise=0.5, seed=seed, ramp=ramp)[:6] for seed in (1, 1, 2)]
     assert np.abs(noisy[0] - usual).max() > 1e-3
     np.testing.assert_array_equal(noisy[0], noisy[1])
     assert np.abs(noisy[0] - noisy[2]).max() > 1e-3

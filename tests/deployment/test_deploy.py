@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,18 @@ def test_a_file_that_fails_is_refused_by_name_and_leaves_nothing(sabotage, check
     with pytest.raises(InputError, match=f"check '{check}' failed"):
         quick_export(make_run(make_policy()), tmp_path / "export")
     assert list((tmp_path / "export").iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["task", "weights_sha256"])
+def test_file_beside_another_policy_json_is_refused(export, tmp_path, key):
+    for name in COMPANIONS:
+        shutil.copy(export / name, tmp_path)
+    beside = json.loads((tmp_path / "policy.json").read_text())
+    other = {"task": beside["task"] | {"suite": "another"}, "weights_sha256": "0" * 64}
+    (tmp_path / "policy.json").write_text(json.dumps(beside | {key: other[key]}))
+    report = verify_policy.verify_torchscript(tmp_path / "policy.pt", 10)
+    assert report["failed"] == "archive"
+    assert "the metadata inside the file" in report["detail"]
 
 
 @pytest.mark.usefixtures("checks_in_this_process")

@@ -1,4 +1,4 @@
-"""Ten incidents of `make drill`, and what its judge sees."""
+"""Some incidents of `make drill`, and what its judge sees."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from incidents.drill_incidents import Incident, incidents
 
 from acer_robot.deployment.limits import limits_of_file
 
-TEN = (
+SOME = (
     "free: nothing goes wrong",
     "free: SIGINT in running",
     "free: SIGQUIT in ramp_in",
@@ -19,6 +19,7 @@ TEN = (
     "limited: lost for ever in running",
     "limited: nan for 5 in ramp_in",
     "limited: late for 12 in running by 0.07 s",
+    "limited: jump for 10 in running by 1000, far_ticks 5",
     "limited: SIGTERM, then SIGINT",
 )
 
@@ -30,11 +31,11 @@ def drill(tmp_path_factory):
 
 def test_there_are_200_incidents_with_names_of_their_own():
     assert len({incident.name for incident in incidents()}) == 200
-    assert set(TEN) <= {incident.name for incident in incidents()}
+    assert set(SOME) <= {incident.name for incident in incidents()}
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("name", TEN)
+@pytest.mark.parametrize("name", SOME)
 def test_incident(drill, name):
     (incident,) = (incident for incident in incidents() if incident.name == name)
     (verdict,) = drill.run(incident).values()
@@ -79,7 +80,7 @@ def test_the_judge_sees_what_is_wrong(drill, tmp_path, rows, wrong):
 
 @pytest.mark.slow
 def test_incidents_run_in_several_processes_in_their_order():
-    chosen = [incident for incident in incidents() if incident.name in TEN[:3]]
+    chosen = [incident for incident in incidents() if incident.name in SOME[:3]]
     found = list(verdicts(chosen, with_cpp=False, jobs=2))
     assert [incident for incident, _ in found] == chosen
     assert all(verdict.wrong == [] for _, each in found for verdict in each.values())

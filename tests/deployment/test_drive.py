@@ -101,6 +101,17 @@ def test_first_command_is_near_what_the_robot_does(policy):
     assert (np.abs(flight.commands[0] - [0.9, -1.9]) <= flight.limits.ramp_step + 1e-6).all()
 
 
+def test_drive_begins_with_the_policys_filter_at_rest(tmp_path):
+    run = make_run(make_policy(2, 2), BOUNDS, slew_rate=(1.0, 2.0))
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), tmp_path / "policy.pt")
+    Flight(load_exported(tmp_path / "policy.pt"), log=tmp_path / "log.csv").fly()
+    first = rows(tmp_path / "log.csv")[0]
+    observation = torch.tensor([float(first[name]) for name in ("angle", "rest")])
+    expected = load_exported(tmp_path / "policy.pt").act(observation)
+    said = [float(first[f"policy:{joint}"]) for joint in BOUNDS.names]
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("request_", ["stop", "emergency_stop"])
 def test_requests(policy, tmp_path, request_):
     flight = Flight(policy, log=tmp_path / "log.csv", ticks=1000, at={12: [request_]}).fly()

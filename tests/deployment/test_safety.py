@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported import make_bounds, make_policy, make_run
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from acer_robot.deployment.export import describe
 from acer_robot.deployment.limit_options import Options
-from acer_robot.deployment.limits import Limits
+from acer_robot.deployment.limits import SMALLEST_STD, Limits, limits_of_file
 from acer_robot.deployment.safety import CAUSES, MODES, Inputs, State, is_new, tick
 from acer_robot.deployment.situations import DT, Story, robots, run, situations, to_dict
 from acer_robot.errors import InputError
@@ -49,6 +51,19 @@ def test_first_command_is_one_ramp_step_from_what_the_robot_does():
     np.testing.assert_allclose(first, [0.5 - 1.0 * DT, -1.5 + 2.0 * DT], atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ([math.nan, -math.inf], [0.0 + 1.0 * DT, 0.5 - 2.0 * DT]),  # one step from rest, which is 0 and 0.5
+        ([1e9, -1e9], [1.0, -2.0]),  # the robot is beyond its bounds
+    ],
+)
+def test_first_command_after_an_odd_measurement(measured, expected):
+    policy = np.array([1.0, -2.0], np.float32)
+    story = Story(FREE).tick(measured=np.array(measured), policy=policy)
+    np.testing.assert_allclose(run(FREE, story.ticks)[0].command, expected, atol=1e-12)
+
+
 def test_ramp_in_opens_to_the_whole_range():
     policy = np.array([1.0, 2.0], np.float32)
     outputs = run(FREE, Story(FREE).good(7, policy=policy, measured=FREE.low).ticks)
@@ -67,14 +82,35 @@ def test_running_follows_the_policy_without_a_slew_limit():
 
 
 def test_slew_limit_holds_in_every_mode():
-    limits = ROBOTS["mixed"]
+    largest = 0.0  # of joint 1, which may change by 4 units a second
     for name, (its, ticks) in situations().items():
         if not name.startswith("mixed"):
             continue
         commands = [output.command for output in run(its, ticks) if output.command is not None]
         if len(commands) > 1:
             steps = np.abs(np.diff(np.array(commands)[:, 1]))
-            assert steps.max() <= limits.slew_step[1] + 1e-12, name
+            assert steps.max() <= 4.0 * DT + 1e-12, name
+            largest = max(largest, steps.max())
+    assert largest == pytest.approx(4.0 * DT)
+
+
+def test_limits_of_a_file_are_those_of_its_task():
+    low, high = (-0.1, -0.25, 0.0, -3.0), (0.3, 2.0, 0.7, -1.0)
+    run = make_run(make_policy(), make_bounds(low, high), slew_rate=(5.0, None, 10.0, 2.0))
+    metadata = json.loads(json.dumps(describe(run)))
+    metadata["normalizer"]["std"][1] = 0.0
+    limits = limits_of_file(run.spec, metadata)
+    np.testing.assert_allclose(limits.slew_step, [5.0 * 0.02, math.inf, 10.0 * 0.02, 2.0 * 0.02])
+    # The nearest numbers of float32 that lie within: float32 holds neither -0.1 nor 0.3.
+    for bound, exact in ((limits.low, low), (limits.high, high)):
+        np.testing.assert_array_equal(bound.astype(np.float32).astype(np.float64), bound)
+        np.testing.assert_allclose(bound, exact, rtol=1e-7)
+    assert (limits.low >= low).all()
+    assert (limits.high <= high).all()
+    np.testing.assert_array_equal(limits.mean, metadata["normalizer"]["mean"])
+    assert limits.std[0] == metadata["normalizer"]["std"][0]
+    assert limits.std[1] == SMALLEST_STD
+    assert limits.far_limit == metadata["normalizer"]["limit"] == 10.0
 
 
 def test_lost_observation_holds_and_comes_back():

@@ -96,6 +96,23 @@ def test_lost_evaluation_is_repeated(tmp_path):
         evaluations.close()
 
 
+def test_evaluation_that_failed_stays_and_can_be_repeated(tmp_path):
+    once = f"+task.kwargs.once='{tmp_path / 'failed'}'"
+    config = composed_train("run_dir=x", *TINY, *OVERLAPPED, "task.id=failing_env:Failing-v0",
+                            "~task.kwargs.max_episode_steps", "+task.kwargs.at=5", once)  # fmt: skip
+    evaluations = ProcessEvaluations(config)
+    try:
+        evaluations.begin(10, 1.0, 5, Learner(config.learner, 3, 2, torch.device("cpu"), 0), {})
+        with pytest.raises(TaskError, match="encoder lost"):
+            evaluations.finished(60.0)
+        assert len(evaluations) == 1
+        evaluations.repeat()
+        assert evaluations.finished(60.0).row["eval/length_mean"] == 20
+        assert len(evaluations) == 0
+    finally:
+        evaluations.close()
+
+
 def test_evaluation_that_hangs_is_repeated(tmp_path, capfd):
     once = f"+task.kwargs.once='{tmp_path / 'hung'}'"
     config = composed_train("run_dir=x", *TINY, *OVERLAPPED, "task.id=failing_env:Failing-v0", "step_timeout=2",

@@ -49,5 +49,9 @@ def check_same(undisturbed, resumed, extra=()):
     for part in ("collector", "task", "batches", "returns"):
         assert same_state(contents[0]["resume"][part], contents[1]["resume"][part]), part
     assert rows(undisturbed / "metrics.csv") == rows(resumed / "metrics.csv")
-    evaluations = [row for row in rows(resumed / "eval.csv") if int(row["step"]) not in extra]
-    assert rows(undisturbed / "eval.csv") == evaluations
+    every = rows(resumed / "eval.csv")
+    assert rows(undisturbed / "eval.csv") == [row for row in every if int(row["step"]) not in extra]
+    best = max(every, key=lambda row: (float(row["eval/return_mean"]), int(row["step"])), default=None)
+    if best is not None:
+        assert contents[1]["resume"]["best"] == float(best["eval/return_mean"])
+        assert read_checkpoint(resumed, "best")["steps"] == int(best["step"])

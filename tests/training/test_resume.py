@@ -21,12 +21,14 @@ from resumed_runs import check_same, resume, rows
 from acer_robot.commands import runs as runs_command
 from acer_robot.commands.compose import given_names
 from acer_robot.errors import InputError
+from acer_robot.experience.seeds import independent_seeds
 from acer_robot.interrupt import Interrupted
 from acer_robot.run_folder.checkpoints import load_run, read_checkpoint, read_content
 from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.status import read_status, write_status
 from acer_robot.schema import WandbConfig
 from acer_robot.training import run as training
+from acer_robot.training.parts import Run
 from acer_robot.training.resume import MAY_CHANGE, newest_point, recorded_config, resumed_config
 from acer_robot.training.run import train
 from acer_robot.training.validate import RANGES
@@ -125,6 +127,13 @@ def test_run_interrupted_in_an_evaluation_repeats_it(moment, whole, tmp_path, mo
     assert read_status(tmp_path / "run") == "interrupted"
     resume(tmp_path / "run")
     check_same(whole, tmp_path / "run")
+
+
+def test_best_that_a_kill_prevented_is_written_at_the_resume(whole, tmp_path):
+    folder = train(options(tmp_path / "run", *PENDULUM, "steps=90"))
+    (folder / "checkpoints/best.pt").unlink()
+    resume(folder, "steps=240")
+    check_same(whole, folder)
 
 
 def test_killed_process_goes_on_bit_identically(whole, tmp_path):
@@ -298,8 +307,20 @@ def test_run_from_another_kind_of_device_goes_on(half, monkeypatch, capsys):
             state["generator"] = torch.zeros(16, dtype=torch.uint8)  # as large as that of CUDA
         return content
 
+    reseeded, real = [], Run.reseed
+
+    def reseed(run):
+        real(run)
+        streams = (run.collector._generator, run.replay._generator, run.learner.generator)
+        reseeded.extend(stream.initial_seed() for stream in streams)
+
+    monkeypatch.setattr(Run, "reseed", reseed)
     monkeypatch.setattr("acer_robot.training.resume.read_content", read_of_cuda)
     resume(half, "steps=240")
+    seeds = independent_seeds(3)
+    of_the_start = (seeds.exploration, seeds.replay, seeds.learner)
+    assert len(set(reseeded)) == 3
+    assert not set(reseeded) & set(of_the_start)
     assert "was on cuda before and is on cpu now" in capsys.readouterr().out
     assert read_checkpoint(half)["steps"] == 240
 
