@@ -121,16 +121,35 @@ def check_job(config: DeployConfig) -> None:
     for name, most in MOST.items():
         if (value := getattr(config.safety, name)) is not None and value > most:
             raise InputError(f"safety.{name}={value} is out of range; expected at most {most:g}")
-    if config.log is not None and config.plant is None and not config.ramp:
-        raise InputError("log=... needs the safety layer, which writes it; add ramp=true, or give a plant")
+    if config.plant is None and not config.ramp:
+        _check_layer_options(config)
     if config.plant is not None:
         _check_plant_options(config)
+
+
+def _check_layer_options(config: DeployConfig) -> None:
+    """Raise InputError for an option of the safety layer, which is not used."""
+    given = ["log=..."] if config.log is not None else []
+    for group in ("safety", "realtime"):
+        part = getattr(config, group)
+        given += [
+            f"{group}.{each.name}={value}"
+            for each in fields(part)
+            if (value := getattr(part, each.name)) != getattr(type(part)(), each.name)
+        ]
+    if given:
+        raise InputError(f"{given[0]} needs the safety layer; add ramp=true, or give a plant")
 
 
 def _check_plant_options(config: DeployConfig) -> None:
     """Raise InputError for an option that only the simulator has."""
     defaults = DeployConfig()
-    for name in ("episodes", "rate", "observation_noise", "command_delay"):
+    if config.task != defaults.task:
+        raise InputError(
+            f"task.velocity={list(config.task.velocity or ())} is for the simulator; the read() of a plant gives the "
+            "velocity that is commanded: remove it"
+        )
+    for name in ("episodes", "seed", "rate", "observation_noise", "command_delay"):
         if getattr(config, name) != getattr(defaults, name):
             raise InputError(
                 f"{name}={getattr(config, name)} is for the simulator; a plant has none: remove it"

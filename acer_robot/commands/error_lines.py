@@ -153,7 +153,8 @@ def _wrong_type(name: str, reason: str) -> str | None:
     """Say what an option takes, where OmegaConf names Python's types; None for another reason."""
     if found := re.match(r"Value '(.*)' of type '.*' could not be converted to (Integer|Float)$", reason):
         value, kind = found.groups()
-        whole = kind == "Integer" and re.fullmatch(r"-?[\d.]+(e\+?\d+)?", value) and float(value).is_integer()
+        number = re.fullmatch(r"-?(\d+\.?\d*|\.\d+)(e\+?\d{1,3})?", value)
+        whole = kind == "Integer" and number and float(value).is_integer()
         remedy = f"write {name}={int(float(value))}" if whole else f"give {KINDS[kind]}"
         return f"{name}={value} is not {KINDS[kind]}; {remedy}"
     if found := re.match(r"Value '(.*)' is not a valid bool", reason):

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from acer_robot.children import ending_with_parent
 from acer_robot.errors import InputError
-from acer_robot.run_folder.layout import clear_unlearnt, create_folder
+from acer_robot.run_folder.layout import clear_unlearnt, create_folder, has_checkpoint
 from acer_robot.run_folder.owner import is_owned
 from acer_robot.run_folder.status import read_status
 
@@ -94,8 +94,10 @@ def run_to_end(overrides: Sequence[str], folder: Path, log: Path, variables: dic
 def arguments_of(overrides: Sequence[str], folder: Path) -> list[str]:
     """Return the command line of a job that begins, or goes on from its checkpoint.
 
+    What a run left in the folder that was stopped before its first checkpoint is removed.
+
     Raises:
-        InputError: if another process trains in the folder.
+        InputError: if another process trains in the folder, or it holds the options of something else.
     """
     own = [
         one
@@ -104,9 +106,12 @@ def arguments_of(overrides: Sequence[str], folder: Path) -> list[str]:
     ]
     if is_owned(folder):
         raise InputError(f"{folder} is in use by another process; wait for its end")
-    if (folder / "checkpoints" / "latest.pt").is_file():
+    if has_checkpoint(folder):
         return [*(one for one in own if one.partition("=")[0] != "init_from"), f"resume={quoted(folder)}"]
-    if folder.is_dir():
+    if (folder / "config.yaml").exists():
+        from acer_robot.training.resume import recorded_config  # imports torch, which takes seconds
+
+        recorded_config(folder)
         clear_unlearnt(folder)
     return [*own, f"run_dir={quoted(folder)}"]
 

@@ -83,13 +83,13 @@ def _drive_task(job: DriveJob, policy: LoadedPolicy) -> dict[str, Any]:
             command_delay=job.command_delay,
         )
         plant = TaskPlant(task, options, timing.now)
-        logs = [DriveLog(_log_of(job, episode), policy.spec) for episode in range(job.episodes)]
         returns: list[float] = []
         lengths: list[int] = []
 
         def run(requests: StopRequests) -> list[Drive]:
             drives = []
-            for log in logs:
+            for episode in range(job.episodes):
+                log = DriveLog(_log_of(job, episode), policy.spec)
                 driver = Driver(policy, plant, limits, log, requests, timing)
                 drives.append(driver.drive(_most_ticks(job, limits), lambda: plant.ended))
                 returns.append(plant.total)

@@ -13,11 +13,13 @@ import numpy as np
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import COLORS, DASHES, Curve, comparison
-from acer_robot.reporting.page import duration, wide_and_narrow, write_page, write_text
+from acer_robot.reporting.page import check_page, duration, wide_and_narrow, write_page, write_text
 from acer_robot.reporting.runs import FINISHED, Run, Setting, find_runs, group, shown
 from acer_robot.reporting.statistics import Estimate, FloatArray, estimate, has_rliable
 from acer_robot.run_folder.layout import check_folder
 
+TITLE = "Comparison of"
+"""Begin of a comparison's title."""
 POINTS = 100
 """Most points of a middle curve."""
 
@@ -34,14 +36,17 @@ def write_comparison(patterns: Sequence[str], out: Path) -> tuple[list[Path], li
     Raises:
         InputError: if `out` cannot be written, or the runs cannot be compared.
     """
-    if out.suffix != ".html":
-        raise InputError(f"out={out} is no page; give a name that ends in .html, as in out=comparison.html")
+    check_page(out)
+    files = [out, out.with_suffix(".md"), out.with_suffix(".csv")]
+    for file, start in ((files[1], f"# {TITLE}"), (files[2], ",".join(_columns()))):
+        if file.is_file() and not file.read_bytes().startswith(start.encode()):
+            raise InputError(f"out={out} would replace {file}, which is no comparison; give another name")
     check_folder("out", out.parent)
     runs, left_out = find_runs(patterns)
     tasks = group(runs)
     sections = [_section(task, settings, number) for number, (task, settings) in enumerate(tasks.items())]
     texts = {
-        "title": f"Comparison of {len(runs)} {'run' if len(runs) == 1 else 'runs'}",
+        "title": f"{TITLE} {len(runs)} {'run' if len(runs) == 1 else 'runs'}",
         "method": method(),
         "over_tasks": _over_tasks(tasks),
         "runs": _run_table(runs, tasks),
@@ -50,7 +55,6 @@ def write_comparison(patterns: Sequence[str], out: Path) -> tuple[list[Path], li
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     write_page("comparison.html.j2", out, sections=sections, **texts)
-    files = [out, out.with_suffix(".md"), out.with_suffix(".csv")]
     write_text(files[1], _markdown(sections, texts))
     write_text(files[2], _csv(runs, tasks))
     return files, left_out
@@ -220,11 +224,15 @@ def _run_table(runs: Sequence[Run], tasks: Mapping[str, Sequence[Setting]]) -> T
     return {"caption": "Every run", "header": [*RUN_HEADER[:9], "time", RUN_HEADER[10]], "rows": rows}
 
 
+def _columns() -> list[str]:
+    return [name.replace(" ", "_") for name in RUN_HEADER]
+
+
 def _csv(runs: Sequence[Run], tasks: Mapping[str, Sequence[Setting]]) -> str:
     """Return one row a run; a number that is not known is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(name.replace(" ", "_") for name in RUN_HEADER)
+    writer.writerow(_columns())
     for row in _run_rows(runs, tasks):
         writer.writerow(["" if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row])
     return text.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from markupsafe import Markup
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import NARROW, WIDE, inline
+from acer_robot.run_folder.whole_file import write_whole
 
 HERE = Path(__file__).parent
 Draw = Callable[[tuple[float, float]], str]
@@ -35,15 +37,27 @@ def write_page(template: str, path: Path, **context: object) -> Path:
     return path
 
 
+def check_page(path: Path) -> None:
+    """Raise InputError for a name that is no page's: another file of a run would be replaced."""
+    if path.suffix != ".html" and (path.is_file() or not path.exists()):
+        raise InputError(f"out={path} is no page; give a name that ends in .html, as in out=report.html")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file that the user asked for.
 
     Raises:
         InputError: if it cannot be written.
+        OSError: if the disk is full; the file that was there before is then untouched.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        if path.exists() and not path.is_file():  # /dev/stdout
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_whole(path, text.encode())
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise InputError(
             f"{path} cannot be written: {error.strerror or error}; give another file with out=FILE"
         ) from error

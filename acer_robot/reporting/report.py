@@ -28,7 +28,7 @@ from acer_robot.reporting.contents import (
 )
 from acer_robot.reporting.health import Reading, readings
 from acer_robot.reporting.home_picture import FILE as HOME_PICTURE
-from acer_robot.reporting.page import chart, duration, rounded, wide_and_narrow, write_page
+from acer_robot.reporting.page import chart, check_page, duration, rounded, wide_and_narrow, write_page
 from acer_robot.reporting.robot import read_robot
 from acer_robot.run_folder.layout import check_folder, create_folder
 from acer_robot.run_folder.tables import Table, best_evaluation, read_table
@@ -61,6 +61,7 @@ def write_report(run_dir: Path, no_video: str = "none was rendered", out: Path |
     path = out or run_dir / "report.html"
     if path.is_dir():
         raise InputError(f"out={str(path)!r} is a folder; give the name of a file, as in out=report.html")
+    check_page(path)
     if out is not None:
         check_folder("out", out.parent)
         create_folder("out", out.parent)

@@ -36,6 +36,8 @@ from acer_robot.schema import (
 from acer_robot.spec import TaskSpec
 
 FORMAT = 2
+MOST_KEPT = 1000
+"""Largest `checkpoint.keep`."""
 PARTS = frozenset({"format", "steps", "config", "spec", "learner"})
 SINCE_CHECKSUM = frozenset({"software", "sha256"})
 """Parts of a checkpoint since it has a checksum: a checkpoint of a former version has neither of them."""
@@ -130,11 +132,19 @@ def save_checkpoint(
     return path
 
 
+def former_checkpoints(path: Path) -> dict[Path, int]:
+    """Return the former checkpoints that are kept beside `path`, by file, with their numbers: the last has 1.
+
+    A file of another name is the user's own: <name>.200000.pt.
+    """
+    numbers = {path.with_name(f"{path.stem}.{number}.pt"): number for number in range(1, MOST_KEPT + 1)}
+    return {file: numbers[file] for file in path.parent.glob(f"{path.stem}.*.pt") if file in numbers}
+
+
 def _keep(path: Path, keep: int) -> None:
     """Give the checkpoint at `path` a second name, `<name>.1.pt`, move its predecessors on, and remove the rest."""
-    for old in path.parent.glob(f"{path.stem}.*.pt"):
-        suffix = old.suffixes[-2].removeprefix(".")
-        if suffix.isdigit() and int(suffix) >= max(keep, 1):
+    for old, number in former_checkpoints(path).items():
+        if number >= max(keep, 1):
             old.unlink()
     if keep == 0 or not path.exists():
         return

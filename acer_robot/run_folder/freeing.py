@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from acer_robot.errors import InputError
-from acer_robot.run_folder.checkpoints import read_checkpoint
+from acer_robot.run_folder.checkpoints import former_checkpoints, read_checkpoint
 from acer_robot.run_folder.replay_files import FOLDER
 
 
@@ -19,11 +19,7 @@ def disposable(run_dir: Path) -> list[Path]:
     if not (run_dir / "config.yaml").is_file():
         raise InputError(f"free={run_dir} is no run folder: it has no config.yaml; give the folder of a run")
     read_checkpoint(run_dir)
-    former = [
-        path
-        for path in (run_dir / "checkpoints").glob("latest.*.pt")
-        if path.suffixes[-2].removeprefix(".").isdigit()
-    ]
+    former = former_checkpoints(run_dir / "checkpoints/latest.pt")
     files = [*former, *(run_dir / FOLDER).glob("*.rows")]
     return sorted(path for path in files if path.is_file() and not path.is_symlink())
 

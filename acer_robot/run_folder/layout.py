@@ -114,14 +114,15 @@ def write_options(config: TrainConfig) -> Path:
 
 
 def is_empty(run_dir: Path) -> bool:
-    """Whether nothing but the owner's lock and former wandb runs is in the folder."""
-    return all(path.name in (LOCK, "wandb") for path in run_dir.iterdir())
+    """Whether nothing but the owner's lock, former wandb runs and incidents is in the folder."""
+    return all(path.name in (LOCK, "wandb", "incidents") for path in run_dir.iterdir())
 
 
 def clear_unlearnt(run_dir: Path) -> None:
     """Remove what a run left that was stopped before its first checkpoint, so that it can begin anew."""
     for name in BEFORE_LEARNING:
         (run_dir / name).unlink(missing_ok=True)
+    shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     if not has_checkpoint(run_dir):  # the first one may be half-written
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
 

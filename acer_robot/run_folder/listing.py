@@ -13,6 +13,8 @@ from acer_robot.run_folder.checkpoints import config_from_dict
 from acer_robot.run_folder.status import read_status
 from acer_robot.run_folder.tables import best_evaluation, read_table
 
+NAMES = {int: "a whole number", str: "a text"}
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -57,7 +59,7 @@ def list_runs(folder: Path) -> list[Listed]:
 
 def _is_wandbs(path: Path) -> bool:
     """Whether a config.yaml is the one that wandb keeps: RUN/wandb/run-TIME-ID/files/config.yaml."""
-    return path.parent.name == "files" and path.parents[2].name == "wandb"
+    return path.parent.name == "files" and path.parent.parent.parent.name == "wandb"
 
 
 def _changed(run_dir: Path) -> int:
@@ -81,6 +83,10 @@ def _listed(run_dir: Path, folder: Path) -> Listed:
         steps = max([0.0, *metrics.get("step", []), *evaluations.get("step", [])])
         returns, best = evaluations.get("eval/return_mean", []), best_evaluation(evaluations)
         seconds = max([0.0, *evaluations.get("seconds", []), *metrics.get("time/seconds", [])])
+        kinds = (config.steps, int), (config.task.id, str), (config.learner.estimator, str)
+        for value, kind in kinds:
+            if not isinstance(value, kind):
+                raise InputError(f"config.yaml has {value!r} in the place of {NAMES[kind]}")
     except (*DAMAGE, yaml.YAMLError) as error:
         return Listed(name, f"damaged: {first_line(error)}", "", "", "", "", "", "", size)
     state: str = read_status(run_dir)

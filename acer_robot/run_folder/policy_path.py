@@ -49,11 +49,12 @@ def run_folder(path: Path) -> Path:
     """Return the run folder that `path` means: `path` itself, or the folder above it if it is a run's export/."""
     above = path.absolute().parent
     is_export = path.absolute().name == "export" and not (path / "config.yaml").is_file()
-    return path.parent if is_export and (above / "config.yaml").is_file() else path
+    return above if is_export and (above / "config.yaml").is_file() else path
 
 
 def checkpoint_of(path: Path) -> tuple[Path, str] | None:
     """Return run folder and name of the checkpoint if `path` is one: RUN/checkpoints/latest.pt or best.pt."""
+    path = path if path.parent.name else path.absolute()  # a name alone, from inside the folder
     if path.parent.name == "checkpoints" and path.suffix == ".pt" and path.stem in CHECKPOINTS:
         return path.parent.parent, path.stem
     return None

@@ -189,8 +189,8 @@ def recorded_config(run_dir: Path) -> TrainConfig:
     path = run_dir / "config.yaml"
     try:
         config = config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path} cannot be used: {error}") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{run_dir} is not a run folder: it has no config.yaml; give the run_dir of acer-train"

@@ -13,6 +13,7 @@ from acer_robot.errors import InputError
 from acer_robot.learner.precision import PRECISIONS
 from acer_robot.reporting.tensorboard import check_tensorboard
 from acer_robot.reporting.wandb import wandb_mode
+from acer_robot.run_folder.checkpoints import MOST_KEPT
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
@@ -46,7 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "collector.retries": (0, 1000),
     "task.velocity": (-100.0, 100.0),
     "checkpoint.every_minutes": (0.01, 1e6),
-    "checkpoint.keep": (0, 1000),
+    "checkpoint.keep": (0, MOST_KEPT),
     "learner.gamma": (0.0, 1.0),
     "learner.c": (0.0, 1e6),
     "learner.trace_lambda": (0.0, 1.0),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -58,6 +59,33 @@ def test_config_that_wandb_keeps_is_no_run(tmp_path):
     kept.mkdir(parents=True)
     (kept / "config.yaml").write_text("_wandb: {value: {}}\n")
     assert [listed.run for listed in list_runs(tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("steps: 5000", "steps: 1e6"),
+        ("steps: 5000", "steps:"),
+        ("id: Hopper-v5", "id: 5"),
+        ("estimator: acer", "estimator:"),
+    ],
+)
+def test_odd_options_cost_one_line_alone(tmp_path, monkeypatch, capsys, text, state):
+    make(tmp_path / "fine", "finished")
+    options = make(tmp_path / "odd", "finished") / "config.yaml"
+    assert text in options.read_text()
+    options.write_text(options.read_text().replace(text, state))
+    monkeypatch.setattr(sys, "argv", ["acer-runs", f"folder='{tmp_path}'"])
+    main()
+    out = capsys.readouterr().out
+    assert out.count("damaged: ") == 1
+    assert "Hopper-v5" in out
+
+
+def test_folder_named_files_is_no_runs_of_wandb(tmp_path, monkeypatch):
+    make(tmp_path / "files", "finished")
+    monkeypatch.chdir(tmp_path)
+    assert [listed.run for listed in list_runs(Path())] == ["files"]
 
 
 @pytest.mark.parametrize("name", ["", "none"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -10,13 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from acer_robot.commands import launchers, sweep_job
 from acer_robot.commands.launchers import check_sweep_options, cores_over, gpus_of, sweep_folder
 from acer_robot.commands.sweep_job import arguments_of, environment, job_folder, reason_of
 from acer_robot.errors import InputError
+from acer_robot.run_folder.layout import is_empty
 from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.status import read_status
+from acer_robot.schema import TaskConfig, TrainConfig
 
 TINY = [
     "task=gym", "task.id=Pendulum-v1", "+task.kwargs.max_episode_steps=70", "num_envs=2", "eval_every=90",
@@ -49,16 +53,32 @@ def test_other_overrides_are_another_job():
 def test_job_begins_goes_on_or_is_refused(tmp_path):
     folder, overrides = tmp_path / "job", ["seed=1", "launcher=joblib", "sweep_dir=s"]
     assert arguments_of(overrides, folder) == ["seed=1", f"run_dir='{folder}'"]
-    folder.mkdir()
-    (folder / "config.yaml").touch()
+    config = TrainConfig(TaskConfig("gymnasium", "Hopper-v5"), run_dir=str(folder))
+    for name in ("tensorboard", "incidents/0"):
+        (folder / name).mkdir(parents=True)
+    (folder / "tensorboard/events").touch()
+    (folder / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config)))
     assert arguments_of(overrides, folder)[-1].startswith("run_dir=")
-    assert not (folder / "config.yaml").exists()  # of a run that was cut before its first checkpoint
+    # of a run that was cut before its first checkpoint; what it left of an incident does not prevent another start
+    assert [path.name for path in folder.iterdir()] == ["incidents"]
+    assert is_empty(folder)
     (folder / "checkpoints").mkdir()
+    (folder / "checkpoints/latest.1.pt").touch()
+    assert arguments_of(overrides, folder) == ["seed=1", f"resume='{folder}'"]
     (folder / "checkpoints/latest.pt").touch()
     assert arguments_of(overrides, folder) == ["seed=1", f"resume='{folder}'"]
     assert arguments_of(["init_from=a", *overrides], folder) == ["seed=1", f"resume='{folder}'"]
     with owned(folder), pytest.raises(InputError, match="is in use by another process"):
         arguments_of(overrides, folder)
+
+
+def test_job_removes_nothing_of_another_program(tmp_path):
+    (tmp_path / "config.yaml").write_text("of: another program\n")
+    (tmp_path / "metrics.csv").touch()
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        arguments_of(["seed=1"], tmp_path)
+    assert (tmp_path / "config.yaml").is_file()
+    assert (tmp_path / "metrics.csv").is_file()
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ from acer_robot.commands.deploy import DeployConfig, deploy, exit_status
 from acer_robot.deployment.drive_log import why_stopped
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.limit_options import Options
+from acer_robot.deployment.realtime import RealTimeOptions
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import save_exported
 from acer_robot.policies.exported.module import ExportedPolicy
 from acer_robot.robot_description import Actuator, RobotDescription
-from acer_robot.schema import TaskConfig
+from acer_robot.schema import ShownTask, TaskConfig
 from acer_robot.spec import ActionBounds
 from acer_robot.tasks import make_task
 
@@ -167,6 +168,8 @@ def test_plant_that_gave_nothing_until_the_end_is_refused(policy, always, messag
         ({"plant": "plants:make_none"}, "returned a NoneType without connect()"),
         ({"plant": "plants:make_broken"}, "cannot be made: RuntimeError: no bus"),
         ({"rate": 2.0}, "rate=2.0 is for the simulator"),
+        ({"seed": 3}, "seed=3 is for the simulator"),
+        ({"task": ShownTask(velocity=[0.0, 0.0, 0.0])}, "task.velocity=[0.0, 0.0, 0.0] is for the simulator"),
         ({"log": "/dev/full"}, "log=/dev/full cannot be written: No space left on device"),
         ({"log": "/no/folder/log.csv"}, "log=/no/folder/log.csv cannot be written: No such file"),
         ({"safety": Options(ramp_rate=0.0)}, "ramp_rate=0.0; expected a number above 0"),
@@ -306,6 +309,11 @@ def test_ramp_to_rest_counts_in_no_return(pendulum):
     assert summary["commands"] > 3
 
 
-def test_log_without_the_layer_is_refused(pendulum):
-    with pytest.raises(InputError, match=r"log=.* needs the safety layer"):
-        deploy(DeployConfig(pendulum, log="x.csv"))
+def test_options_of_the_layer_without_it_are_refused(pendulum):
+    for options, words in (
+        ({"log": "x.csv"}, r"log=\.\.\."),
+        ({"safety": Options(nan_ticks=1)}, r"safety\.nan_ticks=1"),
+        ({"realtime": RealTimeOptions(core=0)}, r"realtime\.core=0"),
+    ):
+        with pytest.raises(InputError, match=f"{words} needs the safety layer; add ramp=true"):
+            deploy(DeployConfig(pendulum, **options))

@@ -72,6 +72,16 @@ def test_older_run_has_the_default_of_a_new_option(tmp_path):
     assert [run.seed for run in settings[0].runs] == [0, 1]
 
 
+@pytest.mark.parametrize("ending", ["md", "csv"])
+def test_comparison_replaces_no_file_of_another_kind(runs, tmp_path, ending):
+    compare(tmp_path, f"{runs}/*")
+    compare(tmp_path, f"{runs}/*")  # its own files it does
+    (tmp_path / f"comparison.{ending}").write_text("# Results\n")
+    with pytest.raises(InputError, match=rf"would replace .*comparison\.{ending}, which is no comparison"):
+        compare(tmp_path, f"{runs}/*")
+    assert (tmp_path / f"comparison.{ending}").read_text() == "# Results\n"
+
+
 def test_page_has_scores_with_intervals(runs, tmp_path):
     page, text, _ = compare(tmp_path, f"{runs}/*")
     assert "<td>131.0 [130.0, 132.0] (3)</td>" in page

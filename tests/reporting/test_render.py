@@ -266,7 +266,7 @@ def test_overlay_fits_into_the_smallest_picture(joints):
     assert shown.shape == (16, 16, 3)
 
 
-def test_what_a_path_to_a_policy_means(tmp_path):
+def test_what_a_path_to_a_policy_means(tmp_path, monkeypatch):
     export = tmp_path / "run/export"
     export.mkdir(parents=True)
     file = export / "policy.pt"
@@ -276,6 +276,9 @@ def test_what_a_path_to_a_policy_means(tmp_path):
     assert {policy_file(path) for path in (tmp_path / "run", export, file)} == {file}
     assert checkpoint_of(Path("run/checkpoints/best.pt")) == (Path("run"), "best")
     assert checkpoint_of(file) is None
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run/checkpoints")
+    assert checkpoint_of(Path("best.pt")) == (tmp_path / "run", "best")
 
 
 def test_a_failure_leaves_no_half_video(tmp_path):

@@ -337,6 +337,9 @@ def test_report_that_cannot_be_written_is_refused(run):
         write_report(run, out=run / "config.yaml/report.html")
     with pytest.raises(InputError, match="is a folder; give the name of a file"):
         write_report(run, out=run)
+    for name in ("config.yaml", "eval.csv", "new"):
+        with pytest.raises(InputError, match=r"is no page; give a name that ends in \.html"):
+            write_report(run, out=run / name)
 
 
 def test_folder_of_the_report_is_created(run, tmp_path):

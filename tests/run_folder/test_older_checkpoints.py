@@ -8,12 +8,20 @@ from exported import make_policy, make_run
 
 from acer_robot.errors import InputError
 from acer_robot.learner.learner import Learner
-from acer_robot.run_folder.checkpoints import config_from_dict, load_run, save_checkpoint
+from acer_robot.run_folder.checkpoints import config_from_dict, former_checkpoints, load_run, save_checkpoint
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 
 
 def options():
     return dataclasses.asdict(TrainConfig(TaskConfig("gymnasium", "Pendulum-v1"), run_dir="run"))
+
+
+def test_copies_of_the_user_are_no_former_checkpoints(tmp_path):
+    names = ("latest.1.pt", "latest.02.pt", "latest.3.pt", "latest.200000.pt", "latest.mine.pt", "best.1.pt")
+    for name in names:
+        (tmp_path / name).touch()
+    found = former_checkpoints(tmp_path / "latest.pt")
+    assert {file.name: number for file, number in found.items()} == {"latest.1.pt": 1, "latest.3.pt": 3}
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])

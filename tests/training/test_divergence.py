@@ -114,15 +114,17 @@ def test_rollback_ends_the_former_episodes_in_the_replay(tmp_path):
 
 
 def test_each_rollback_draws_other_random_numbers(tmp_path):
-    run = prepare(options(tmp_path, "Pendulum-v1"))
     drawn = []
     for attempt in (0, 1, 2):
+        run = prepare(
+            options(tmp_path, "Pendulum-v1")
+        )  # as a rollback does, before it restores the checkpoint
         if attempt:
             run.change_streams(attempt)
         streams = (run.collector._generator, run.replay._generator, run.learner.generator)
         drawn.append([torch.rand(3, generator=stream) for stream in streams])
         drawn[-1].append(run.collector._observations.clone())
-    run.close()
+        run.close()
     for one, other in itertools.combinations(drawn, 2):
         assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
