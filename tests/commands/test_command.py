@@ -322,7 +322,7 @@ def test_joint_names_in_quotes(train):
         ("steps=many", "steps=many is not a whole number; give a whole number"),
         ("steps=1e5", "steps=100000.0 is not a whole number; write steps=100000"),
         ("steps=1.2.3", "steps=1.2.3 is not a whole number; give a whole number"),
-        ("steps=1e9999", "is not a whole number; give a whole number"),
+        ("steps=1e9999", "steps=inf is not a whole number; give a whole number"),
         ("wandb=offline", "wandb is a group of options; set one of them, as in wandb.mode=offline"),
         ("video=maybe", "video=maybe is neither true nor false; give one of them"),
         ("video=7", "video=7 is neither true nor false; give one of them"),

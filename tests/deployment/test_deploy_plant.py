@@ -313,7 +313,7 @@ def test_options_of_the_layer_without_it_are_refused(pendulum):
     for options, words in (
         ({"log": "x.csv"}, r"log=\.\.\."),
         ({"safety": Options(nan_ticks=1)}, r"safety\.nan_ticks=1"),
-        ({"realtime": RealTimeOptions(core=0)}, r"realtime\.core=0"),
+        ({"realtime": RealTimeOptions(lock_memory=True)}, r"realtime\.lock_memory=True"),
     ):
         with pytest.raises(InputError, match=f"{words} needs the safety layer; add ramp=true"):
             deploy(DeployConfig(pendulum, **options))
