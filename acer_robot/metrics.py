@@ -24,13 +24,13 @@ ROLLOUT = {
     "rollout/outliers": Metric(
         "values of observations in training so far that were more than 1,000 standard deviations from their mean, and "
         "at least 100 away",
-        "0. Above: a sensor spikes, and the run's output names it. The running statistics take such a value as the "
-        "nearest one that is none",
+        "0. Above: a sensor spikes, and the run's output names it. The running statistics clip such a value to "
+        "that limit",
     ),
     "rollout/unstable_steps": Metric(
         "environment steps of training so far after which MuJoCo warned of bad positions, velocities or accelerations",
         "0. Above: MuJoCo reset the state in the middle of an episode. Lower the model's timestep, or the gear and "
-        "gains of its actuators. Above 1 % of the steps the run stops",
+        "gains of its actuators. Above 10, and above 1 % of the steps, the run stops",
     ),
     "rollout/rebuilds": Metric(
         "how often so far the environments were made anew because one failed; see on_environment_error",
@@ -355,10 +355,10 @@ def table() -> str:
         "",
         "Every row of metrics.csv and eval.csv begins with `step`, the environment steps so far (action",
         "repeat counted). Weights & Biases gets the same numbers under the same names. A NaN or an infinity",
-        "in a number of the learner stops the run. We saw the ranges of *default runs* in two runs of the",
-        "default learner on HalfCheetah-v5 (16,000 and 60,000 environment steps). Another task may have",
-        "other ranges. A range that names an option or a bound follows from the mathematics and holds for",
-        "every task.",
+        "in a number of the learner stops the run. We saw the ranges of *default runs* in two runs of a",
+        "former default, with plain critics, on HalfCheetah-v5 (16,000 and 60,000 environment steps).",
+        "Another task may have other ranges. A range that names an option or a bound follows from the",
+        "mathematics and holds for every task.",
     ]
     for title, metrics in (
         ("metrics.csv", ROLLOUT | TASK | LEARNER),

@@ -47,7 +47,7 @@ class RobotDescription:
         return {
             "joints": [actuator.joint for actuator in self.actuators],
             "actuators": [
-                {field.name: _plain(getattr(actuator, field.name)) for field in fields(actuator)}
+                {field.name: plain(getattr(actuator, field.name)) for field in fields(actuator)}
                 for actuator in self.actuators
             ],
             "model_sha256": self.model_sha256,
@@ -85,9 +85,9 @@ def check_robot(file: Mapping[str, Any], here: Mapping[str, Any], where: str) ->
         )
     for actuator in file["actuators"]:
         for entry, value in theirs.get(actuator["joint"], {}).items():
-            if entry in actuator and not is_equal(_plain(value), actuator[entry]):
+            if entry in actuator and not is_equal(plain(value), actuator[entry]):
                 raise InputError(
-                    f"joint {actuator['joint']!r}: {where} has {entry} {_plain(value)}, but the file was made for "
+                    f"joint {actuator['joint']!r}: {where} has {entry} {plain(value)}, but the file was made for "
                     f"{actuator[entry]}; drive the robot that it was made for, or train for this one"
                 )
     hashes = file.get("model_sha256"), here.get("model_sha256")
@@ -129,8 +129,8 @@ def _is_number(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """Return `value` with tuples and arrays as lists."""
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """Return `value` with arrays and tuples as lists and numpy's numbers as Python's."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -55,13 +55,13 @@ class TaskConfig:
     velocity: list[float] | None = None
     """The velocity [vx, vy, yaw_rate] that a robot must follow, in m/s and rad/s; null: it is drawn."""
     randomize: dict[str, Any] = field(default_factory=dict)
-    """What differs by episode in the model, of tensor tasks: {geom_friction: [0.5, 1.25], body_mass: {trunk: [0.9,
-    1.2]}}. docs/sim_to_real.md lists the fields."""
+    """Fields of the model that are drawn anew for each episode, of tensor tasks only: {geom_friction: [0.5, 1.25],
+    body_mass: {trunk: [0.9, 1.2]}}. docs/sim_to_real.md lists the fields."""
     noise: dict[str, Any] = field(default_factory=dict)
-    """Standard deviation of noise on observations, of tensor tasks, by their kind and in their unit: {position: 0.02,
+    """Standard deviation of the noise on each kind of observation, in its unit, of tensor tasks only: {position: 0.02,
     velocity: 0.5}."""
     command_delay: Any = 0
-    """Control steps by which commands arrive later, of tensor tasks: 2, or [0, 2], drawn by episode."""
+    """Delay of commands in control steps, of tensor tasks only: 2, or [0, 2] to draw it for each episode."""
     push: dict[str, Any] = field(default_factory=dict)
     """Pushes of a robot with a free base: {seconds: 5, speed: 0.5} changes its horizontal velocity by up to 0.5 m/s,
     every 5 s on average."""
@@ -156,8 +156,8 @@ class LearnerConfig:
     embedding_lr: float = 3e-4
     """Learning rate of Adam for f and g, which learn to predict f of the next observation and nothing else."""
     embedding_refresh: int = 250
-    """Updates between two refreshes: the target critic's copy of f and g takes over the critic's, and the critic's copy
-    the learnt ones. 0: the copies are running averages instead, with target_alpha, moved after each update."""
+    """Updates between two refreshes: the critic's copy of f and g becomes the target critic's, and the learnt f and g
+    become the critic's. 0: the copies are running averages instead, with target_alpha, moved after each update."""
 
     # Policy gradient beyond the paper
     advantage_scaling: bool = True
@@ -206,9 +206,10 @@ class LearnerConfig:
     max(|Qret - Q~|, 1)^exponent, and the critics have Huber losses of limit 1. 0: segments are drawn uniformly, and the
     losses are half squares."""
     compile: bool | None = None
-    """Whether torch.compile compiles the update. The first update then takes some 30 s, later ones about half their
-    time. It needs a C++ compiler and Python's headers. On CUDA the update is recorded as a CUDA graph instead, which
-    needs neither. null: true on CUDA, and in runs of 20,000 updates or more with threads=1 if a compiler is found."""
+    """Whether torch.compile compiles the update. The first update then takes some 30 s, later ones about two
+    thirds of their time. It needs a C++ compiler and Python's headers. On CUDA the update is recorded as a CUDA graph
+    instead, which needs neither. null: true on CUDA, and in runs of 20,000 updates or more with threads=1 if a compiler
+    is found."""
     precision: str = "float32"
     """How the update's matrix products are computed on a CPU. "float32": by PyTorch's default, MKL. "onednn": in
     float32 by oneDNN, which is faster on some processors of AMD. "bf16": by oneDNN with inputs rounded to

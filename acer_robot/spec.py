@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -13,6 +11,7 @@ import numpy.typing as npt
 
 from acer_robot.errors import InputError
 from acer_robot.robot_description import RobotDescription, check_robot
+from acer_robot.shell import option_key
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Numbers = TypeVar("Numbers", bound=Any)
@@ -106,20 +105,6 @@ def to_canonical(command: Numbers, low: Numbers, high: Numbers) -> Numbers:
     constant = half_range == 0.0
     canonical: Numbers = (command - (0.5 * high + 0.5 * low)) / (half_range + constant) * ~constant
     return canonical
-
-
-NO_NAMES = ("null", "true", "false", "nan", "inf")
-"""Words that the command line does not read as a name."""
-
-
-def option_key(name: str) -> str:
-    """Return a joint's name as a dictionary key for the command line, in double quotes if it needs them.
-
-    >>> print(option_key("left_knee"), option_key("left:knee"), option_key("1"))
-    left_knee "left:knee" "1"
-    """
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", name) and name.lower() not in NO_NAMES
-    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def representable_limits(

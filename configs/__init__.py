@@ -1,1 +1,1 @@
-"""Hydra configuration groups: values only; the schema is `acer_robot.config`."""
+"""Hydra configuration groups: values only; the schema is `acer_robot.schema`."""

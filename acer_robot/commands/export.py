@@ -30,7 +30,7 @@ class ExportConfig:
     """Commands for an observation with a NaN or an infinity, by joint name: {bthigh: 0.1}. Other joints get zero, or
     the middle of their range where it excludes zero."""
     rest: dict[str, float] = field(default_factory=dict)
-    """Commands where a safe stop ends, by joint name: {bthigh: 0.1}. Other joints get their home pose where all
+    """Commands that a safe stop ramps to, by joint name: {bthigh: 0.1}. Other joints get their home pose where all
     actuators take positions, else zero, or the middle of their range where it excludes zero."""
     formats: list[str] = field(default_factory=lambda: ["torchscript"])
     """Files to write and check: torchscript (policy.pt, always), onnx (policy.onnx), pt2 (policy.pt2)."""

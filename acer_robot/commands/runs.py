@@ -1,4 +1,4 @@
-"""`acer-runs`: a table of the runs below a folder; or show an incident again, or free the disk of a run."""
+"""`acer-runs`: a table of the runs below a folder; or repeat an incident, or free the disk of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RunsConfig:
     free: str | None = None
     """Run folder whose replay and former checkpoints are removed, after a question. latest.pt and best.pt stay."""
     replay: str | None = None
-    """Folder of an incident, RUN/incidents/0, that is shown again."""
+    """Folder of an incident to repeat: RUN/incidents/0."""
     yes: bool = False
     """Whether free=RUN removes without a question."""
 

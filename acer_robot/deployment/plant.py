@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError, first_line, named
-from acer_robot.robot_description import check_robot, is_equal
+from acer_robot.robot_description import check_robot, is_equal, plain
 from acer_robot.spec import TaskSpec
 
 Vector = npt.NDArray[np.float32]
@@ -106,7 +106,7 @@ def check_plant(plant: Plant, spec: TaskSpec, robot: Mapping[str, Any] | None) -
         ours |= {"units": [actuator["unit"] for actuator in robot["actuators"]], **robot}
     for name in ("joints", "dt", "bounds", "units"):
         if name in description and name in ours:
-            _check_entry(name, _plain(description[name]), ours[name], bounds.names)
+            _check_entry(name, plain(description[name]), ours[name], bounds.names)
     if robot is not None:
         check_robot(robot, {**description, "actuators": description.get("actuators", [])}, "the plant")
 
@@ -171,13 +171,6 @@ def _check_entry(name: str, got: Any, expected: Any, joints: tuple[str, ...]) ->
             f"joint {joints[which]!r}: the plant has {name} {got[which]}, but the file was made for {expected[which]}"
         )
     raise InputError(f"the plant has {name} {got}, but the file was made for {expected}")
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 (numpy's or Python's values)
-    """Return `value` with arrays and tuples as lists and numpy's numbers as Python's."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401

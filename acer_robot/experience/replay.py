@@ -14,6 +14,7 @@ from acer_robot.experience.priorities import Priorities
 from acer_robot.experience.successors import Successors
 from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.generator import restore_generator
+from acer_robot.memory import check_memory
 
 _FIELDS = ("observations", "next_observations", "actions", "behaviour_mean", "behaviour_log_std")
 _SCALARS = ("rewards", "terminated", "truncated")
@@ -67,7 +68,9 @@ class Replay:
         slots = 2 * num_envs + steps // min(EPISODE_STEPS, block or EPISODE_STEPS)
         needed = steps * (sum(self._stored) * dtype.itemsize + 5) + slots * observation_size * dtype.itemsize
         needed += steps * 4 if priority_exponent > 0.0 else 0
-        _check_memory(needed, device, transitions)
+        free = free_memory(device)
+        fits = int(transitions * (free or 0) / needed * 0.8)
+        check_memory(f"learner.replay_size={transitions}", needed, free, f"lower it to {fits} or less")
         self.segment_length, self.num_envs = segment_length, num_envs
         self.size = 0
         """Vector steps stored."""
@@ -330,16 +333,6 @@ def _differ(one: Tensor, other: Tensor) -> Tensor:
     """Return where observations [.., n] differ in a bit, [..]; 0 and -0 differ."""
     bits = torch.int32 if one.dtype == torch.float32 else torch.int64
     return (one.view(bits) != other.view(bits)).any(-1)
-
-
-def _check_memory(needed: int, device: torch.device, transitions: int) -> None:
-    """Raise InputError if `needed` bytes exceed what is free on the device."""
-    free = free_memory(device)
-    if free is not None and needed > free:
-        raise InputError(
-            f"learner.replay_size={transitions} needs {needed / 2**30:.1f} GiB, but only {free / 2**30:.1f} GiB "
-            f"are free on {device}; lower it to {int(transitions * free / needed * 0.8)} or less"
-        )
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -152,8 +152,8 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
     sections = [
         "# Learning: ACER beside Stable-Baselines3",
         "Written by `python benchmarks/learning.py report` from [learning.csv](learning.csv). Returns are means of 10\n"
-        "deterministic episodes of the policy that the run would deploy: for *acer* an average over some 5,000\n"
-        "updates, for *acer, theta_avg deployed*, which learns the same, the trust region's average over some 200.\n"
+        "deterministic episodes of the policy that the run exports: for *acer* an average over some 5,000\n"
+        "updates, for *acer, theta_avg exported*, which learns the same, the trust region's average over some 200.\n"
         "On HalfCheetah-v5 *acer* reads a learnt embedding in the critic, has two antithetic samples in the dueling\n"
         "network, its noise narrows from 100,000 to 200,000 updates, and it draws segments by priority. *no\n"
         "priorities*, the default before, draws them uniformly, as all that follow. *noise to 300k* and *noise to\n"
@@ -164,7 +164,7 @@ def text(found: Found, names: Sequence[str], groups: Sequence[Family], everythin
         "the default before, *embedding* has the embedding and the two samples as well, *embedding, no bins* has them\n"
         "in place of bins. On Gymnasium's tasks *acer* has 16 segments of 8 steps in an update, and on Walker2d-v5\n"
         "its noise narrows from 300,000 to 400,000 updates; *32 of 2* has 32 of 2 steps (and noise that stays, where\n"
-        "theta_avg is deployed); *long start* has four robots stepped together in place of sixteen, and 10,000 steps\n"
+        "theta_avg is exported); *long start* has four robots stepped together in place of sixteen, and 10,000 steps\n"
         "before the first update in place of 1,000; in *quiet* four of the sixteen act with a fifth of the standard\n"
         "deviation, in *quiet late* from 300,000 steps on. *delta 0.1* and *delta 1* have another trust region than\n"
         "the task's default, 0.1 on Walker2d-v5 and 1 elsewhere; ACER's other settings have 1 on Walker2d-v5, too,\n"

@@ -28,15 +28,15 @@ _OF_2 = "learner.segments=32 learner.segment_length=2 learner.replay_ratio=64"
 _WIDE = "learner.std_min_final=null learner.entropy_target_final=null"
 _LARGE = "learner.replay_ratio=64 learner.lr=6e-4 learner.entropy_target=-1"
 _NAMES = {
-    "learner.deployed_alpha=null": "acer, theta_avg deployed",
+    "learner.deployed_alpha=null": "acer, theta_avg exported",
     "num_envs=4 learner.learning_starts=10000": "acer, long start",
     _OF_2: "acer, 32 of 2",
-    f"{_OF_2} learner.deployed_alpha=null": "acer, 32 of 2, theta_avg deployed",
-    f"{_OF_2} learner.deployed_alpha=null {_WIDE}": "acer, 32 of 2, theta_avg deployed",
+    f"{_OF_2} learner.deployed_alpha=null": "acer, 32 of 2, theta_avg exported",
+    f"{_OF_2} learner.deployed_alpha=null {_WIDE}": "acer, 32 of 2, theta_avg exported",
     "quiet_envs=4 quiet_noise=0.2": "acer, quiet",
     "quiet_envs=4 quiet_noise=0.2 quiet_start=300000": "acer, quiet late",
     _LARGE: "acer, lr 6e-4",
-    f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg deployed",
+    f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg exported",
 }
 _UNIFORM = "learner.priority_exponent=0"
 """What HalfCheetah-v5's default was before it had priorities; all of its variants are of that time."""

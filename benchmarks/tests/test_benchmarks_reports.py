@@ -174,7 +174,7 @@ def test_longest_run_of_a_seed_counts():
     variant = long | {"overrides": "learner.deployed_alpha=null"}
     of_another = variant | {"learner": "acer_steady"}
     found = learning_rows.collect([of_another, short, long, tried, variant], learning.GYMNASIUM)
-    assert found == {"halfcheetah": {"acer": [long], "acer, theta_avg deployed": [variant]}}
+    assert found == {"halfcheetah": {"acer": [long], "acer, theta_avg exported": [variant]}}
     assert learning_rows.scores([long], 100_000).tolist() == [9.5]
     assert learning_rows.scores([long], 300_000).tolist() == [28.5]
     assert learning_rows.scores([long], 500_000).tolist() == []

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acer_robot.errors import InputError
-from acer_robot.spec import ActionBounds, narrow_bounds, option_key
+from acer_robot.shell import option_key
+from acer_robot.spec import ActionBounds, narrow_bounds
 from acer_robot.tasks.model.names import actuator_names
 
 if TYPE_CHECKING:
