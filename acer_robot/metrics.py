@@ -141,14 +141,16 @@ LEARNER = {
     ),
     "acer/rho_median": Metric(
         "median of rho = pi(a|x) / mu(a|x) over replayed states",
-        "above 0. It is small on old data: 1e-9 to 0.6 in default runs with six joints. Near 1 for the whole "
+        "2e-9, the clamp e^-20, or above. It is small on old data: 2e-9 to 0.6 in default runs with six joints; "
+        "at 2e-9 at least half of the states lie at the clamp. Near 1 for the whole "
         "run: the policy does not change. Well above 1: the policy concentrates on replayed actions, so look "
         "at acer/std",
     ),
     "acer/trace_mean": Metric(
         "mean of the trace lambda min(1, rho^(1/d)). For learner.estimator=tis or a3c: mean weight of a state",
-        "0 to 1 (0 to learner.c for tis); 0.13 to 0.9 in default runs. Near 0: returns look one step ahead, "
-        "because the replayed actions are far from the policy. Lower learner.replay_size or learner.lr",
+        "0 to 1 (0 to learner.c for tis); 0.13 to 0.9 in default runs. Ratios are clamped, so it is at least "
+        "lambda e^(-20/d), 0.04 with six joints. Near that: returns look hardly further than one step, because the "
+        "replayed actions are far from the policy. Lower learner.replay_size or learner.lr",
     ),
     "acer/correction_active": Metric(
         "share of states with rho' > c",
@@ -174,7 +176,7 @@ LEARNER = {
         "learner.entropy_target",
     ),
     "acer/entropy": Metric(
-        "mean entropy of the squashed action, nats per joint",
+        "mean entropy of the squashed action, nats per joint; with learner.squash=clip that of the Gaussian itself",
         "at most ln 2 = 0.69 with learner.squash=tanh; within about 0.5 of learner.entropy_target once the "
         "temperature has settled. Outside for long: look at acer/temperature",
     ),
@@ -280,7 +282,7 @@ def metric(name: str) -> Metric | None:
 
 
 HEALTHY: dict[str, Range] = {
-    "acer/rho_median": (1e-15, 2.0),
+    "acer/rho_median": (-math.inf, 2.0),
     "acer/trace_mean": (0.02, math.inf),
     "acer/trust_region_active": (0.0, 0.9),
     "acer/kl_to_average": (1e-4, 25.0),
@@ -313,6 +315,8 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
         high = 2.0 * levels.get("acer/advantage_scale", math.inf) ** 2
     elif name == "loss/v" and learner.get("estimator", "acer") == "acer":
         high = 1.01 * levels.get("loss/q", math.inf)
+    elif name == "acer/trace_mean" and not _number(learner.get("trace_lambda"), 1.0):
+        low = -math.inf
     elif name == "acer/std" and learner.get("learned_std", True):
         low = 1.01 * min(_number(learner.get(key), math.inf) for key in ("std_min", "std_min_final"))
         low = low if math.isfinite(low) else -math.inf

@@ -319,9 +319,15 @@ DISCOUNTED: tuple[Row, ...] = (
 
 ENSEMBLE: tuple[Row, ...] = (
     (
+        "critics that tie count twice",
+        "highest / highest.sum(0, keepdim=True)",
+        "highest",
+        "learner/test_pathwise.py -k tie",
+    ),
+    (
         "pathwise: the greater critic in place of the smaller",
-        "share - pessimism",
-        "share + pessimism",
+        "- pessimism * 0.5 * spread",
+        "+ pessimism * 0.5 * spread",
         "learner/test_pathwise.py",
     ),
 )
@@ -349,6 +355,12 @@ BATCH: tuple[Row, ...] = (
 )
 
 GRADIENTS: tuple[Row, ...] = (
+    (
+        "the advantage's scale is 0 where it is not used",
+        "return torch.ones_like(moment[0]), moment\n",
+        "return torch.ones_like(moment[0]), torch.zeros_like(moment)\n",
+        "learner/test_learner.py -k papers_numbers",
+    ),
     (
         "priorities: the smaller error of two critics",
         ".abs().amax(0)",
@@ -487,6 +499,12 @@ GRADIENTS: tuple[Row, ...] = (
 )
 
 LEARNER: tuple[Row, ...] = (
+    (
+        "8 statistics of mu broadcast over the batch",
+        "        check_shapes(batch)\n",
+        "",
+        "learner/test_learner.py -k wrong_shapes",
+    ),
     (
         "antithetic: an action of the pair in place of a'",
         "torch.cat([noise[:1], acer.with_opposites(noise[1:])])",
@@ -676,8 +694,8 @@ REPLAY: tuple[Row, ...] = (
     ),
     (
         "replay: memory not checked",
-        "needed > free",
-        "needed < 0",
+        "needed, free, f",
+        "0, free, f",
         "experience/test_replay.py -k larger_than_the_memory",
     ),
     (
@@ -1036,6 +1054,12 @@ ROLLBACK: tuple[Row, ...] = (
         "            self.replay.cut()\n        self.reseed(attempt)",
         "        self.reseed(attempt)",
         "training/test_divergence.py -k rollback_ends",
+    ),
+    (
+        "rollback: the same random numbers again",
+        "        self.reseed(attempt)\n",
+        "",
+        "training/test_divergence.py -k draws_other",
     ),
 )
 

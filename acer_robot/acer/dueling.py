@@ -14,7 +14,7 @@ def stochastic_dueling_q(v: Tensor, advantage: Tensor, sampled_advantages: Tenso
     `Q~(x, a) = V(x) + A(x, a) - (1/n) sum_j A(x, u_j)`, u_j ~ pi(. | x)
 
     The samples u_j are constants (no gradient flows through how they were drawn), but A is differentiated at them. Over
-    fresh samples `E_a~pi Q~(x, a) = V(x)`. If a itself were one of the u_j, its advantage would shrink by (n - 1)/n.
+    fresh samples `E_a~pi Q~(x, a) = V(x)`. If a itself were one of the u_j, its advantage would shrink to (n - 1)/n.
     Even with fresh ones, fitting Q~ by least squares leaves A a factor n/(n + 1) too small, because the noise of the
     mean is paid for in the loss: a known bias, small for large n.
 

@@ -18,9 +18,13 @@ def combine(values: Tensor, pessimism: float) -> Tensor:
 
 
 def combine_gradient(values: Tensor, pessimism: float) -> Tensor:
-    """Return `d combine / d values` [K, ..]: how much each critic counts; they sum to 1."""
+    """Return `d combine / d values` [K, ..]: how much each critic counts; they sum to 1.
+
+    Critics that share the highest or lowest value share its weight evenly.
+    """
     if values.shape[0] == 1:
         return torch.ones_like(values)
     low, high = values.amin(0, keepdim=True), values.amax(0, keepdim=True)
-    share = torch.full_like(values, 1.0 / values.shape[0])
-    return share - pessimism * 0.5 * ((values == high).to(values.dtype) - (values == low).to(values.dtype))
+    highest, lowest = ((values == end).to(values.dtype) for end in (high, low))
+    spread = highest / highest.sum(0, keepdim=True) - lowest / lowest.sum(0, keepdim=True)
+    return 1.0 / values.shape[0] - pessimism * 0.5 * spread

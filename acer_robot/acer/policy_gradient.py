@@ -30,7 +30,7 @@ def truncated_policy_gradient(
 
     The first term bounds the variance by truncating the ratio of the replayed action a; the second restores what the
     truncation lost, at a fresh sample a' ~ pi. rho' is the ratio of a', so its weight is 0 wherever rho' <= c.
-    With c = infinity only the first term is left, with c = 0 only the second.
+    With c = infinity only the first term is left, with the ratio as it was clamped; with c = 0 only the second.
 
     Args:
         phi_gradient_replayed: grad_phi log f(a) [T, B, P].

@@ -49,7 +49,8 @@ def trace_coefficients(
         lambda_: trace decay in [0, 1].
 
     Returns:
-        [T, B] traces in [0, lambda].
+        [T, B] traces in [0, lambda]. Of ratios clamped as in `importance_log_ratio` none is below
+        lambda e^(-20 exponent): 0.04 with six joints and 0.3 with seventeen, however far the action is from the policy.
 
     Raises:
         ValueError: if action_dim is below 1.
@@ -129,7 +130,7 @@ def truncated_segment_weights(log_rho: Tensor, episode_continues: Tensor, trunca
     `w_t = min(c, rho_t rho_{t+1} .. rho_{T'})`, T' the last step of the segment, or of the episode if it ends before
 
     Args:
-        log_rho: log importance ratios [T, B].
+        log_rho: log importance ratios [T, B]; the product is of what they are after their clamp.
         episode_continues: bool [T, B], True where step t + 1 is the same episode's next step.
         truncation: c > 0.
 

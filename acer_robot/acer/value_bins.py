@@ -53,6 +53,8 @@ def gaussian_bins(values: Tensor, centers: Tensor, sigma: float) -> Tensor:
     `p_k = [F(e_{k+1}) - F(e_k)] / [F(e_last) - F(e_first)]`, F the distribution function of N(value, sigma^2)
 
     The edges e lie half a bin beside the centres. A value beyond the first or last centre counts as that centre.
+    Within some 3 sigma of the ends the Gaussian is cut off, so that the mean of p lies inside of the value: with
+    sigma = 0.75 bins by 0.4 bins at the last centre, where a critic that fits its target exactly says so much less.
 
     Args:
         values: [..].

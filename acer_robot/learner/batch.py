@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acer_robot.acer.shapes import require_rows, require_same_shape
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -41,3 +43,19 @@ class Trajectory:
         continues = ~(self.terminated | self.truncated)
         inside = torch.arange(continues.shape[0], device=continues.device) < continues.shape[0] - 1
         return continues & inside.unsqueeze(1)
+
+
+def check_shapes(batch: Trajectory) -> None:
+    """Raise ValueError, naming tensors and shapes, unless all parts of a batch have the shapes that are said there.
+
+    A part that is too small would be broadcast without a word.
+    """
+    require_same_shape(rewards=batch.rewards, terminated=batch.terminated, truncated=batch.truncated)
+    require_same_shape(
+        actions=batch.actions,
+        behaviour_mean=batch.behaviour_mean,
+        behaviour_log_std=batch.behaviour_log_std,
+    )
+    require_same_shape(observations=batch.observations, next_observations=batch.next_observations)
+    for name in ("actions", "observations"):
+        require_rows(batch.rewards, getattr(batch, name), "rewards", name)

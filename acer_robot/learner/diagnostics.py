@@ -49,7 +49,7 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
         values |= {
             "loss/embedding": embedding_loss(seen.prediction),
             "embedding/unchanged": (z - next_z).square().mean(),
-            "embedding/std": z.flatten(0, -2).std(0).mean(),
+            "embedding/std": z.flatten(0, -2).std(0, correction=0).mean(),
         }
     numbers = dict(zip(values, torch.stack([v.float() for v in values.values()]).tolist(), strict=True))
     for name, number in numbers.items():

@@ -273,8 +273,18 @@ def acer_ascent(
     # Critic: Q~ towards Qret, V towards its importance-weighted target.
     losses = critic_losses(networks.critic, online, q_ret, log_rho)
     error = (q_ret - online.q[0].detach()).abs().amax(0)
-    ratios = (log_rho, log_rho_sampled)
-    return Ascent(g + phi_rows(config, extra), *losses, *ratios, traces, v, entropy, moment, error)
+    return Ascent(
+        g=g + phi_rows(config, extra),
+        loss_q=losses[0],
+        loss_v=losses[1],
+        log_rho=log_rho,
+        log_rho_sampled=log_rho_sampled,
+        traces=traces,
+        v=v,
+        entropy=entropy,
+        moment=moment,
+        error=error,
+    )
 
 
 @torch.no_grad()
@@ -290,6 +300,9 @@ def returns(
 
     The bootstrap critic is evaluated on next observations only: V and Q~ of row t + 1 count only where the episode
     continues, and there x_{t+1} is the successor of x_t.
+
+    With two critics and pessimism, Q~ and V are each the smaller of two. Over actions the smaller Q~ averages to less
+    than the smaller V, so `Qret - Q~` has a positive mean even on policy, and long traces undo some of the pessimism.
 
     Args:
         config: gives gamma and the pessimism.
@@ -333,14 +346,14 @@ def advantage_scale(config: LearnerConfig, advantage: Tensor, moment: Tensor) ->
     """Return the running root mean square of the advantage, which frees delta of the reward's scale, and the moment.
 
     Args:
-        config: says whether advantages are scaled; if not, the scale is 1.
+        config: says whether advantages are scaled; if not, the scale is 1, and the moment is only logged.
         advantage: [T, B].
         moment: [2] running mean of the square, and of 1, which corrects the bias of the start at zero.
     """
-    if not config.advantage_scaling:
-        return torch.ones_like(moment[0]), moment.clone()
     seen = torch.stack([advantage.square().mean(), torch.ones_like(moment[0])])
     moment = moment.lerp(seen, 1.0 - MOMENT_DECAY)
+    if not config.advantage_scaling:
+        return torch.ones_like(moment[0]), moment
     return (moment[0] / moment[1]).sqrt().clamp_min(1e-6), moment
 
 
@@ -467,7 +480,7 @@ def pathwise_gradient(
     """Return the gradient in phi of `J(u) + w_H H`, at u = mean + std * noise, and H itself.
 
     `grad_mean = s` and `grad_logstd = s * std * noise` for a slope s = dJ/du. H is the entropy of the squashed action:
-    the Gaussian's own in closed form plus the log slope of the squash at u.
+    the Gaussian's own in closed form plus the log slope of the squash at u, which is 0 for `squash=clip`.
 
     Args:
         slope: dJ/du [.., d].

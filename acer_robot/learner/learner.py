@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from acer_robot import acer
 from acer_robot.learner.anneal import entropy_target_after, exported_alpha_after, std_min_after
 from acer_robot.learner.baselines import k_step_ascent
-from acer_robot.learner.batch import Trajectory
+from acer_robot.learner.batch import Trajectory, check_shapes
 from acer_robot.learner.compiler import compiled
 from acer_robot.learner.embeddings import Embeddings
 from acer_robot.learner.flat import FlatParameters
@@ -133,8 +133,13 @@ class Learner(nn.Module):
         """Do one update of all that is learnt on segments [T, B]; every state counts alike.
 
         On CUDA the next update overwrites the returned tensors: read or copy them first.
+
+        Raises:
+            ValueError: if the shapes of the batch do not fit.
+
         Source: Wang et al. 2017, Algorithm 3, each of its lines for all states of all segments at once.
         """
+        check_shapes(batch)
         width = self.action_size + (batch.observations.shape[-1] if self.config.smoothness > 0.0 else 0)
         noise = self._fresh_noise(*batch.rewards.shape, width)
         with products(self.config.precision):

@@ -30,6 +30,11 @@ def check_learns(config: TrainConfig) -> None:
             f"{options.replay_size} over num_envs={envs} holds {options.replay_size // envs} steps of each; set "
             f"learner.replay_size={options.segment_length * envs} or more"
         )
+    if options.on_policy and envs % options.segments:
+        raise InputError(
+            f"learner.segments={options.segments} does not divide num_envs={envs}: with learner.on_policy=true each of "
+            f"num_envs segments is learnt from once, learner.segments at a time; set one to a multiple of the other"
+        )
     per_command = envs * config.task.action_repeat
     commands, needed = math.ceil(config.steps / per_command), first_update(options, envs)
     if commands >= needed:

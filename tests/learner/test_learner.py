@@ -13,8 +13,9 @@ from torch._dynamo.utils import counters
 
 from acer_robot.acer.ensemble import combine
 from acer_robot.errors import NonFiniteError
+from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.diagnostics import summarise
-from acer_robot.metrics import LEARNER
+from acer_robot.metrics import LEARNER, healthy_range
 
 PAPER = {**dataclasses.asdict(paper_config()), "hidden": [16, 16]}
 BASELINES = [
@@ -27,6 +28,43 @@ def batch_for(learner, seed=0):
     """Segments whose behaviour policy is near that of a learner like this one, on the CPU."""
     near = small_learner(**dataclasses.asdict(learner.config))
     return random_batch(near, 5, 4, seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("behaviour_mean", (..., slice(1))),
+        ("behaviour_log_std", 0),
+        ("truncated", slice(1)),
+        ("terminated", (slice(None), slice(1))),
+        ("rewards", (..., None)),
+        ("next_observations", (..., slice(2))),
+        ("actions", 0),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, PAPER, *BASELINES])
+def test_wrong_shapes_are_refused_and_not_broadcast(options, name, part):
+    learner = small_learner(**options)
+    batch = batch_for(learner)
+    with pytest.raises(ValueError, match=rf"{name} \("):
+        learner.update(dataclasses.replace(batch, **{name: getattr(batch, name)[part]}))
+
+
+def test_one_transition_in_an_update_has_finite_numbers():
+    learner = small_learner(embedding=4)
+    batch = random_batch(learner, 1, 2, 0)
+    parts = {field.name: getattr(batch, field.name)[:, :1] for field in dataclasses.fields(batch)}
+    seen = learner.update(Trajectory(**parts))
+    assert summarise(seen, learner, 1)["embedding/std"] == 0.0
+
+
+@pytest.mark.parametrize("options", [PAPER, {**PAPER, "trace_lambda": 0.0}])
+def test_papers_numbers_are_in_their_healthy_range(options):
+    learner = small_learner(**options)
+    numbers = summarise(learner.update(batch_for(learner)), learner, 1)
+    for name in ("acer/advantage_scale", "acer/trace_mean", "loss/q"):
+        low, high = healthy_range(name, options, numbers)
+        assert low <= numbers[name] <= high, name
 
 
 def parameters(module: nn.Module) -> torch.Tensor:

@@ -64,6 +64,15 @@ def test_each_critic_counts_as_much_as_it_moves_the_combination(members):
     torch.testing.assert_close(combine_gradient(values.detach(), 0.7), expected)
 
 
+@pytest.mark.parametrize("values", [[1.0, 1.0, 0.0], [2.0, 0.0, 0.0, 2.0], [1.0, 1.0], [3.0, 3.0, 3.0]])
+def test_critics_that_tie_share_their_weight(values):
+    values = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(combine(values, 0.7), values)
+    weights = combine_gradient(values.detach(), 0.7)
+    torch.testing.assert_close(weights, expected)
+    assert weights.sum().item() == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("c", [0.0, 1.0])
 def test_correction_along_the_path_equals_the_score_function(c):
     """g averaged over 20,000 draws in the same four states; the stored actions, hence the first term, are the same."""

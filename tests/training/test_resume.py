@@ -68,7 +68,7 @@ TASKS = {
         "eval_every=1000",
         "steps=800",
     ],
-    "on policy": [*PENDULUM, "learner.on_policy=true"],
+    "on policy": [*PENDULUM, "learner.on_policy=true", "learner.segments=2"],
     "priorities": [*PENDULUM, "learner.priority_exponent=0.4"],
     "priorities in a small replay": [*PENDULUM, "learner.priority_exponent=0.4", "learner.replay_size=100"],
     "categorical critic": [*PENDULUM, "learner.value_bins=21", "learner.critic_lr=3e-4"],
