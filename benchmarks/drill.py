@@ -54,6 +54,8 @@ class Drill:
         )
         limits = limits_of_file(policy.spec, policy.metadata, options)
         logs = {"Python": self._folder / "python.csv", "C++": self._folder / "cpp.csv"}
+        for log in logs.values():
+            log.unlink(missing_ok=True)  # of the incident before
         controller = None
         if self._with_cpp:
             controller = drill_cpp.start(self._files[incident.robot], incident, logs["C++"])

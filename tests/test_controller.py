@@ -230,6 +230,7 @@ def driven(controller, policy, folder, script="", *options):
     """Drive with `--ramp` and a scripted incident; return the exit status, the log's first line and its columns."""
     (folder / "incident.txt").write_text(script)
     log, names = folder / "log.csv", ["--incident", folder / "incident.txt"]
+    log.unlink(missing_ok=True)
     done = run(controller, policy, HALF_CHEETAH, "--ramp", *names, "--log", log, *options, cwd=folder)
     first, header, *rows = log.read_text().splitlines()
     assert len(first) == 120
@@ -532,6 +533,15 @@ def test_error_of_mujoco_leaves_the_log(controller, policy, tmp_path):
 def test_unwritable_log_is_refused_before_the_start(controller, policy, tmp_path, name, ramp):
     line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / name, *ramp)
     assert f"--log={tmp_path / name} cannot be written: " in line
+
+
+@pytest.mark.parametrize("former", ["log.csv", "log-1.csv"])
+def test_log_of_a_former_drive_is_not_overwritten(controller, policy, tmp_path, former):
+    (tmp_path / former).write_text("# stopped by: nan\n")
+    line = refused(controller, policy, HALF_CHEETAH, "--log", tmp_path / "log.csv", "--ramp", "--episodes", 2)
+    assert line.endswith(f"--log={tmp_path / former} exists; give another file, or remove it")
+    assert [path.name for path in tmp_path.iterdir()] == [former]
+    assert (tmp_path / former).read_text() == "# stopped by: nan\n"
 
 
 def test_log_whose_reader_is_gone_ends_in_a_ramp(controller, policy, tmp_path):

@@ -14,7 +14,7 @@ import torch
 
 from acer_robot.deployment.control_loop import LoopOptions
 from acer_robot.deployment.drive import Drive, Driver, Timing
-from acer_robot.deployment.drive_log import DriveLog
+from acer_robot.deployment.drive_log import DriveLog, check_new
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import Limits, limits_of_file
 from acer_robot.deployment.pacing import Pacer, percentiles, pressed_key
@@ -72,6 +72,8 @@ def _drive_plant(job: DriveJob, policy: LoadedPolicy, name: str) -> dict[str, An
 def _drive_task(job: DriveJob, policy: LoadedPolicy) -> dict[str, Any]:
     """Drive the simulator, each episode as a drive of its own."""
     limits = limits_of_file(policy.spec, policy.metadata, job.safety)
+    for episode in range(job.episodes if job.log is not None else 0):
+        check_new(str(_log_of(job, episode)))
     task = make_task(with_velocity(policy.task_config, job.task.velocity), 1, job.seed)
     try:
         check_same_robot(policy.spec, task.spec)

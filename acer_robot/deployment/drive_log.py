@@ -22,7 +22,7 @@ class DriveLog:
     """Writes one row for each tick, as docs/driving.md describes. Without a path it does nothing.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written, or is there: it is the log of another drive.
     """
 
     def __init__(self, path: str | None, spec: TaskSpec) -> None:
@@ -37,10 +37,15 @@ class DriveLog:
             f"{_first_line('(still running)')}time,step,state,cause,late,age,{','.join(map(_cell, names))}\n"
         )
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            self._file = _open(path)
             _write(self._file, head.encode())
+        except FileExistsError:
+            raise _exists(path) from None
         except OSError as error:
-            self.close()
+            if self._file >= 0:
+                self.close()
+                if Path(path).is_file():
+                    os.unlink(path)  # it is ours, and the next attempt needs the name
             raise InputError(f"log={path} cannot be written: {error.strerror}; give another file") from error
 
     def add(
@@ -110,6 +115,22 @@ class DriveLog:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def check_new(path: str) -> None:
+    """Raise InputError if a log is at `path`."""
+    if Path(path).is_file():
+        raise _exists(path)
+
+
+def _exists(path: str) -> InputError:
+    return InputError(f"log={path} exists; give another file, or remove it")
+
+
+def _open(path: str) -> int:
+    """Create the file; what is there and no file is opened as it is, as a pipe or /dev/null."""
+    new = os.O_EXCL if Path(path).is_file() or not os.path.lexists(path) else 0
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | new, 0o666)
 
 
 def _first_line(reason: str) -> str:

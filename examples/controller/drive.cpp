@@ -300,6 +300,7 @@ int run(const Options& options, Decider& decider) {
   StartStates states(options, robot.model());
   stop_requests::listen();  // before the logs: one that cannot be written must not end the program by a signal
   std::vector<std::unique_ptr<DriveLog>> logs;
+  for (int episode = 0; episode < options.episodes; ++episode) DriveLog::check_new(log_of(options.log, episode));
   for (int episode = 0; episode < options.episodes; ++episode) {
     logs.push_back(std::make_unique<DriveLog>(log_of(options.log, episode), task));
   }

@@ -1,6 +1,7 @@
 #include "drive_log.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -35,6 +36,18 @@ std::string first_line(const std::string& reason) {
 
 std::string cell(const std::string& name) { return name.find(',') == std::string::npos ? name : '"' + name + '"'; }
 
+// What is there and no file, as a pipe or /dev/null.
+bool is_special(const std::string& path) {
+  struct stat found;
+  return stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
+}
+
+// Creates a file, or opens what is there and no file. A log of another drive is not overwritten.
+int open_new(const std::string& path) {
+  const int create = O_WRONLY | O_CREAT | O_CLOEXEC;
+  return open(path.c_str(), is_special(path) ? create : create | O_EXCL, 0666);
+}
+
 void append_seconds(std::string& text, double value) {
   char digits[400];
   text.append(digits, static_cast<std::size_t>(std::snprintf(digits, sizeof digits, "%.6f", value)));
@@ -49,6 +62,13 @@ void append_all(std::string& text, const std::vector<float>& values, std::size_t
 
 }  // namespace
 
+void DriveLog::check_new(const std::string& path) {
+  struct stat found;
+  if (!path.empty() && lstat(path.c_str(), &found) == 0 && !is_special(path)) {
+    throw acer::InputError("--log=" + path + " exists; give another file, or remove it");
+  }
+}
+
 DriveLog::DriveLog(const std::string& path, const acer::TaskDescription& task)
     : width_(task.observation.size()), joints_(task.joints.size()) {
   if (path.empty()) return;
@@ -58,10 +78,14 @@ DriveLog::DriveLog(const std::string& path, const acer::TaskDescription& task)
     for (const auto& joint : task.joints) rows_ += "," + cell(kind + joint);
   }
   rows_ += '\n';
-  file_ = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  file_ = open_new(path);
+  if (file_ < 0 && errno == EEXIST) check_new(path);
   if (file_ < 0 || !flush()) {
     const std::string reason = std::strerror(errno);
-    if (file_ >= 0) close(file_);
+    if (file_ >= 0) {
+      close(file_);
+      if (!is_special(path)) unlink(path.c_str());  // it is ours, and the next attempt needs the name
+    }
     throw acer::InputError("--log=" + path + " cannot be written: " + reason);
   }
   rows_.reserve(1 << 20);

@@ -8,7 +8,10 @@
 // The log of docs/driving.md: it survives a killed process and a full disk, and its first line says why the drive ended.
 class DriveLog {
  public:
-  // Throws InputError if `path` cannot be written. With an empty path there is no log.
+  // Throws InputError if a file is at `path`: it may be the log of another drive.
+  static void check_new(const std::string& path);
+
+  // Throws InputError if `path` cannot be written, or a file is there. With an empty path there is no log.
   DriveLog(const std::string& path, const acer::TaskDescription& task);
   ~DriveLog();
   DriveLog(const DriveLog&) = delete;

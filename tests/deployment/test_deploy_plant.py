@@ -290,6 +290,10 @@ def test_ramp_in_the_simulator(pendulum, tmp_path):
         )
     )
     assert summary["cause"] == "end"
+    log.rename(tmp_path / "log-2.csv")
+    with pytest.raises(InputError, match=r"log=.*log-1\.csv exists"):  # before the first episode
+        deploy(DeployConfig(pendulum, episodes=2, rate=0.0, ramp=True, log=str(log)))
+    (tmp_path / "log-2.csv").rename(log)
     assert (len(summary["returns"]), len(summary["lengths"])) == (2, 2)
     for path in (log, tmp_path / "log-1.csv"):
         with path.open() as file:

@@ -253,6 +253,26 @@ def test_an_unwritable_log_is_refused_before_the_start(policy, tmp_path):
         DriveLog("/dev/full", policy.spec)
 
 
+def test_log_of_a_former_drive_is_not_overwritten(policy, tmp_path):
+    Flight(policy, log=tmp_path / "log.csv").fly()
+    before = (tmp_path / "log.csv").read_bytes()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "log.csv")
+    for name in ("log.csv", "link.csv"):
+        with pytest.raises(InputError, match=rf"log=.*{name} exists; give another file, or remove it"):
+            DriveLog(str(tmp_path / name), policy.spec)
+    assert (tmp_path / "log.csv").read_bytes() == before
+
+
+def test_log_that_could_not_be_begun_leaves_no_file(policy, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        DriveLog(str(tmp_path / "log.csv"), policy.spec)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_stops_the_drive_and_the_log_says_so(policy, tmp_path, monkeypatch):
     path, written = tmp_path / "log.csv", []
     real = os.write
