@@ -204,7 +204,7 @@ def check_encoder() -> Finding:
 
 def check_wandb() -> Finding:
     """Say what wandb.mode=auto means here."""
-    from acer_robot.reporting.wandb import base_url, mode_and_reason, why_unreachable
+    from acer_robot.reporting.wandb_settings import base_url, mode_and_reason, why_unreachable
 
     mode, reason = mode_and_reason(WandbConfig())
     if mode == "online":

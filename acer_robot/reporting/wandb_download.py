@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from acer_robot.errors import InputError
-from acer_robot.reporting.wandb import base_url, has_api_key, one_line, wandb_module
+from acer_robot.reporting.wandb_settings import base_url, has_api_key, one_line, wandb_module
 
 ARTIFACT_PREFIX = "wandb:"
 """What a policy=wandb:.. begins with."""

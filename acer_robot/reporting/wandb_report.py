@@ -19,8 +19,8 @@ from acer_robot.reporting.contents import read_config
 from acer_robot.reporting.health import readings
 from acer_robot.reporting.run_logger import EVALUATION_VIDEO, EXPORTED_VIDEO
 from acer_robot.reporting.runs import Run, Setting, find_runs, group
-from acer_robot.reporting.wandb import base_url, has_api_key, one_line, wandb_module, why_unreachable
 from acer_robot.reporting.wandb_artifact import ARTIFACT
+from acer_robot.reporting.wandb_settings import base_url, has_api_key, one_line, wandb_module, why_unreachable
 from acer_robot.run_folder.tables import read_table
 
 EXTRA = (

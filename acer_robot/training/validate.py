@@ -12,7 +12,7 @@ import torch
 from acer_robot.errors import InputError
 from acer_robot.learner.precision import PRECISIONS
 from acer_robot.reporting.tensorboard import check_tensorboard
-from acer_robot.reporting.wandb import wandb_mode
+from acer_robot.reporting.wandb_settings import wandb_mode
 from acer_robot.run_folder.checkpoints import MOST_KEPT
 from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range

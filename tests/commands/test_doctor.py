@@ -10,7 +10,7 @@ import pytest
 
 from acer_robot.commands import doctor
 from acer_robot.commands.doctor import Finding, examine, release
-from acer_robot.reporting import wandb
+from acer_robot.reporting import wandb_settings
 
 
 def run(monkeypatch, capsys, checks):
@@ -83,9 +83,9 @@ def test_the_mode_of_wandb_is_said(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     assert "wandb: offline" in examine(doctor.check_wandb).text
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr(wandb, "why_unreachable", lambda url: f"{url} cannot be reached")
+    monkeypatch.setattr(wandb_settings, "why_unreachable", lambda url: f"{url} cannot be reached")
     assert examine(doctor.check_wandb).text.startswith("wandb: runs will be offline: http")
-    monkeypatch.setattr(wandb, "why_unreachable", lambda url: None)
+    monkeypatch.setattr(wandb_settings, "why_unreachable", lambda url: None)
     finding = examine(doctor.check_wandb)
     assert "wandb: online at http" in finding.text
     assert "0" * 40 not in finding.text

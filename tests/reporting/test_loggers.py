@@ -19,11 +19,11 @@ import pytest
 from wandb_server import Server
 
 from acer_robot.errors import InputError
-from acer_robot.reporting import wandb as wandb_run
+from acer_robot.reporting import wandb_settings
 from acer_robot.reporting.progress import Progress
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.reporting.tensorboard import check_tensorboard
-from acer_robot.reporting.wandb import wandb_mode
+from acer_robot.reporting.wandb_settings import wandb_mode
 from acer_robot.run_folder.layout import write_environment
 from acer_robot.schema import WandbConfig
 
@@ -33,12 +33,12 @@ PASSWORD = "correct-horse-battery-staple"
 RUN = """
 import sys
 from pathlib import Path
-from acer_robot.reporting import wandb as wandb_run
+from acer_robot.reporting import wandb as wandb_run, wandb_settings
 from acer_robot.schema import WandbConfig
 from acer_robot.reporting.run_logger import RunLogger
 from acer_robot.run_folder.layout import write_environment
 
-wandb_run.REACH_SECONDS, wandb_run.FINISH_SECONDS = 1.0, 2.0
+wandb_settings.REACH_SECONDS, wandb_run.FINISH_SECONDS = 1.0, 2.0
 run_dir = Path(sys.argv[1])
 with RunLogger(run_dir, WandbConfig(mode=sys.argv[2]), {"learner": {"lr": 0.25}}, 20) as log:
     for step in (10, 20):
@@ -311,7 +311,7 @@ def wandb_environment(tmp_path, monkeypatch):
         for name, value in (variables | ({"WANDB_API_KEY": key} if key else {})).items():
             monkeypatch.setenv(name, value)
         settings = SimpleNamespace(mode=kept, base_url="https://me:secret@wandb.example")
-        monkeypatch.setattr(wandb_run, "_settings", lambda *_: settings)
+        monkeypatch.setattr(wandb_settings, "_settings", lambda *_: settings)
 
     return put
 
@@ -370,7 +370,7 @@ def test_modes_and_keys_that_cannot_be_used_are_refused(wandb_environment, mode,
 )
 def test_settings_that_wandb_refuses_show_no_password(tmp_path, name, value):
     code = (
-        "from acer_robot.reporting.wandb import *\n"
+        "from acer_robot.reporting.wandb_settings import *\n"
         "print(*mode_and_reason(WandbConfig()))\n"
         "try: wandb_mode(WandbConfig(mode='offline'))\nexcept InputError as error: print(error)"
     )
@@ -390,7 +390,7 @@ def test_a_project_name_that_wandb_refuses_is_an_input_error():
 
 @pytest.mark.parametrize(("pause", "reason"), [(0.0, "garbage"), (0.7, "too slowly")])
 def test_servers_of_garbage_and_slow_ones_count_as_unreachable(monkeypatch, pause, reason):
-    monkeypatch.setattr(wandb_run, "REACH_SECONDS", 1.0)
+    monkeypatch.setattr(wandb_settings, "REACH_SECONDS", 1.0)
 
     def answer(listening):
         connection, _ = listening.accept()
@@ -404,7 +404,7 @@ def test_servers_of_garbage_and_slow_ones_count_as_unreachable(monkeypatch, paus
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=answer, args=(listening,), daemon=True).start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        assert reason in wandb_run.why_unreachable(url)
+        assert reason in wandb_settings.why_unreachable(url)
 
 
 def test_a_server_that_refuses_turns_the_run_offline(tmp_path):

@@ -17,10 +17,10 @@ from wandb_server import Server
 from acer_robot.errors import InputError
 from acer_robot.policies.exported.file import load_exported
 from acer_robot.reporting import wandb as wandb_run
-from acer_robot.reporting.wandb import wandb_mode
 from acer_robot.reporting.wandb_artifact import FILES
 from acer_robot.reporting.wandb_download import check_reference
 from acer_robot.reporting.wandb_public import public_options
+from acer_robot.reporting.wandb_settings import wandb_mode
 from acer_robot.run_folder.checkpoints import TrainedRun
 from acer_robot.schema import TaskConfig, TrainConfig, WandbConfig
 from acer_robot.tasks import make_task
