@@ -324,7 +324,7 @@ class TrainConfig:
     """How many times environments are made anew with on_environment_error=rebuild before the run stops."""
     step_timeout: float = 60.0
     """Seconds that a step of the environments may take. Then a line names the environment that hangs; with
-    task.workers it counts as failed."""
+    task.workers it counts as failed, and an evaluation beside training is repeated."""
     num_envs: int = 16
     """Number of environments, which are stepped together."""
     threads: int = 1

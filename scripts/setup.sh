@@ -9,12 +9,13 @@ stamp=.venv/.ready-$extra
 # The folder counts too: a moved checkout needs its editable install redone.
 state=$({ pwd; cat pyproject.toml constraints.txt scripts/setup.sh; } | sha256sum)
 
+version='import sys; (3, 11) <= sys.version_info < (3, 14) and print("%d.%d.%d" % sys.version_info[:3])'
 if [[ -n ${PYTHON:-} && -x .venv/bin/python ]]; then
-    # One that does not run is left to find_python, which says what is expected.
-    wanted=$("$PYTHON" -c 'import sys; print(sys.version)' 2>/dev/null) || wanted=
-    present=$(.venv/bin/python -c 'import sys; print(sys.version)')
-    if [[ -n $wanted && $wanted != "$present" ]]; then
-        echo "setup: .venv has Python ${present%% *}, and PYTHON=$PYTHON is ${wanted%% *}; remove it first: rm -r .venv" >&2
+    # One that does not run, or is none of these versions, is left to find_python, which says what is expected.
+    wanted=$("$PYTHON" -c "$version" 2>/dev/null) || wanted=
+    present=$(.venv/bin/python -c "$version" 2>/dev/null) || present=
+    if [[ -n $wanted && -n $present && $wanted != "$present" ]]; then
+        echo "setup: .venv has Python $present, and PYTHON=$PYTHON is $wanted; remove it first: rm -r .venv" >&2
         exit 1
     fi
 fi

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def interpreter(path, version):
     """Write a program that answers every call with a version of Python."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho '{version} (main)'\n")
+    path.write_text(f"#!/bin/sh\necho '{version}'\n")
     path.chmod(0o755)
     return path
 

@@ -48,7 +48,7 @@ def _export(config: ExportConfig) -> None:
     check_range("seed", config.seed, 0, 2**31 - 1)
     run_dir = run_folder(Path(config.run))
     out = run_dir / "export" if config.out is None else Path(config.out)
-    run = load_run(run_dir, config.checkpoint)
+    run, former = load_run(run_dir, config.checkpoint), _weights(out)
     check_task(run)
     policy = export_policy(
         run,
@@ -61,10 +61,19 @@ def _export(config: ExportConfig) -> None:
         robustness=config.robustness,
     )
     print(f"wrote {policy} and, beside it, policy.json, test_vectors.npz and POLICY_CARD.md")
-    if config.out is None:
+    if config.out is None and former != _weights(out):
         _tell_of_former(run_dir, policy)
     if config.robustness:
         print(_robustness(policy.with_name("evaluation.json")))
+
+
+def _weights(folder: Path) -> str | None:
+    """Return the sha256 of the weights of the policy in a folder; None where there is none that can be read."""
+    try:
+        found = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+        return str(found["weights_sha256"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _tell_of_former(run_dir: Path, policy: Path) -> None:

@@ -94,8 +94,9 @@ class Driver:
                 number += 1
                 done = self._tick(number, end=number > max_ticks or ended())
             self._check_started()
-        except InputError as error:
+        except InputError as error:  # nothing was commanded
             self._drive.reason = str(error)
+            self._log.discard()
             raise
         except BrokenOff as error:
             self._drive.cause, self._drive.reason = "emergency", f"{error} broke off a call of the plant"

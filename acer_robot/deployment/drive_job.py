@@ -14,7 +14,7 @@ import torch
 
 from acer_robot.deployment.control_loop import LoopOptions
 from acer_robot.deployment.drive import Drive, Driver, Timing
-from acer_robot.deployment.drive_log import DriveLog, check_new
+from acer_robot.deployment.drive_log import DriveLog, check_new, is_special
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import Limits, limits_of_file
 from acer_robot.deployment.pacing import Pacer, percentiles, pressed_key
@@ -139,8 +139,8 @@ def _most_ticks(job: DriveJob, limits: Limits) -> float:
 
 
 def _log_of(job: DriveJob, episode: int) -> str | None:
-    """Return the log of an episode: flight.csv, and then flight-1.csv, flight-2.csv."""
-    if job.log is None or episode == 0:
+    """Return the log of an episode: flight.csv, and then flight-1.csv, ..; a pipe or a device gets all of them."""
+    if job.log is None or episode == 0 or is_special(job.log):
         return job.log
     path = Path(job.log)
     return str(path.with_name(f"{path.stem}-{episode}{path.suffix}"))

@@ -27,7 +27,7 @@ class DriveLog:
 
     def __init__(self, path: str | None, spec: TaskSpec) -> None:
         self._path, self._rows, self._due, self._file = path, list[str](), 0.0, -1
-        self._broken = False
+        self._broken = self._has_rows = False
         self._widths = (spec.observation_size, spec.action_size, spec.action_size)
         if path is None:
             return
@@ -42,10 +42,7 @@ class DriveLog:
         except FileExistsError:
             raise _exists(path) from None
         except OSError as error:
-            if self._file >= 0:
-                self.close()
-                if Path(path).is_file():
-                    os.unlink(path)  # it is ours, and the next attempt needs the name
+            self.discard()
             raise InputError(f"log={path} cannot be written: {error.strerror}; give another file") from error
 
     def add(
@@ -69,6 +66,7 @@ class DriveLog:
         """
         if self._file < 0:
             return
+        self._has_rows = True
         cells = [f"{time:.6f}", str(step), *words, str(int(late)), "" if age is None else f"{age:.6f}"]
         for values, width in zip(arrays, self._widths, strict=True):
             cells += [""] * width if values is None else [str(np.float32(value)) for value in values]
@@ -98,6 +96,14 @@ class DriveLog:
         _write(self._file, text.encode())
         self._broken = False
 
+    def discard(self) -> None:
+        """Remove the file of a drive that did not begin, so that the next attempt has the name; rows are kept."""
+        if self._file < 0 or self._path is None or self._has_rows:
+            return
+        self.close()
+        if not is_special(self._path):
+            os.unlink(self._path)
+
     def finish(self, reason: str) -> None:
         """Say in the first line why the drive ended, and close the file. Rows that cannot be written are lost."""
         if self._file < 0:
@@ -117,9 +123,14 @@ class DriveLog:
             self._file = -1
 
 
+def is_special(path: str) -> bool:
+    """Whether something is there that is no file, as a pipe or /dev/null."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
 def check_new(path: str) -> None:
     """Raise InputError if a log is at `path`."""
-    if Path(path).is_file():
+    if os.path.lexists(path) and not is_special(path):
         raise _exists(path)
 
 
@@ -128,8 +139,8 @@ def _exists(path: str) -> InputError:
 
 
 def _open(path: str) -> int:
-    """Create the file; what is there and no file is opened as it is, as a pipe or /dev/null."""
-    new = os.O_EXCL if Path(path).is_file() or not os.path.lexists(path) else 0
+    """Create the file, or open what is there and no file."""
+    new = 0 if is_special(path) else os.O_EXCL
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | new, 0o666)
 
 

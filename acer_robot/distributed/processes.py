@@ -207,7 +207,7 @@ class ProcessEvaluations:
             )
             self.repeat()
             return None
-        first = self._open.popleft()
+        self._lost, first = 0, self._open.popleft()
         first.row = {"seconds": first.seconds, **numbers}
         return first
 

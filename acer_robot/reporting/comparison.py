@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from acer_robot.errors import InputError
 from acer_robot.reporting.charts import COLORS, DASHES, Curve, comparison
-from acer_robot.reporting.page import check_page, duration, wide_and_narrow, write_page, write_text
+from acer_robot.reporting.page import duration, wide_and_narrow, write_page, write_text
 from acer_robot.reporting.runs import FINISHED, Run, Setting, find_runs, group, shown
 from acer_robot.reporting.statistics import Estimate, FloatArray, estimate, has_rliable
 from acer_robot.run_folder.layout import check_folder
@@ -36,12 +37,13 @@ def write_comparison(patterns: Sequence[str], out: Path) -> tuple[list[Path], li
     Raises:
         InputError: if `out` cannot be written, or the runs cannot be compared.
     """
-    check_page(out)
+    if out.suffix != ".html" or out.is_dir():
+        raise InputError(f"out={out} is no page; give a name that ends in .html, as in out=comparison.html")
+    check_folder("out", out.parent)
     files = [out, out.with_suffix(".md"), out.with_suffix(".csv")]
     for file, start in ((files[1], f"# {TITLE}"), (files[2], ",".join(_columns()))):
-        if file.is_file() and not file.read_bytes().startswith(start.encode()):
+        if os.path.isfile(file) and not _begins_with(file, start):
             raise InputError(f"out={out} would replace {file}, which is no comparison; give another name")
-    check_folder("out", out.parent)
     runs, left_out = find_runs(patterns)
     tasks = group(runs)
     sections = [_section(task, settings, number) for number, (task, settings) in enumerate(tasks.items())]
@@ -222,6 +224,14 @@ def _run_table(runs: Sequence[Run], tasks: Mapping[str, Sequence[Setting]]) -> T
         numbers = [f"{value:,.1f}" if math.isfinite(value) else "-" for value in row[6:9]]
         rows.append([*row[:3], row[3], f"{row[4]:,}", f"{row[5]:,}", *numbers, duration(row[9]), row[10]])
     return {"caption": "Every run", "header": [*RUN_HEADER[:9], "time", RUN_HEADER[10]], "rows": rows}
+
+
+def _begins_with(file: Path, start: str) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(len(start)) == start.encode()
+    except OSError:
+        return False  # what cannot be read is not replaced
 
 
 def _columns() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def write_page(template: str, path: Path, **context: object) -> Path:
 
 def check_page(path: Path) -> None:
     """Raise InputError for a name that is no page's: another file of a run would be replaced."""
-    if path.suffix != ".html" and (path.is_file() or not path.exists()):
+    if path.resolve().suffix != ".html" and (os.path.isfile(path) or not os.path.exists(path)):
         raise InputError(f"out={path} is no page; give a name that ends in .html, as in out=report.html")
 
 
@@ -54,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # /dev/stdout
             path.write_text(text, encoding="utf-8")
         else:
-            write_whole(path, text.encode())
+            write_whole(path.resolve(), text.encode())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise

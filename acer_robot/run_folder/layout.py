@@ -18,7 +18,6 @@ from acer_robot.run_folder.whole_file import write_whole
 from acer_robot.schema import TrainConfig
 
 BEFORE_LEARNING = (
-    "config.yaml",
     "environment.txt",
     "error.txt",
     "eval.csv",
@@ -26,8 +25,9 @@ BEFORE_LEARNING = (
     "robot.xml",
     "metrics.csv",
     "status.json",
+    "config.yaml",
 )
-"""Files of a run that has no checkpoint yet."""
+"""Files of a run that has no checkpoint yet. config.yaml is removed last: while it is there, the rest can be."""
 CHECKPOINTS = ("latest", "best")
 """The end of the run, and where the exported policy's evaluation was highest."""
 FILM = "videos/policy.mp4"
@@ -120,11 +120,11 @@ def is_empty(run_dir: Path) -> bool:
 
 def clear_unlearnt(run_dir: Path) -> None:
     """Remove what a run left that was stopped before its first checkpoint, so that it can begin anew."""
-    for name in BEFORE_LEARNING:
-        (run_dir / name).unlink(missing_ok=True)
     shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
     if not has_checkpoint(run_dir):  # the first one may be half-written
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    for name in BEFORE_LEARNING:
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def has_checkpoint(run_dir: Path) -> bool:

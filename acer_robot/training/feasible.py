@@ -30,11 +30,6 @@ def check_learns(config: TrainConfig) -> None:
             f"{options.replay_size} over num_envs={envs} holds {options.replay_size // envs} steps of each; set "
             f"learner.replay_size={options.segment_length * envs} or more"
         )
-    if options.on_policy and envs % options.segments:
-        raise InputError(
-            f"learner.segments={options.segments} does not divide num_envs={envs}: with learner.on_policy=true each of "
-            f"num_envs segments is learnt from once, learner.segments at a time; set one to a multiple of the other"
-        )
     per_command = envs * config.task.action_repeat
     commands, needed = math.ceil(config.steps / per_command), first_update(options, envs)
     if commands >= needed:
@@ -52,6 +47,15 @@ def check_learns(config: TrainConfig) -> None:
         f"steps={config.steps} would end without an update: {reason}; set steps={needed * per_command} or more, or "
         f"{remedy}"
     )
+
+
+def check_on_policy(options: LearnerConfig, num_envs: int) -> None:
+    """Raise InputError if the segments of all environments do not make whole batches, each learnt from once."""
+    if options.on_policy and num_envs % options.segments:
+        raise InputError(
+            f"learner.segments={options.segments} does not divide num_envs={num_envs}: with learner.on_policy=true the "
+            f"num_envs new segments are learnt from once, learner.segments at a time; set num_envs to a multiple of it"
+        )
 
 
 def first_update(options: LearnerConfig, num_envs: int) -> int:

@@ -17,7 +17,12 @@ import yaml
 from acer_robot.errors import DAMAGE, InputError, first_line
 from acer_robot.experience.collector import Collector
 from acer_robot.experience.seeds import process_streams, restore_process_streams
-from acer_robot.run_folder.checkpoints import config_from_dict, read_checkpoint, read_content
+from acer_robot.run_folder.checkpoints import (
+    config_from_dict,
+    former_checkpoints,
+    read_checkpoint,
+    read_content,
+)
 from acer_robot.run_folder.layout import clear_unlearnt, has_checkpoint
 from acer_robot.run_folder.owner import is_owned, owned
 from acer_robot.run_folder.replay_files import DamagedReplayError, is_freed, read_rows
@@ -250,8 +255,8 @@ def _points(run_dir: Path) -> Iterator[Point]:
         InputError: if there is none.
     """
     found, latest = False, run_dir / "checkpoints" / "latest.pt"
-    numbered = {path.name.split(".")[1]: path for path in latest.parent.glob("latest.*.pt")}
-    former = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
+    numbers = former_checkpoints(latest)
+    former = sorted(numbers, key=numbers.__getitem__)
     reasons = []
     for path in [latest, *former]:
         try:

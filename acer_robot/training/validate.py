@@ -18,7 +18,7 @@ from acer_robot.run_folder.layout import check_folder, is_empty
 from acer_robot.schema import LearnerConfig, TrainConfig, check_choice, check_range
 from acer_robot.tasks.make import MAX_ACTION_REPEAT, MAX_ENVIRONMENTS
 from acer_robot.training.collecting import check_collector
-from acer_robot.training.feasible import check_learns, check_sizes
+from acer_robot.training.feasible import check_learns, check_on_policy, check_sizes
 
 MAX_SEED = 2**31 - 1
 
@@ -106,6 +106,8 @@ def check_train(config: TrainConfig, resuming: bool = False) -> None:
     _check_choices(config.learner)
     check_collector(config)
     check_learns(config)
+    if not resuming:  # a run of a former version goes on as it was
+        check_on_policy(config.learner, config.num_envs)
     check_sizes(config.learner, select_device(config.device))
     run_dir = Path(config.run_dir)
     check_folder("run_dir", run_dir)

@@ -264,9 +264,9 @@ int exit_status(acer::Cause cause) {
   return cause == acer::Cause::end || by_key ? 0 : 1;
 }
 
-// The log of an episode: flight.csv, and then flight-1.csv, flight-2.csv.
+// The log of an episode: flight.csv, and then flight-1.csv, flight-2.csv; a pipe or a device gets all of them.
 std::string log_of(const std::string& path, int episode) {
-  if (path.empty() || episode == 0) return path;
+  if (path.empty() || episode == 0 || DriveLog::is_special(path)) return path;
   const std::filesystem::path file(path);
   return file.parent_path() / (file.stem().string() + "-" + std::to_string(episode) + file.extension().string());
 }
@@ -299,11 +299,8 @@ int run(const Options& options, Decider& decider) {
   Robot robot(options.model, task, [&pacer] { return pacer.now(); }, options.velocity, options.same_model);
   StartStates states(options, robot.model());
   stop_requests::listen();  // before the logs: one that cannot be written must not end the program by a signal
-  std::vector<std::unique_ptr<DriveLog>> logs;
   for (int episode = 0; episode < options.episodes; ++episode) DriveLog::check_new(log_of(options.log, episode));
-  for (int episode = 0; episode < options.episodes; ++episode) {
-    logs.push_back(std::make_unique<DriveLog>(log_of(options.log, episode), task));
-  }
+  auto log = std::make_unique<DriveLog>(log_of(options.log, 0), task);
   for (const std::string& line : request(options.real_time)) std::fprintf(stderr, "controller: %s\n", line.c_str());
 
   const std::size_t ticks = std::min<std::size_t>(10'000'000, std::size_t(options.episodes) * (options.steps + 1000));
@@ -313,13 +310,14 @@ int run(const Options& options, Decider& decider) {
   acer::Cause cause = acer::Cause::end;
   std::string why;
   for (int episode = 0; episode < options.episodes && cause == acer::Cause::end; ++episode) {
+    if (episode > 0) log = std::make_unique<DriveLog>(log_of(options.log, episode), task);
     const StartState& start = states.next();
     robot.reset(start.qpos, start.qvel);
-    Episode<Decider> driven(options, decider, robot, pacer, *logs[episode], statistics);
+    Episode<Decider> driven(options, decider, robot, pacer, *log, statistics);
     cause = driven.run();
     const std::string lacked = driven.lacked(cause);
     why = reason(cause, lacked.empty() ? driven.failure : lacked);
-    logs[episode]->finish(why);
+    log->finish(why);
     if (!lacked.empty()) throw acer::InputError(lacked);
     statistics.commands += driven.commands;
     statistics.far += driven.far;

@@ -36,16 +36,10 @@ std::string first_line(const std::string& reason) {
 
 std::string cell(const std::string& name) { return name.find(',') == std::string::npos ? name : '"' + name + '"'; }
 
-// What is there and no file, as a pipe or /dev/null.
-bool is_special(const std::string& path) {
-  struct stat found;
-  return stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
-}
-
 // Creates a file, or opens what is there and no file. A log of another drive is not overwritten.
 int open_new(const std::string& path) {
   const int create = O_WRONLY | O_CREAT | O_CLOEXEC;
-  return open(path.c_str(), is_special(path) ? create : create | O_EXCL, 0666);
+  return open(path.c_str(), DriveLog::is_special(path) ? create : create | O_EXCL, 0666);
 }
 
 void append_seconds(std::string& text, double value) {
@@ -61,6 +55,11 @@ void append_all(std::string& text, const std::vector<float>& values, std::size_t
 }
 
 }  // namespace
+
+bool DriveLog::is_special(const std::string& path) {
+  struct stat found;
+  return stat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
+}
 
 void DriveLog::check_new(const std::string& path) {
   struct stat found;

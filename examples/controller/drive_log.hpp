@@ -8,6 +8,9 @@
 // The log of docs/driving.md: it survives a killed process and a full disk, and its first line says why the drive ended.
 class DriveLog {
  public:
+  // Whether something is there that is no file, as a pipe or /dev/null.
+  static bool is_special(const std::string& path);
+
   // Throws InputError if a file is at `path`: it may be the log of another drive.
   static void check_new(const std::string& path);
 

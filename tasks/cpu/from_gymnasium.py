@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -136,10 +137,12 @@ def _import(module: str, task_id: str) -> None:
         raise InputError(
             f"task.id={task_id!r}: {module!r} is not the name of a Python module; expected module:EnvId"
         )
-    top = module.partition(".")[0]
-    # find_spec raises ValueError for a module without a spec, which only one that is loaded can be.
-    if top not in sys.modules and (found := importlib.util.find_spec(top)) is not None:
-        print(f"task.id={task_id!r} runs the code of {module}: {found.origin}", file=sys.stderr)
+    if module not in sys.modules:
+        found = None
+        with contextlib.suppress(ValueError):  # a package that is loaded and has no spec
+            found = importlib.util.find_spec(module.partition(".")[0])
+        if found is not None:
+            print(f"task.id={task_id!r} runs the code of {module}: {found.origin}", file=sys.stderr)
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

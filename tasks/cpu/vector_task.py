@@ -77,7 +77,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
-        INSIDE.leave()
+        finally:
+            INSIDE.leave()
         return observation, {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -109,7 +110,8 @@ class OneEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._check_shape(observation)
         except Exception as error:
             raise self._named(error) from error
-        INSIDE.leave()
+        finally:
+            INSIDE.leave()
         if measurements is not None:
             measurements.end()
         if terminated or truncated:

@@ -17,7 +17,7 @@ from plants import Clock, MemoryPlant
 
 from acer_robot.deployment import drive_log
 from acer_robot.deployment.drive import Driver, Timing
-from acer_robot.deployment.drive_log import FIRST_LINE, DriveLog, why_stopped
+from acer_robot.deployment.drive_log import FIRST_LINE, DriveLog, check_new, why_stopped
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import limits_of_file
@@ -261,6 +261,29 @@ def test_log_of_a_former_drive_is_not_overwritten(policy, tmp_path):
         with pytest.raises(InputError, match=rf"log=.*{name} exists; give another file, or remove it"):
             DriveLog(str(tmp_path / name), policy.spec)
     assert (tmp_path / "log.csv").read_bytes() == before
+
+
+def test_plant_that_cannot_connect_leaves_no_log(policy, tmp_path):
+    plant = MemoryPlant()
+    plant.connect = lambda: 1 / 0
+    with pytest.raises(InputError, match="the plant cannot connect"):
+        Flight(policy, plant, log=tmp_path / "log.csv").fly()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_log_with_rows_stays_where_nothing_was_commanded(policy, tmp_path):
+    plant = MemoryPlant(faults={"always": "lost"})
+    plant.last = (np.full(2, np.nan, np.float32), plant.clock.now())
+    with pytest.raises(InputError):
+        Flight(policy, plant, log=tmp_path / "log.csv").fly()
+    assert len(rows(tmp_path / "log.csv")) > 0
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/missing/folder"])
+def test_name_that_cannot_be_a_log_is_one_line(policy, tmp_path, name):
+    check_new(str(tmp_path / name))
+    with pytest.raises(InputError, match="cannot be written"):
+        DriveLog(str(tmp_path / name), policy.spec)
 
 
 def test_log_that_could_not_be_begun_leaves_no_file(policy, tmp_path, monkeypatch):

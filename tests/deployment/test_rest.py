@@ -65,9 +65,11 @@ def test_what_shows_the_former_policy_is_named(export, tmp_path, capsys):
     (tmp_path / "videos").mkdir()
     for name in (FILM, "report.html"):
         (tmp_path / name).write_bytes(b"of the policy before")
+    policy = tmp_path / "export/policy.pt"
     export("out=null")
     said = capsys.readouterr().out
-    policy = tmp_path / "export/policy.pt"
+    export("out=null")  # the same policy again
+    assert "former policy" not in capsys.readouterr().out
     assert f"to renew it: acer-render policy={policy} out={tmp_path / FILM}\n" in said
     assert f"to renew it: acer-report run={tmp_path}\n" in said
 

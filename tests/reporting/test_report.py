@@ -1,6 +1,7 @@
 """report.html: one file without a network, with what the run left, and a named reason for what it did not."""
 
 import base64
+import errno
 import itertools
 import json
 import re
@@ -340,6 +341,20 @@ def test_report_that_cannot_be_written_is_refused(run):
     for name in ("config.yaml", "eval.csv", "new"):
         with pytest.raises(InputError, match=r"is no page; give a name that ends in \.html"):
             write_report(run, out=run / name)
+
+
+def test_full_disk_costs_no_report_that_was_there(run, monkeypatch):
+    page = write_report(run)
+    before = page.read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("acer_robot.run_folder.whole_file.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(run)
+    assert page.read_bytes() == before
+    assert [path.name for path in run.glob("report.html*")] == ["report.html"]
 
 
 def test_folder_of_the_report_is_created(run, tmp_path):

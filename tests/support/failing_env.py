@@ -37,7 +37,7 @@ class FailingEnv(gymnasium.Env):
 
     def _fail(self, observation, reward):
         if self.fault == "hang":
-            time.sleep(60)
+            time.sleep(600)
         if self.fault == "die":
             os._exit(3)
         if self.fault == "raise":

@@ -34,6 +34,7 @@ def check(*options):
         ),
         (["learner=a3c", "steps=700"], ["learner.segment_length=50", "steps=800"]),
         (["learner=a3c", "learner.segments=5"], ["learner.segments=5", "does not divide num_envs=16"]),
+        (["learner=a3c", "learner.segments=32"], ["set num_envs to a multiple of it"]),
         (["steps=3000", "task.action_repeat=40"], ["learner.learning_starts=1000", "steps=40320"]),
         (["learner.replay_ratio=0.001"], ["learner.replay_ratio=0.001", "learner.segments=16"]),
         (["num_envs=200", "learner.replay_size=1000"], ["learner.segment_length=8", "replay_size=1600"]),
