@@ -273,18 +273,8 @@ def acer_ascent(
     # Critic: Q~ towards Qret, V towards its importance-weighted target.
     losses = critic_losses(networks.critic, online, q_ret, log_rho)
     error = (q_ret - online.q[0].detach()).abs().amax(0)
-    return Ascent(
-        g=g + phi_rows(config, extra),
-        loss_q=losses[0],
-        loss_v=losses[1],
-        log_rho=log_rho,
-        log_rho_sampled=log_rho_sampled,
-        traces=traces,
-        v=v,
-        entropy=entropy,
-        moment=moment,
-        error=error,
-    )
+    ratios = (log_rho, log_rho_sampled)
+    return Ascent(g + phi_rows(config, extra), *losses, *ratios, traces, v, entropy, moment, error)
 
 
 @torch.no_grad()

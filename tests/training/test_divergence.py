@@ -116,9 +116,8 @@ def test_rollback_ends_the_former_episodes_in_the_replay(tmp_path):
 def test_each_rollback_draws_other_random_numbers(tmp_path):
     drawn = []
     for attempt in (0, 1, 2):
-        run = prepare(
-            options(tmp_path, "Pendulum-v1")
-        )  # as a rollback does, before it restores the checkpoint
+        # As a rollback does, before it restores the checkpoint.
+        run = prepare(options(tmp_path, "Pendulum-v1"))
         if attempt:
             run.change_streams(attempt)
         streams = (run.collector._generator, run.replay._generator, run.learner.generator)
