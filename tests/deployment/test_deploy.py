@@ -160,6 +160,22 @@ def test_file_beside_another_policy_json_is_refused(export, tmp_path, key):
     assert "the metadata inside the file" in report["detail"]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_changed_weights_are_refused_by_load_and_check(export, tmp_path):
+    alone, policy = tmp_path / "alone.pt", load_exported(export / "policy.pt")
+    policy.module.state_dict()["network.0.weight"].add_(1e-3)
+    torch.jit.save(policy.module, str(alone), _extra_files={"policy.json": json.dumps(policy.metadata)})
+    with pytest.raises(InputError, match="other weights than those that its metadata records"):
+        load_exported(alone)
+    for name in ("policy.json", "test_vectors.npz"):
+        shutil.copy(export / name, tmp_path)
+    report = verify_policy.verify_torchscript(alone.rename(tmp_path / "policy.pt"), 10)
+    assert (report["failed"], report["detail"]) == (
+        "archive",
+        "the sha256 of the weights is not the one in the metadata",
+    )
+
+
 @pytest.mark.usefixtures("checks_in_this_process")
 @pytest.mark.parametrize(("sabotage", "check"), [(Sluggish, "parity"), (Restless, "sequence")])
 def test_file_with_another_slew_rate_is_refused(sabotage, check, tmp_path, monkeypatch):

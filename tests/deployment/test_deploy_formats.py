@@ -70,6 +70,19 @@ def test_every_format_carries_the_metadata(export):
         assert f"- {file}, parity: largest difference" in card
 
 
+@pytest.mark.parametrize("name", ["policy.onnx", "policy.pt2"])
+def test_format_beside_another_policy_json_is_refused(export, tmp_path, name):
+    for file in (name, "policy.json", "test_vectors.npz"):
+        shutil.copy(export / file, tmp_path)
+    beside = json.loads((tmp_path / "policy.json").read_text())
+    (tmp_path / "policy.json").write_text(json.dumps(beside | {"weights_sha256": "0" * 64}))
+    report = verify(tmp_path / name, 10)
+    assert (report["failed"], report["detail"]) == (
+        "archive",
+        "the metadata inside the file and in policy.json differ",
+    )
+
+
 @pytest.mark.usefixtures("checks_in_this_process")
 def test_a_later_export_without_them_leaves_no_stale_formats(export, tmp_path):
     for name in ("policy.onnx", "policy.pt2"):
