@@ -18,6 +18,7 @@ import numpy as np
 from acer_robot.children import ending_with_parent
 from acer_robot.deployment import verify_formats, verify_policy
 from acer_robot.deployment.closed_loop import ClosedLoop, compare
+from acer_robot.deployment.json_values import json_ready
 from acer_robot.deployment.policy_card import render_card
 from acer_robot.deployment.robustness import check_robustness
 from acer_robot.deployment.robustness import robustness as robustness_table
@@ -142,7 +143,7 @@ def check_task(run: TrainedRun) -> None:
 def describe(run: TrainedRun) -> dict[str, Any]:
     """Return the contents of policy.json for a run, without the hashes of weights and file."""
     normalizer = run.policy.normalizer
-    config = _json_ready(dataclasses.asdict(run.config))
+    config = json_ready(dataclasses.asdict(run.config))
     here = this_software()
     versions = here.versions or {}
     return {
@@ -182,15 +183,6 @@ def config_sha256(config: Mapping[str, Any]) -> str:
     if deciding.get("collector") == dataclasses.asdict(CollectorConfig()):
         del deciding["collector"]  # so that a recipe keeps the hash that it had before there was this group
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
-
-
-def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of options)
-    """Return `value` with infinities as the strings "inf" and "-inf", because JSON has no such numbers."""
-    if isinstance(value, dict):
-        return {name: _json_ready(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_json_ready(item) for item in value]
-    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def check_formats(formats: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from acer_robot.deployment.json_values import json_ready
 from acer_robot.deployment.limit_options import Options
 from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.safety import MODES, RAMP_OUT, Inputs, Output, State, tick
@@ -214,7 +215,7 @@ def to_dict(found: Mapping[str, tuple[Limits, Ticks]]) -> dict[str, Any]:
         "situations": [
             {
                 "name": name,
-                "limits": _json_ready(limits.to_dict()),
+                "limits": json_ready(limits.to_dict()),
                 "ticks": [
                     _tick_to_dict(inputs, output)
                     for inputs, output in zip(ticks, run(limits, ticks), strict=True)
@@ -234,19 +235,8 @@ def _tick_to_dict(inputs: Inputs, output: Output) -> dict[str, Any]:
         "done": output.done,
         "far_total": output.state.far_total,
     }
-    ready: dict[str, Any] = _json_ready({**values, "expect": expect})
+    ready: dict[str, Any] = json_ready({**values, "expect": expect})
     return ready
-
-
-def _json_ready(value: Any) -> Any:  # noqa: ANN401 (any nesting of inputs)
-    """Return `value` with arrays as lists and numbers that JSON lacks as the strings "nan", "inf", "-inf"."""
-    if isinstance(value, dict):
-        return {name: _json_ready(item) for name, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return [_json_ready(item) for item in value.tolist()]
-    if isinstance(value, list):
-        return [_json_ready(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main(path: str) -> None:
