@@ -192,6 +192,8 @@ class LearnerConfig:
     """Segments in one update."""
     on_policy: bool = False
     """Whether each new segment is used once, instead of replay (A3C)."""
+    policy_every: int = 1
+    """Updates of the critics to one of the policy and the temperature, which the others leave as they are (TD3: 2)."""
     replay_ratio: float = 128.0
     """Replayed transitions per environment transition (the paper: 4)."""
     poisson: bool = False

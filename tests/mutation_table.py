@@ -512,6 +512,12 @@ LEARNER: tuple[Row, ...] = (
         "learner/test_learner.py -k antithetic_update",
     ),
     (
+        "the policy learns in each update, whatever policy_every says",
+        "if self.updates % config.policy_every != 0:",
+        "if False:",
+        "learner/test_learner.py -k every_third",
+    ),
+    (
         "6 the average policy never updated",
         "self.flat_average.average_towards(self.flat_actor, config.alpha)",
         "pass",

@@ -201,9 +201,13 @@ class Learner(nn.Module):
     def _step(self, gradients: Gradients) -> None:
         """Move theta along (d phi / d theta)^T z, the critics down their loss, and the averages after both."""
         config = self.config
-        self.flat_actor.values.grad, self.flat_critic.values.grad = gradients.actor, gradients.critic
-        self.log_temperature.grad = gradients.temperature
+        of_policy: tuple[Tensor | None, ...] = (gradients.actor, gradients.temperature)
+        if self.updates % config.policy_every != 0:
+            of_policy = (None, None)  # Adam leaves what has no gradient as it is
+        self.flat_critic.values.grad = gradients.critic
+        self.flat_actor.values.grad, self.log_temperature.grad = of_policy
         self.optimizer.step()
+        self.flat_actor.values.grad = gradients.actor  # its norm is reported, whether it was followed or not
         self.log_temperature.detach().clamp_(min=_MIN_LOG_TEMPERATURE)
         self.flat_average.average_towards(self.flat_actor, config.alpha)
         self.flat_exported.average_towards(self.flat_actor, exported_alpha_after(config, self.updates))

@@ -82,6 +82,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.critic_lr": (1e-9, 1.0),
     "learner.segment_length": (1, 1e9),
     "learner.segments": (1, 1e9),
+    "learner.policy_every": (1, 1e9),
     "learner.replay_ratio": (1e-6, 1e5),
     "learner.replay_size": (1, 1e12),
     "learner.learning_starts": (0, 1e12),

@@ -241,6 +241,17 @@ def test_the_compiled_update_is_the_update():
     assert counters["stats"]["unique_graphs"] == 1  # forward and backward pass are one graph, compiled once
 
 
+def test_policy_learns_in_every_third_update_alone():
+    learner, moved = small_learner(policy_every=3), []
+    for seed in range(7):
+        parts = (learner.flat_actor.values, learner.log_temperature, learner.flat_critic.values)
+        before = [part.detach().clone() for part in parts]
+        seen = learner.update(batch_for(learner, seed))
+        moved.append([not torch.equal(part, old) for part, old in zip(parts, before, strict=True)])
+        assert summarise(seen, learner, 1)["grad/norm_policy"] > 0.0
+    assert moved == [[policy, policy, True] for policy in (True, False, False, True, False, False, True)]
+
+
 def test_antithetic_update_is_one_with_these_actions():
     """An update draws a' and n / 2 actions, and equals the plain one that is given their opposites as well."""
     plain, paired = (small_learner(sdn_samples=4, sdn_antithetic=choice) for choice in (False, True))
