@@ -122,16 +122,15 @@ EMBEDDING = {
 LEARNER = {
     "loss/q": Metric(
         "mean of 1/2 (Qret - Q~)^2, summed over critics; with learner.priority_exponent |Qret - Q~| - 1/2 where that "
-        "error is above 1; with learner.value_bins the cross-entropy",
+        "error is above 1",
         "about 0.1 times the square of acer/advantage_scale, with spikes to 2 times that square. Above the "
         "spikes for many rows: the critic diverges, so lower learner.lr. With learner.priority_exponent: below "
-        "learner.critics times loss/error. With learner.value_bins: below learner.critics times its logarithm",
+        "learner.critics times loss/error",
     ),
     "loss/v": Metric(
-        "mean of 1/2 (V_target - V)^2, summed over critics; with learner.priority_exponent or learner.value_bins as "
-        "loss/q",
+        "mean of 1/2 (V_target - V)^2, summed over critics; with learner.priority_exponent as loss/q",
         "0 to loss/q for learner.estimator=acer, because V's error is Q's error times min(1, rho) <= 1. Above "
-        "loss/q: this is a bug, report it. With learner.value_bins: below learner.critics times its logarithm",
+        "loss/q: this is a bug, report it",
     ),
     "loss/error": Metric(
         "mean over the batch of |Qret - Q~| in units of reward, of the critic that is further off; 0 for "
@@ -308,10 +307,7 @@ def healthy_range(name: str, learner: Mapping[str, Any], levels: Mapping[str, fl
         levels: what the other numbers of the run are, by name.
     """
     low, high = HEALTHY.get(name, (-math.inf, math.inf))
-    bins = _number(learner.get("value_bins"), 0.0)
-    if name in ("loss/q", "loss/v") and bins:
-        high = _number(learner.get("critics"), 1.0) * math.log(bins)
-    elif name == "loss/q":
+    if name == "loss/q":
         high = 2.0 * levels.get("acer/advantage_scale", math.inf) ** 2
     elif name == "loss/v" and learner.get("estimator", "acer") == "acer":
         high = 1.01 * levels.get("loss/q", math.inf)

@@ -141,9 +141,6 @@ class LearnerConfig:
     """Number of independent critics whose estimates are combined."""
     pessimism: float = 1.0
     """beta: targets use mean - beta * (max - min) / 2 over the critics; 1 with two critics is their minimum."""
-    value_bins: int = 0
-    """Bins of a critic whose values are distributions, learnt by cross-entropy (HL-Gauss); rewards are then divided by
-    the running standard deviation of the discounted return. 0: values are numbers."""
     target_alpha: float = 0.995
     """Decay of the target critic, an average that the returns use; 0: no target critic, as in the paper."""
 
@@ -184,8 +181,6 @@ class LearnerConfig:
     # Optimisation and replay
     lr: float = 6e-4
     """Learning rate of Adam, for actor, critics and temperature."""
-    critic_lr: float | None = None
-    """Learning rate of the critics alone; null: lr."""
     segment_length: int = 8
     """k: steps of a replayed segment."""
     segments: int = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from acer_robot.policies.actor import GaussianActor
-from acer_robot.policies.categorical_critic import CategoricalCritic
 from acer_robot.policies.critic import DuelingCritic
 from acer_robot.policies.embedding import StateActionEmbedding
 from acer_robot.schema import LearnerConfig
@@ -27,11 +26,16 @@ def build_actor(config: LearnerConfig, observation_size: int, action_size: int) 
 
 def build_critic(config: LearnerConfig, observation_size: int, action_size: int) -> DuelingCritic:
     """Return newly initialised critics with the sizes in the options."""
-    sizes = (observation_size, action_size, config.hidden, config.advantage_hidden)
-    others = (config.layer_norm, config.critics, config.embedding)
-    if config.value_bins:
-        return CategoricalCritic(*sizes, *others, config.value_bins)
-    return DuelingCritic(*sizes, *others, huber=config.priority_exponent > 0.0)
+    return DuelingCritic(
+        observation_size,
+        action_size,
+        config.hidden,
+        config.advantage_hidden,
+        config.layer_norm,
+        config.critics,
+        config.embedding,
+        huber=config.priority_exponent > 0.0,
+    )
 
 
 def build_embedding(

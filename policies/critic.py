@@ -68,7 +68,6 @@ class DuelingCritic(nn.Module):
         layer_norm: bool = True,
         members: int = 1,
         embedding: int = 0,
-        head_width: int = 1,
         huber: bool = False,
     ) -> None:
         super().__init__()
@@ -82,12 +81,12 @@ class DuelingCritic(nn.Module):
             layers.append(nn.ReLU())
             width_in = width
         self.trunk = nn.Sequential(*layers)
-        self.value_head = EnsembleLinear(members, width_in, head_width)
+        self.value_head = EnsembleLinear(members, width_in, 1)
         self.advantage_state = EnsembleLinear(members, width_in, advantage_hidden)
         of_action = torch.empty(members, action_size, advantage_hidden).uniform_(-1.0, 1.0)
         of_embedding = torch.zeros(members, embedding, advantage_hidden)
         self.advantage_action = nn.Parameter(torch.cat([of_action / math.sqrt(action_size), of_embedding], 1))
-        self.advantage_head = EnsembleLinear(members, advantage_hidden, head_width)
+        self.advantage_head = EnsembleLinear(members, advantage_hidden, 1)
 
     def features(self, observations: Tensor) -> Tensor:
         """Return trunk features [K, .., h] of normalised observations [.., n]."""
@@ -112,10 +111,10 @@ class DuelingCritic(nn.Module):
         flat: Tensor = self.advantage_head(hidden.flatten(1, -2))
         return flat.view(self.members, samples, *states).transpose(0, 1)
 
-    def outputs(
+    def estimates(
         self, features: Tensor, state_part: Tensor, inputs: Tensor, count: int
     ) -> tuple[Tensor, Tensor]:
-        """Return what the losses are taken of: V(x) [K, ..], and Q~(x, a) [M, K, ..] of the first `count` = M actions.
+        """Return V(x) [K, ..], and Q~(x, a) [M, K, ..] of the first `count` = M actions.
 
         The actions after these are samples of the policy, u_1..u_n of eq. 13. Without any, Q~ = V + A.
 
@@ -134,25 +133,14 @@ class DuelingCritic(nn.Module):
             v_each, of_actions, of_samples.unsqueeze(1).expand(-1, count, *v.shape)
         )
 
-    def values(self, outputs: Tensor) -> Tensor:
-        """Return the values [..] that outputs stand for: here the outputs themselves."""
-        return outputs
+    def error(self, values: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss [..] of each value [..] against its target [..], a constant.
 
-    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss [..] of each output [..] against its target [..], a constant.
-
-        It is `1/2 (target - output)^2`, and with `huber` `|target - output| - 1/2` where the error is above 1.
+        It is `1/2 (target - value)^2`, and with `huber` `|target - value| - 1/2` where the error is above 1.
         """
         if self._huber:
-            return functional.huber_loss(outputs, targets, reduction="none", delta=HUBER_LIMIT)
-        return 0.5 * (targets - outputs).square()
-
-    def q_gradient(self, state_part: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """Return dQ~/d inputs [K, .., d] at one action per state [.., d] with these outputs [K, ..], without a graph.
-
-        Only A depends on the action.
-        """
-        return self.advantage_gradient(state_part, inputs)
+            return functional.huber_loss(values, targets, reduction="none", delta=HUBER_LIMIT)
+        return 0.5 * (targets - values).square()
 
     def advantage_gradient(self, state_part: Tensor, actions: Tensor) -> Tensor:
         """Return dA(x, a)/da [K, .., d] at one canonical action per state [.., d], without a graph.

@@ -278,45 +278,6 @@ DUELING: tuple[Row, ...] = (
     ),
 )
 
-VALUE_BINS: tuple[Row, ...] = (
-    (
-        "HL-Gauss: a value beyond the last centre has its own bins",
-        "values.detach().clamp(centers[0], centers[-1]).unsqueeze(-1)",
-        "values.detach().unsqueeze(-1)",
-        "acer/test_value_bins.py -k beyond",
-    ),
-    (
-        "HL-Gauss: edges at the centres",
-        "half = 0.5 * (centers[1] - centers[0])",
-        "half = 0.0 * (centers[1] - centers[0])",
-        "acer/test_value_bins.py -k share",
-    ),
-)
-
-CATEGORICAL: tuple[Row, ...] = (
-    (
-        "categorical: the logits of Q without the mean over the policy's actions",
-        "of_actions - of_samples.mean(1, keepdim=True) if",
-        "of_actions if",
-        "policies/test_categorical_critic.py -k dueling",
-    ),
-    (
-        "categorical: the slope of the logits' mean, without the softmax",
-        "acer.expected_value_gradient(outputs.flatten(1, -2), self.centers)",
-        "self.centers.expand_as(outputs.flatten(1, -2))",
-        "policies/test_categorical_critic.py -k slope",
-    ),
-)
-
-DISCOUNTED: tuple[Row, ...] = (
-    (
-        "discounted returns that run on across the end of an episode",
-        "self._returns.masked_fill_(ended, 0.0)",
-        "pass",
-        "experience/test_discounted.py -k resets",
-    ),
-)
-
 ENSEMBLE: tuple[Row, ...] = (
     (
         "critics that tie count twice",
@@ -366,12 +327,6 @@ GRADIENTS: tuple[Row, ...] = (
         ".abs().amax(0)",
         ".abs().amin(0)",
         "learner/test_learner.py -k further_off",
-    ),
-    (
-        "categorical: rewards as they are, whatever the spread of returns",
-        "rewards = rewards / return_scale(networks.discounted_return)",
-        "pass",
-        "learner/test_categorical.py -k spread",
     ),
     ("3 z summed over the batch", "* z).sum(-1).mean()", "* z).sum()", LOOPS),
     (
@@ -1008,12 +963,6 @@ WORKERS: tuple[Row, ...] = (
         "",
         "distributed/test_remote_collector.py -k weights_go_out",
     ),
-    (
-        "a new worker's discounted returns go on from the lost one's",
-        "slot.discounted = followed(",
-        "slot.discounted = slot.discounted or followed(",
-        "distributed/test_remote_collector.py -k begin_anew",
-    ),
 )
 BLOCKS: tuple[Row, ...] = (
     (
@@ -1076,7 +1025,6 @@ MUTATIONS = {
     "acer_robot/acer/gaussian.py": GAUSSIAN,
     "acer_robot/acer/dueling.py": DUELING,
     "acer_robot/acer/ensemble.py": ENSEMBLE,
-    "acer_robot/acer/value_bins.py": VALUE_BINS,
     "acer_robot/acer/shapes.py": SHAPES,
     "acer_robot/learner/batch.py": BATCH,
     "acer_robot/learner/gradients.py": GRADIENTS + SMOOTHNESS,
@@ -1084,8 +1032,6 @@ MUTATIONS = {
     "acer_robot/learner/embeddings.py": EMBEDDINGS,
     "acer_robot/learner/baselines.py": BASELINES,
     "acer_robot/policies/critic.py": CRITIC,
-    "acer_robot/policies/categorical_critic.py": CATEGORICAL,
-    "acer_robot/experience/discounted.py": DISCOUNTED,
     "acer_robot/policies/embedding.py": EMBEDDING,
     "acer_robot/tasks/tensor/vector_task.py": WORLDS,
     "acer_robot/tasks/tensor/batch_simulator.py": BATCH_SIMULATOR,

@@ -22,16 +22,11 @@ from acer_robot.acer.returns import (
 )
 from acer_robot.acer.squash import gaussian_entropy, log_squash_slope, squash_slopes
 from acer_robot.acer.trust_region import trust_region_projection
-from acer_robot.acer.value_bins import cross_entropy, expected_value, expected_value_gradient, gaussian_bins
 
 __all__ = [
     "combine",
     "combine_gradient",
     "correction_slope",
-    "cross_entropy",
-    "expected_value",
-    "expected_value_gradient",
-    "gaussian_bins",
     "gaussian_entropy",
     "gaussian_kl",
     "gaussian_kl_gradient",

@@ -18,7 +18,6 @@ from acer_robot.distributed.counted import Counted
 from acer_robot.distributed.segment import Segment, Weights, weights_of
 from acer_robot.distributed.worker import segment_steps, versions
 from acer_robot.errors import InputError, NonFiniteError, TaskError
-from acer_robot.experience.discounted import DiscountedReturns, followed
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.update_counter import updates_per_transition
 from acer_robot.learner.learner import Learner
@@ -90,8 +89,6 @@ class _Slot:
     version: int = -1
     """Version of the weights that it has."""
     asked: deque[_Asked] = field(default_factory=deque)
-    discounted: DiscountedReturns | None = None
-    """Of its environments, if the learner asks for discounted returns."""
     is_ready: bool = False
     failures: int = 0
     """How often it was lost since its last segment."""
@@ -277,8 +274,6 @@ class RemoteCollector:
         steps = self._replay.unpack(rows)
         # Here, and not by the worker: the newest statistics say best what is an outlier.
         self.outliers += self._learner.normalizer.update(steps.observations.flatten(0, 1)).sum(0)
-        if slot.discounted is not None:
-            slot.discounted.add_rows(steps)
         self.env_steps += segment.env_steps
         self.transitions += segment.rows.shape[0] * segment.rows.shape[1]
         self._staleness.append(self._learner.updates - segment.version)
@@ -333,8 +328,6 @@ class RemoteCollector:
     def _begin(self, slot: _Slot) -> None:
         """Start a worker in a slot."""
         slot.sequence = slot.expected = 0
-        statistics, gamma = self._learner.discounted_return, self._learner.config.gamma
-        slot.discounted = followed(statistics, gamma, self._shape[1])
         slot.version, slot.restart_at = -1, None
         ticket = self._workers.start(slot.number, slot.incarnation)
         slot.asked = deque([self._request(ticket, 0, is_start=True)])

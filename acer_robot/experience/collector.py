@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acer_robot.experience.discounted import DiscountedReturns
 from acer_robot.experience.replay import Replay
 from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.generator import restore_generator
@@ -24,13 +23,7 @@ class Collector:
     """One vector step at a time: sample from the policy, act, store, learn the observation statistics."""
 
     def __init__(
-        self,
-        task: VectorTask,
-        policy: Policy,
-        replay: Replay,
-        device: torch.device,
-        seed: int,
-        discounted: DiscountedReturns | None = None,
+        self, task: VectorTask, policy: Policy, replay: Replay, device: torch.device, seed: int
     ) -> None:
         self.task, self.policy, self.replay, self.device = task, policy, replay, device
         self.env_steps = 0
@@ -45,7 +38,6 @@ class Collector:
         self.outliers = torch.zeros(self._observations.shape[-1], dtype=torch.int64, device=device)
         """Values of each entry of the observation that were too far away for the statistics."""
         self._returns = torch.zeros(task.num_envs, dtype=torch.float64, device=task.device)
-        self._discounted = discounted
         self._reads = task.device.type == "cpu"
         self._unread: list[Tensor] = []
         """Of each step on a GPU since `finished` was called: the returns that ended with it [B], NaN for the others."""
@@ -59,7 +51,6 @@ class Collector:
             "observations": self._observations.cpu().clone(),
             "returns": self._returns.cpu().clone(),
             "outliers": self.outliers.cpu().clone(),
-            "discounted": None if self._discounted is None else self._discounted.state(),
         }
 
     def restore(self, state: dict[str, Any], episodes: bool = True) -> None:
@@ -71,8 +62,6 @@ class Collector:
         if episodes:
             self._observations = state["observations"].to(self.task.device)
             self._returns = state["returns"].to(self.task.device)
-            if self._discounted is not None:
-                self._discounted.restore(state["discounted"])
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers of the task for a row of metrics.csv, since the last call."""
@@ -123,8 +112,6 @@ class Collector:
         self.transitions += self.task.num_envs
         self._returns += result.rewards
         ended = result.terminated | result.truncated
-        if self._discounted is not None:
-            self._discounted.add(result.rewards.to(self.device), ended.to(self.device))
         if not self._reads:
             self.env_steps += self.task.num_envs  # tensor tasks have no action repeat
             self._unread.append(torch.where(ended, self._returns, torch.nan))

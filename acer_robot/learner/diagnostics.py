@@ -10,7 +10,7 @@ from torch import Tensor
 from acer_robot.acer import gaussian_kl
 from acer_robot.errors import NonFiniteError
 from acer_robot.learner.batch import Trajectory
-from acer_robot.learner.gradients import Diagnostics, embedding_loss, return_scale
+from acer_robot.learner.gradients import Diagnostics, embedding_loss
 from acer_robot.learner.learner import Learner
 from acer_robot.metrics import EMBEDDING
 
@@ -25,12 +25,11 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
         NonFiniteError: naming the step and the first metric that is NaN or infinite.
     """
     config, ascent = learner.config, seen.ascent
-    moment, returned = learner.advantage_moment, learner.discounted_return
-    unit = 1.0 if returned is None else return_scale(returned)  # of a value, in units of reward
+    moment = learner.advantage_moment
     values = {
         "loss/q": ascent.loss_q,
         "loss/v": ascent.loss_v,
-        "loss/error": ascent.error.mean() * unit,
+        "loss/error": ascent.error.mean(),
         "acer/rho_median": ascent.log_rho.median().exp(),
         "acer/trace_mean": ascent.traces.mean(),
         "acer/correction_active": (ascent.log_rho_sampled > math.log(max(config.c, 1e-30))).float().mean(),
@@ -39,8 +38,8 @@ def summarise(seen: Diagnostics, learner: Learner, step: int) -> dict[str, float
         "acer/std": seen.phi[1].exp().mean(),
         "acer/entropy": ascent.entropy.mean() / learner.action_size,
         "acer/temperature": learner.log_temperature.exp(),
-        "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt() * unit,
-        "acer/v_mean": ascent.v.mean() * unit,
+        "acer/advantage_scale": (moment[0] / moment[1].clamp_min(1e-30)).sqrt(),
+        "acer/v_mean": ascent.v.mean(),
         "grad/norm_policy": _norm(learner.flat_actor.values.grad),
         "grad/norm_critic": _norm(learner.flat_critic.values.grad),
     }
@@ -86,8 +85,8 @@ def check_finite(learner: Learner, step: int) -> None:
 def distributions(learner: Learner, batch: Trajectory) -> dict[str, list[float]]:
     """Return what histograms are made of: the canonical actions of each joint, "action/0" and on, and "advantage".
 
-    The advantage is what A(x, a) of the critics' heads adds to V(x) at the batch's actions, their mean. Nothing here is
-    random, and the learner is as it was.
+    The advantage is A(x, a) of the critics' heads at the batch's actions, their mean. Nothing here is random, and the
+    learner is as it was.
     """
     actions = learner.actor.squash(batch.actions)
     numbers = {
@@ -97,10 +96,8 @@ def distributions(learner: Learner, batch: Trajectory) -> dict[str, list[float]]
         critic, x, inputs = learner.critic, learner.normalizer(batch.observations), actions.unsqueeze(0)
         if learner.embeddings is not None:
             x, inputs, _ = learner.embeddings.of_critic.critic_inputs(x, inputs)
-        features = critic.features(x)
-        v, v_and_a = critic.outputs(features, critic.state_part(features), inputs, 1)
-        advantages = critic.values(v_and_a)[0] - critic.values(v)
-        numbers["advantage"] = advantages.mean(0).flatten().tolist()
+        advantages = critic.advantage(critic.state_part(critic.features(x)), inputs)
+        numbers["advantage"] = advantages.mean((0, 1)).flatten().tolist()
     return numbers
 
 

@@ -42,8 +42,6 @@ class Networks:
     """The copy of f and g that the critic reads, a constant."""
     bootstrap_embedding: StateActionEmbedding | None = None
     """The copy that the bootstrap critic reads."""
-    discounted_return: ObservationNormalizer | None = None
-    """Statistics of the discounted return, by whose standard deviation rewards are divided; None: they are not."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +64,6 @@ class Estimates:
     """V(x) [K, ..]."""
     q: Tensor
     """Q~(x, a) of the M actions [M, K, ..]."""
-    v_outputs: Tensor
-    """What the loss of V is taken of: see `DuelingCritic.outputs`."""
-    q_outputs: Tensor
-    """What the loss of Q~ is taken of."""
     inputs: Tensor
     """What the advantage heads read of the M actions [M, .., d]; with an embedding [a, e] [M, .., d + size]."""
     embedding_part: Tensor | None
@@ -210,11 +204,6 @@ def update_gradients(
     return Gradients(actor, critic, embedding, gradients[-1]), seen
 
 
-def return_scale(statistics: ObservationNormalizer) -> Tensor:
-    """Return the standard deviation of the discounted return, a scalar: what a value of 1 is worth in rewards."""
-    return statistics.variance[0].sqrt().clamp_min(1e-3)
-
-
 def acer_ascent(
     config: LearnerConfig,
     networks: Networks,
@@ -296,7 +285,7 @@ def returns(
 
     Args:
         config: gives gamma and the pessimism.
-        networks: its bootstrap critic gives the values; its statistics of the discounted return scale the rewards.
+        networks: its bootstrap critic gives the values.
         batch: segments [T, B].
         next_x: normalised true successors [T, B, n].
         actions: canonical actions [2 + n, T, B, d]: the replayed one, a', u_1..u_n.
@@ -306,12 +295,9 @@ def returns(
     critic, embedding = networks.bootstrap_critic, networks.bootstrap_embedding
     target = estimate(critic, next_x, following[:1], following[2:], embedding)
     next_q, next_v = acer.combine(target.q[0], config.pessimism), acer.combine(target.v, config.pessimism)
-    rewards = batch.rewards
-    if networks.discounted_return is not None:
-        rewards = rewards / return_scale(networks.discounted_return)
-    discounts = config.gamma * (~batch.terminated).to(rewards.dtype)
+    discounts = config.gamma * (~batch.terminated).to(batch.rewards.dtype)
     values = (next_q.roll(1, dims=0), next_v.roll(1, dims=0), next_v)
-    arguments = (rewards, discounts, *values, batch.episode_continues)
+    arguments = (batch.rewards, discounts, *values, batch.episode_continues)
     q_ret = acer.off_policy_returns(*arguments, traces)
     return q_ret, acer.off_policy_returns(*arguments, torch.ones_like(traces))
 
@@ -321,13 +307,13 @@ def critic_losses(
 ) -> tuple[Tensor, Tensor]:
     """Return the losses of Q~ towards Qret and of V towards V_target, averaged over states, summed over critics.
 
-    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, or whatever the critic's `error` returns.
+    They are 1/2 (Qret - Q~)^2 and 1/2 (V_target - V)^2, or Huber's losses: see the critic's `error`.
     """
     members = online.v.shape[0]
     q_ret_each, q = q_ret.expand(members, *q_ret.shape), online.q[0]
     v_target = acer.value_target(log_rho.expand_as(q), q_ret_each, q.detach(), online.v.detach())
-    loss_q = critic.error(online.q_outputs[0], q_ret_each).mean() * members
-    loss_v = critic.error(online.v_outputs, v_target).mean() * members
+    loss_q = critic.error(q, q_ret_each).mean() * members
+    loss_v = critic.error(online.v, v_target).mean() * members
     return loss_q, loss_v
 
 
@@ -421,8 +407,8 @@ def estimate(
         states, inputs, part = embedding.critic_inputs(states, inputs)
     features = critic.features(states)
     state_part, count = critic.state_part(features), actions.shape[0]
-    v, q = critic.outputs(features, state_part, inputs, count)
-    return Estimates(state_part, critic.values(v), critic.values(q), v, q, inputs[:count], part)
+    v, q = critic.estimates(features, state_part, inputs, count)
+    return Estimates(state_part, v, q, inputs[:count], part)
 
 
 def log_ratios(actions: Tensor, phi: Phi, batch: Trajectory) -> Tensor:
@@ -453,9 +439,8 @@ def action_gradient(
         u: one pre-squash action per state.
         pessimism: how the critics are combined.
     """
-    slopes = networks.critic.q_gradient(
-        estimates.state_part, estimates.inputs[index], estimates.q_outputs[index]
-    )
+    # Only A depends on u; the rest of Q~ is a constant, which decides which critic is the pessimistic one.
+    slopes = networks.critic.advantage_gradient(estimates.state_part, estimates.inputs[index])
     in_action = (acer.combine_gradient(estimates.q[index], pessimism).unsqueeze(-1) * slopes).sum(0)
     embedding, part = networks.critic_embedding, estimates.embedding_part
     if embedding is not None and part is not None:

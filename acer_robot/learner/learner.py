@@ -43,7 +43,6 @@ class Learner(nn.Module):
 
     advantage_moment: Tensor
     entropy_target: Tensor
-    discounted_return: ObservationNormalizer | None
 
     def __init__(
         self,
@@ -63,7 +62,6 @@ class Learner(nn.Module):
             self.actor = build_actor(config, observation_size, action_size)
             self.critic = build_critic(config, observation_size, action_size)
             embedding = build_embedding(config, observation_size, action_size)
-        self.discounted_return = ObservationNormalizer(1) if config.value_bins else None
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.deployed_actor = copy.deepcopy(self.average_actor)
         # target_alpha = 0 makes the returns use the critic of the last update, as the paper does.
@@ -82,14 +80,7 @@ class Learner(nn.Module):
             self.embeddings = Embeddings(embedding.to(device=device, dtype=dtype), config)
         self._networks = self._evaluated()
         learnt = [self.flat_actor.values, self.flat_critic.values, self.log_temperature]
-        rates = [config.lr, config.critic_lr, config.lr]
-        groups = [{"params": [values], "lr": rate} for values, rate in zip(learnt, rates, strict=True)]
-        # With one rate there is one group, which checkpoints from before `critic_lr` have as well.
-        self.optimizer = torch.optim.Adam(
-            learnt if config.critic_lr is None else groups,
-            lr=config.lr,
-            fused=device.type in ("cpu", "cuda"),
-        )
+        self.optimizer = torch.optim.Adam(learnt, lr=config.lr, fused=device.type in ("cpu", "cuda"))
         self._gradients_of = compiled(self._gradients, device) if config.compile else self._gradients
 
     @property
@@ -162,14 +153,7 @@ class Learner(nn.Module):
     def _evaluated(self) -> Networks:
         """Return what an update evaluates; the target critic, with its embedding, only where there is one."""
         bootstrap = self.target_critic if self.config.target_alpha > 0.0 else self.critic
-        networks = Networks(
-            self.normalizer,
-            self.actor,
-            self.average_actor,
-            self.critic,
-            bootstrap,
-            discounted_return=self.discounted_return,
-        )
+        networks = Networks(self.normalizer, self.actor, self.average_actor, self.critic, bootstrap)
         if self.embeddings is None:
             return networks
         of_critic = self.embeddings.of_critic

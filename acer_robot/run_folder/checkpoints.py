@@ -55,10 +55,12 @@ RETIRED: dict[str, dict[str, Any]] = {
         "lr_annealing_start": 500_000,
         "lr_annealing_updates": 300_000,
         "max_grad_norm": None,
+        "value_bins": 0,
+        "critic_lr": None,
     },
 }
 """Options of former versions with their neutral values. They matter to training alone, so a checkpoint that has
-another value can still be evaluated and exported."""
+another value can still be evaluated and exported, but its run cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -333,6 +335,20 @@ def _known(group: str, values: dict[str, Any], schema: type[Any]) -> dict[str, A
             "know; use the version that wrote it"
         )
     return {name: value for name, value in values.items() if name in known}
+
+
+def retired_in_use(data: dict[str, Any]) -> list[str]:
+    """Return the retired options in `dataclasses.asdict` of a config that have another value than the neutral one."""
+    found = []
+    for group, neutral in RETIRED.items():
+        values = data if group == "train" else data.get(group, {})
+        prefix = "" if group == "train" else f"{group}."
+        found += [
+            f"{prefix}{name}={values[name]}"
+            for name in neutral
+            if values.get(name, neutral[name]) != neutral[name]
+        ]
+    return found
 
 
 def _under(state: dict[str, Any], prefix: str) -> dict[str, Any]:

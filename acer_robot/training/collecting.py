@@ -11,7 +11,6 @@ import torch
 
 from acer_robot.errors import InputError, TaskError
 from acer_robot.experience.collector import Collector
-from acer_robot.experience.discounted import followed
 from acer_robot.experience.replay import Replay
 from acer_robot.experience.seeds import independent_seeds, seed_at
 from acer_robot.experience.update_counter import updates_per_transition
@@ -135,14 +134,6 @@ def make_replay(config: TrainConfig, sizes: tuple[int, int], device: torch.devic
     )
 
 
-def local_collector(
-    task: VectorTask, learner: Learner, replay: Replay, device: torch.device, seed: int
-) -> Collector:
-    """Return a collector in this process; it follows discounted returns where the learner asks for it."""
-    discounted = followed(learner.discounted_return, learner.config.gamma, task.num_envs)
-    return Collector(task, learner.policy, replay, device, seed, discounted)
-
-
 def make_collector(
     config: TrainConfig,
     task: VectorTask,
@@ -158,7 +149,7 @@ def make_collector(
     """
     if config.collector.kind == "local":
         seed = independent_seeds(config.seed).exploration
-        return local_collector(task, learner, replay, device, seed), None
+        return Collector(task, learner.policy, replay, device, seed), None
     from acer_robot.distributed.start import remote_collector, remote_evaluations
 
     collector = remote_collector(config, task.spec, learner, replay, is_new)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from acer_robot.errors import InputError
 from acer_robot.learner.learner import Learner
-from acer_robot.run_folder.checkpoints import load_run, read_checkpoint
+from acer_robot.run_folder.checkpoints import load_run, read_checkpoint, retired_in_use
 from acer_robot.spec import TaskSpec
 
 _TAKEN = (
@@ -17,10 +17,9 @@ _TAKEN = (
     "critic.",
     "target_critic.",
     "embeddings.",
-    "discounted_return.",
 )
-"""Networks with the embedding that the critics read, and statistics of observations and discounted returns; the
-optimisers, the temperature and the counters start anew."""
+"""Networks with the embedding that the critics read, and observation statistics; the optimisers, the temperature and
+the counters start anew."""
 
 
 def take_networks(learner: Learner, spec: TaskSpec, run_dir: Path) -> None:
@@ -30,7 +29,9 @@ def take_networks(learner: Learner, spec: TaskSpec, run_dir: Path) -> None:
         InputError: if there is no readable checkpoint, or its networks are of another shape.
     """
     there = load_run(run_dir).spec  # checks that the content fits together
-    modules = read_checkpoint(run_dir)["learner"]["modules"]
+    content = read_checkpoint(run_dir)
+    modules, retired = content["learner"]["modules"], retired_in_use(content["config"])
+    no_more = f"; this version no longer has {', '.join(retired)} of that run" if retired else ""
     taken = {name: value for name, value in modules.items() if name.startswith(_TAKEN)}
     own = {name: value for name, value in learner.state_dict().items() if name.startswith(_TAKEN)}
     for name in sorted(own.keys() | taken.keys()):
@@ -39,6 +40,6 @@ def take_networks(learner: Learner, spec: TaskSpec, run_dir: Path) -> None:
             raise InputError(
                 f"init_from={run_dir} cannot be used: its {name} has the shape {shapes[0]}, and the new run's has "
                 f"{shapes[1]}; its task is {there.id} and the new one {spec.id}; give a task of the same widths and "
-                "the same learner.* options of the networks"
+                f"the same learner.* options of the networks{no_more}"
             )
     learner.load_state_dict(taken, strict=False)

@@ -27,7 +27,6 @@ from acer_robot.run_folder.layout import write_traceback
 from acer_robot.run_folder.replay_files import Files, new_rows, remove_rows, write_rows
 from acer_robot.schema import TrainConfig
 from acer_robot.tasks import VectorTask, make_training_task
-from acer_robot.training.collecting import local_collector
 from acer_robot.training.resume import run_state, task_state
 from acer_robot.training.timing import Every, Stopwatch
 
@@ -189,7 +188,9 @@ class Run:
         self.task = make_training_task(
             config.task, config.num_envs, seed, config.step_timeout, training_on=self.device
         )
-        self.collector = local_collector(self.task, self.learner, self.replay, self.device, seeds.exploration)
+        self.collector = Collector(
+            self.task, self.learner.policy, self.replay, self.device, seeds.exploration
+        )
 
     def close(self) -> None:
         """End workers and the thread that writes, and free all environments."""

@@ -22,6 +22,7 @@ from acer_robot.run_folder.checkpoints import (
     former_checkpoints,
     read_checkpoint,
     read_content,
+    retired_in_use,
 )
 from acer_robot.run_folder.layout import clear_unlearnt, has_checkpoint
 from acer_robot.run_folder.owner import is_owned, owned
@@ -176,7 +177,8 @@ def newest_unfinished(config: TrainConfig) -> Path | None:
     for path in Path(config.run_dir).parent.glob("*/checkpoints/latest.pt"):
         run_dir = path.parent.parent
         try:
-            same = _kept_options(recorded_config(run_dir)) == wanted
+            recorded, retired = _recorded(run_dir)
+            same = not retired and _kept_options(recorded) == wanted
         except InputError as error:
             print(f"resume=auto: {run_dir} is left out: {error}", file=sys.stderr)
             continue
@@ -191,9 +193,15 @@ def recorded_config(run_dir: Path) -> TrainConfig:
     Raises:
         InputError: if the file cannot be read.
     """
+    return _recorded(run_dir)[0]
+
+
+def _recorded(run_dir: Path) -> tuple[TrainConfig, list[str]]:
+    """Return the options in config.yaml, and those with an effect that this version no longer has."""
     path = run_dir / "config.yaml"
     try:
-        config = config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config, retired = config_from_dict(data), retired_in_use(data)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -202,7 +210,7 @@ def recorded_config(run_dir: Path) -> TrainConfig:
         ) from error
     except (*DAMAGE, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
-    return dataclasses.replace(config, run_dir=str(run_dir))
+    return dataclasses.replace(config, run_dir=str(run_dir)), retired
 
 
 def _kept_options(config: TrainConfig) -> dict[str, Any]:
@@ -279,7 +287,8 @@ def _point(path: Path) -> Point:
     """Return the checkpoint at `path`.
 
     Raises:
-        InputError: if it is damaged, no run can go on from it, or a file of its replay is missing.
+        InputError: if it is damaged, no run can go on from it, it was trained with an option that this version no
+            longer has, or a file of its replay is missing.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist")
@@ -293,6 +302,11 @@ def _point(path: Path) -> Point:
         raise InputError(
             f"{path} has a state of format {version!r}, and this version goes on from format {FORMAT}; use the version "
             f"that wrote it: {content['software']['versions']}"
+        )
+    if retired := retired_in_use(content["config"]):
+        raise InputError(
+            f"{path} was trained with {', '.join(retired)}, which this version no longer has; use the version that "
+            "wrote it (environment.txt); here its policy can be evaluated and exported"
         )
     return Point(path, content)
 

@@ -66,7 +66,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.sdn_samples": (0, 1e9),
     "learner.critics": (1, 1e9),
     "learner.pessimism": (-10.0, 10.0),
-    "learner.value_bins": (0, 10_000),
     "learner.embedding": (0, 1e9),
     "learner.embedding_hidden": (1, 1e9),
     "learner.embedding_lr": (1e-9, 1.0),
@@ -79,7 +78,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "learner.smoothness": (0.0, 1e4),
     "learner.smoothness_noise": (0.0, 10.0),
     "learner.lr": (1e-9, 1.0),
-    "learner.critic_lr": (1e-9, 1.0),
     "learner.segment_length": (1, 1e9),
     "learner.segments": (1, 1e9),
     "learner.policy_every": (1, 1e9),
@@ -153,13 +151,6 @@ def _check_choices(options: LearnerConfig) -> None:
             f"learner.estimator={options.estimator} has no Q that could read learner.embedding="
             f"{options.embedding}; set learner.embedding=0"
         )
-    if options.value_bins == 1:
-        raise InputError("learner.value_bins=1 holds one value alone; give 2 bins or more (101), or 0")
-    if options.estimator != "acer" and options.value_bins != 0:
-        raise InputError(
-            f"learner.estimator={options.estimator} has no Q that could have learner.value_bins={options.value_bins}; "
-            "set learner.value_bins=0"
-        )
     _check_priorities(options)
     if options.estimator == "tis" and options.c == 0.0:
         raise InputError(
@@ -210,11 +201,6 @@ def _check_priorities(options: LearnerConfig) -> None:
     if options.on_policy:
         raise InputError(
             f"{given} draws from a replay, and learner.on_policy=true draws none; set learner.priority_exponent=0"
-        )
-    if options.value_bins != 0:
-        raise InputError(
-            f"{given} needs the Huber loss, and learner.value_bins={options.value_bins} has a cross-entropy; "
-            "set one of them to 0"
         )
 
 

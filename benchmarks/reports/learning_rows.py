@@ -48,10 +48,10 @@ _PLAIN = f"learner.embedding=0 {_IID}"
 """What dm_control's default was before it had the embedding; fish-swim's is this still."""
 _PAIR = "learner.embedding=64 learner.sdn_samples=2 learner.sdn_antithetic=true"
 """The embedding and the two samples on a task whose default has neither."""
-_NUMBERS = "learner.value_bins=0 learner.critic_lr=null"
-_DELTA_1 = f"learner.delta=1 {_NUMBERS}"
-_EMBEDDED = f"{_PAIR} {_NUMBERS}"
-"""What Walker2d-v5's default was before its critics had bins; before that; and with HalfCheetah-v5's critics."""
+_DELTA_1 = "learner.delta=1"
+"""What Walker2d-v5's default was once."""
+_BINS = "learner.value_bins=101 learner.critic_lr=3e-4"
+"""What it was for a day: critics whose values are distributions over bins, which no longer exist."""
 VARIANTS = {
     ("acer", _NO_EMBEDDING): "acer, no embedding",
     ("acer", _PLAIN): "acer, no embedding",
@@ -60,8 +60,8 @@ VARIANTS = {
     ("acer", _LATE): "acer, noise to 300k",
     ("acer", f"learner.annealing_start=60000 {_IID} {_UNIFORM}"): "acer, noise to 60k",
     ("acer", f"learner.delta=0.1 {_NO_EMBEDDING}"): "acer, delta 0.1",
-    ("acer", _NUMBERS): "acer, no bins",
-    ("acer", _EMBEDDED): "acer, embedding, no bins",
+    ("acer", _BINS): "acer, bins",
+    ("acer", f"{_PAIR} {_BINS}"): "acer, embedding, bins",
     ("acer", _DELTA_1): "acer, delta 1",
     **{("acer", options): name for options, name in _NAMES.items()},
     **{("acer", f"{options} {_DELTA_1}"): name for options, name in _NAMES.items()},  # Walker2d-v5's

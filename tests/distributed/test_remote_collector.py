@@ -83,38 +83,6 @@ def test_statistics_are_those_of_all_stored_observations():
     torch.testing.assert_close(normalizer.variance.double(), variance, rtol=1e-5, atol=1e-6)
 
 
-def test_discounted_returns_begin_anew_with_a_new_worker():
-    setting = Setting("collector.workers=2", "learner.value_bins=21")
-    taken = []  # slot, incarnation and rows of each segment, in the order in which they were stored
-
-    def noted(slot, answer):
-        if "rows" in answer:
-            answer["rows"][5, 1, -1] = 1.0  # the end of an episode in the second environment
-            taken.append((slot, answer["incarnation"], answer["rows"]))
-        return answer
-
-    setting.workers.change = noted
-    for _ in range(5):
-        setting.collector.step()
-    setting.workers.dead.add(1)
-    while setting.collector.lost == 0:
-        setting.collector.step()
-    setting.now = 1.0
-    for _ in range(6):
-        setting.collector.step()
-    assert {(slot, incarnation) for slot, incarnation, _ in taken} == {(0, 0), (1, 0), (1, 1)}
-
-    gamma, returns, seen = setting.config.learner.gamma, {}, []
-    for slot, incarnation, rows in taken:
-        for reward, ended in zip(rows[..., -3], rows[..., -2] + rows[..., -1], strict=True):
-            now = gamma * returns.get((slot, incarnation), np.zeros(2)) + reward
-            seen.append(now)
-            returns[slot, incarnation] = np.where(ended > 0, 0.0, now)
-    statistics = setting.learner.discounted_return
-    assert float(statistics.mean[0]) == pytest.approx(np.mean(seen), rel=1e-5)
-    assert float(statistics.variance[0]) == pytest.approx(np.var(seen), rel=1e-5)
-
-
 def test_held_back_worker_sends_the_statistics_that_acted():
     setting = Setting("collector.workers=1", "collector.segment_length=16")
     for _ in range(3):

@@ -48,9 +48,8 @@ def columns(path):
     }
 
 
-@pytest.mark.parametrize("options", [[], ["learner.value_bins=21"]], ids=["default", "categorical critic"])
-def test_one_synchronous_worker_equals_the_local_collector(tmp_path, options):
-    local, remote = run(tmp_path / "local", *options), run(tmp_path / "remote", *SYNCHRONOUS, *options)
+def test_one_synchronous_worker_equals_the_local_collector(tmp_path):
+    local, remote = run(tmp_path / "local"), run(tmp_path / "remote", *SYNCHRONOUS)
     contents = [read_checkpoint(folder) for folder in (local, remote)]
     one, other = (content["learner"]["modules"] for content in contents)
     assert one.keys() == other.keys()

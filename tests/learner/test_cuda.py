@@ -22,7 +22,6 @@ OPTIONS = [
     {},
     {"critics": 2, "correction": "pathwise"},
     {"embedding": 4, "embedding_hidden": 6, "embedding_refresh": 2},
-    {"value_bins": 21, "critic_lr": 3e-4},
     {"priority_exponent": 0.4},
     {**FALLING, "annealing_updates": 3},
     PAPER,

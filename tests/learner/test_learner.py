@@ -58,6 +58,16 @@ def test_one_transition_in_an_update_has_finite_numbers():
     assert summarise(seen, learner, 1)["embedding/std"] == 0.0
 
 
+def test_values_advantages_and_errors_are_told_as_they_are():
+    learner = small_learner(priority_exponent=0.4)
+    seen = learner.update(batch_for(learner))
+    told, (square, weight) = summarise(seen, learner, 1), learner.advantage_moment.tolist()
+    assert told["acer/v_mean"] == pytest.approx(float(seen.ascent.v.mean()))
+    assert told["loss/error"] == pytest.approx(float(seen.ascent.error.mean()))
+    assert told["acer/advantage_scale"] == pytest.approx((square / weight) ** 0.5)
+    assert len({round(told[name], 6) for name in ("acer/v_mean", "loss/error", "acer/advantage_scale")}) == 3
+
+
 @pytest.mark.parametrize("options", [PAPER, {**PAPER, "trace_lambda": 0.0}])
 def test_papers_numbers_are_in_their_healthy_range(options):
     learner = small_learner(**options)
@@ -92,8 +102,6 @@ def test_the_update_never_asks_the_device_for_a_number(options):
         PAPER,
         {"sdn_samples": 0},
         {"sdn_samples": 2, "sdn_antithetic": True},
-        {"value_bins": 21, "critic_lr": 3e-4},
-        {"value_bins": 21, "embedding": 4},
         {"priority_exponent": 0.4, "embedding": 4},
         {"trust_region": False},
         *BASELINES,

@@ -8,7 +8,13 @@ from exported import make_policy, make_run
 
 from acer_robot.errors import InputError
 from acer_robot.learner.learner import Learner
-from acer_robot.run_folder.checkpoints import config_from_dict, former_checkpoints, load_run, save_checkpoint
+from acer_robot.run_folder.checkpoints import (
+    config_from_dict,
+    former_checkpoints,
+    load_run,
+    retired_in_use,
+    save_checkpoint,
+)
 from acer_robot.schema import LearnerConfig, TaskConfig, TrainConfig
 
 
@@ -30,6 +36,15 @@ def test_retired_option_is_dropped(value):
     data["quiet_envs"] = 4
     data["learner"]["pathwise"] = value
     assert config_from_dict(data) == config_from_dict(options())
+
+
+def test_retired_options_are_named_where_they_had_an_effect():
+    data = options()
+    data["learner"] |= {"value_bins": 0, "critic_lr": None, "max_grad_norm": None}
+    assert retired_in_use(data) == []
+    data["quiet_envs"] = 4
+    data["learner"] |= {"value_bins": 101, "critic_lr": 3e-4}
+    assert retired_in_use(data) == ["quiet_envs=4", "learner.value_bins=101", "learner.critic_lr=0.0003"]
 
 
 def test_unknown_option_is_refused_by_name():

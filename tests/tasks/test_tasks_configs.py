@@ -50,15 +50,11 @@ def test_family_settings_yield_to_paper_and_command_line():
     assert composed_train("task=walker2d", "learner.delta=0.5").learner.delta == 0.5
     embeddings = {name for name in TASKS if composed_once(f"task={name}").learner.embedding}
     assert embeddings == {"halfcheetah"} | {n for n in TASKS if "dmc/" in n and n != "dmc/fish-swim"}
-    bins = {name for name in TASKS if composed_once(f"task={name}").learner.value_bins}
-    assert bins == {"walker2d"}
     priorities = {name for name in TASKS if composed_once(f"task={name}").learner.priority_exponent}
     assert priorities == {"halfcheetah"}
     for preset in ("paper", "a3c"):
         learner = composed_train("task=halfcheetah", f"learner={preset}").learner
         assert (learner.embedding, learner.priority_exponent) == (0, 0.0)
-        learner = composed_train("task=walker2d", f"learner={preset}").learner
-        assert (learner.value_bins, learner.critic_lr) == (0, None)
 
 
 def test_the_dm_control_suite_is_complete():

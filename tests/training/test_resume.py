@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from composed import composed_train
 from hydra.core.hydra_config import HydraConfig
 from resumed_runs import check_same, resume, rows
@@ -23,7 +24,7 @@ from acer_robot.commands.compose import given_names
 from acer_robot.errors import InputError
 from acer_robot.experience.seeds import independent_seeds
 from acer_robot.interrupt import Interrupted
-from acer_robot.run_folder.checkpoints import load_run, read_checkpoint, read_content
+from acer_robot.run_folder.checkpoints import content_sha256, load_run, read_checkpoint, read_content
 from acer_robot.run_folder.owner import owned
 from acer_robot.run_folder.status import read_status, write_status
 from acer_robot.schema import WandbConfig
@@ -71,7 +72,6 @@ TASKS = {
     "on policy": [*PENDULUM, "learner.on_policy=true", "learner.segments=2"],
     "priorities": [*PENDULUM, "learner.priority_exponent=0.4"],
     "priorities in a small replay": [*PENDULUM, "learner.priority_exponent=0.4", "learner.replay_size=100"],
-    "categorical critic": [*PENDULUM, "learner.value_bins=21", "learner.critic_lr=3e-4"],
 }
 
 
@@ -331,6 +331,36 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         recorded_config(tmp_path / "nope")
 
 
+def with_bins(folder):
+    """Make a run one that was trained with an option that is gone."""
+    path = folder / "config.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["learner"]["value_bins"] = 101
+    path.write_text(yaml.safe_dump(data))
+    for file in (folder / "checkpoints").glob("*.pt"):
+        content = torch.load(file, weights_only=True)
+        content["config"]["learner"]["value_bins"] = 101
+        torch.save(content | {"sha256": content_sha256(content)}, file)
+
+
+def test_a_run_with_a_retired_option_cannot_go_on(half):
+    with_bins(half)
+    with pytest.raises(
+        InputError, match=r"trained with learner\.value_bins=101, which this version no longer has"
+    ):
+        resume(half, "steps=200")
+    assert load_run(half).steps == 130
+
+
+def test_a_run_with_a_retired_option_is_none_with_these_options(half, capsys):
+    config = options(half.parent / "new", *PENDULUM, "steps=200", "resume=auto")
+    write_status(half, "interrupted")
+    assert resumed_config(config, []).resume == str(half)
+    with_bins(half)
+    assert resumed_config(config, []).resume is None
+    assert capsys.readouterr().err == ""
+
+
 def test_options_that_may_change_are_taken(half):
     resume(half, "steps=200", "eval_every=50", "log_every=1000", "eval_episodes=3", "checkpoint.keep=1")
     assert [int(row["step"]) for row in rows(half / "eval.csv")] == [90, 130, 150, 200]
@@ -442,6 +472,14 @@ def test_init_from_takes_networks_and_statistics_alone(whole, tmp_path):
         training.prepare(
             dataclasses.replace(config, learner=dataclasses.replace(config.learner, hidden=[9, 8]))
         )
+
+
+def test_init_from_says_what_this_version_no_longer_has(half):
+    with_bins(half)
+    config = options(half.parent / "new", *PENDULUM, f"init_from='{half}'")
+    config = dataclasses.replace(config, learner=dataclasses.replace(config.learner, advantage_hidden=9))
+    with pytest.raises(InputError, match=r"this version no longer has learner\.value_bins=101 of that run"):
+        training.prepare(config)
 
 
 def test_init_from_takes_the_embedding_that_critics_read(tmp_path):

@@ -203,19 +203,11 @@ def test_antithetic_samples_without_pairs_are_refused(samples):
         check("learner.sdn_antithetic=true", f"learner.sdn_samples={samples}")
 
 
-def test_bins_that_no_critic_could_have_are_refused():
-    with pytest.raises(InputError, match=r"learner\.value_bins=1 holds one value alone"):
-        check("learner.value_bins=1")
-    with pytest.raises(InputError, match=r"estimator=a3c has no Q that could have learner\.value_bins=51"):
-        check("learner=a3c", "learner.value_bins=51")
-
-
 @pytest.mark.parametrize(
     ("option", "words"),
     [
         ("learner.estimator=tis", "needs the errors of a Q, and learner.estimator=tis has none"),
         ("learner.on_policy=true", "draws from a replay, and learner.on_policy=true draws none"),
-        ("learner.value_bins=51", "needs the Huber loss, and learner.value_bins=51 has a cross-entropy"),
     ],
 )
 def test_what_excludes_priorities_is_refused(option, words):
