@@ -13,7 +13,7 @@ from acer_robot.errors import DAMAGE, InputError, NonFiniteError, TaskError, fir
 from acer_robot.learner.batch import Trajectory
 from acer_robot.learner.diagnostics import non_finite, summarise
 from acer_robot.learner.learner import Learner
-from acer_robot.run_folder.checkpoints import config_from_dict
+from acer_robot.run_folder.checkpoints import config_from_dict, retired_in_use
 from acer_robot.run_folder.incidents import read_incident, write_incident
 from acer_robot.tasks import make_task
 
@@ -120,6 +120,12 @@ def _repeat_environment(content: dict[str, Any]) -> Iterator[str]:
 def _repeat_update(content: dict[str, Any]) -> Iterator[str]:
     """Repeat an update of the last good learner on the last batch."""
     if content["batch"] is None:
+        return
+    if retired := [name for name in retired_in_use(content["config"]) if name.startswith("learner.")]:
+        yield (
+            f"the update cannot be repeated: the run had {', '.join(retired)}, which this version no longer has; use "
+            "the version that wrote it (environment.txt)"
+        )
         return
     config, batch = config_from_dict(content["config"]).learner, Trajectory(**content["batch"])
     sizes = batch.observations.shape[-1], batch.actions.shape[-1]

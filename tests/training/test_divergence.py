@@ -15,7 +15,7 @@ from acer_robot.errors import InputError, NonFiniteError, TaskError
 from acer_robot.learner.learner import Learner
 from acer_robot.policies.normalizer import ObservationNormalizer
 from acer_robot.run_folder.checkpoints import read_checkpoint
-from acer_robot.run_folder.incidents import read_incident
+from acer_robot.run_folder.incidents import read_incident, write_incident
 from acer_robot.run_folder.tables import read_table
 from acer_robot.training.run import prepare, train
 
@@ -73,6 +73,11 @@ def test_wild_reward_is_named_as_the_cause(tmp_path, monkeypatch, capsys):
     assert "last batch, rewards: between" in again
     assert "one update of the last good learner on that batch: " in again
     assert "NonFiniteError" in (tmp_path / "run/error.txt").read_text()
+    content = read_incident(tmp_path / "run/incidents/0")
+    content["config"]["learner"]["value_bins"] = 101
+    former = write_incident(tmp_path / "run", {}, content)
+    again = shown_again(former, monkeypatch, capsys)
+    assert "the update cannot be repeated: the run had learner.value_bins=101, which this version no" in again
 
 
 @pytest.fixture
