@@ -315,7 +315,27 @@ BATCH: tuple[Row, ...] = (
     ),
 )
 
+DEFAULT = "learner/test_learner_default.py"
+
 GRADIENTS: tuple[Row, ...] = (
+    (
+        "default: the entropy is scaled like the advantages",
+        "noise[0], config.squash, temperature)",
+        "noise[0], config.squash, temperature / scale)",
+        DEFAULT,
+    ),
+    (
+        "default: V's target is of the smaller Q~ and V",
+        "q_ret_each, q.detach(), online.v.detach())",
+        "q_ret_each, q.detach().amin(0, True).expand_as(q), online.v.detach().amin(0, True).expand_as(q))",
+        DEFAULT,
+    ),
+    (
+        "default: the scale is that of before the batch",
+        "scale, moment = advantage_scale(config, q_opc - v, moment)",
+        "scale, moment = (moment[0] / moment[1]).sqrt(), advantage_scale(config, q_opc - v, moment)[1]",
+        DEFAULT,
+    ),
     (
         "the advantage's scale is 0 where it is not used",
         "return torch.ones_like(moment[0]), moment\n",
