@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -30,8 +31,23 @@ def describe_robot(model: MjModel, bounds: ActionBounds, file: str | None) -> Ro
     """
     actuators = tuple(_actuator(model, i, name) for i, name in enumerate(bounds.names))
     path = None if file is None else Path(file)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path is not None and path.is_file() else None
+    digest = model_digest(path) if path is not None and path.is_file() else None
     return RobotDescription(actuators, digest, _home(model, bounds, actuators))
+
+
+def model_digest(path: Path) -> str:
+    """Return the sha256 of an MJCF file's bytes, followed by those of the files that it includes, in their order."""
+    digest = hashlib.sha256()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop(0)
+        content = file.read_bytes()
+        digest.update(content)
+        names = [element.get("file", "") for element in ElementTree.fromstring(content).iter("include")]
+        # MuJoCo looks in the folder of the first file and in that of the file that includes: whatever is there counts.
+        places = [folder / name for name in names for folder in dict.fromkeys([path.parent, file.parent])]
+        waiting = [place for place in places if place.is_file()] + waiting
+    return digest.hexdigest()
 
 
 def _actuator(model: MjModel, i: int, name: str) -> Actuator:

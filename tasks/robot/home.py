@@ -19,6 +19,8 @@ KEYFRAME = "home"
 """Keyframe of a file that is its home pose; else it is the first one."""
 SLACK = 1e-3
 """Radians or metres by which a home pose may exceed a joint's range."""
+TURN = 2 * np.pi
+"""Largest angle in rad of a hinge without a range."""
 FAR = 1e3
 """Largest distance in metres to the floor that is looked at."""
 
@@ -49,11 +51,17 @@ def home_pose(
     """
     joints = movable(model)
     qpos = np.array(model.qpos0 if start is None else start)
-    for name, value in by_name("task.home", wanted, list(joints)).items():
+    given = by_name("task.home", wanted, list(joints))
+    for name, value in given.items():
         qpos[model.jnt_qposadr[joints[name]]] = number(f"task.home of joint {name!r}", value)
     for name, joint in joints.items():
         low, high = model.jnt_range[joint] if model.jnt_limited[joint] else (-np.inf, np.inf)
         value = qpos[model.jnt_qposadr[joint]]
+        if name in given and not model.jnt_limited[joint] and _is_hinge(model, joint) and abs(value) > TURN:
+            raise InputError(
+                f"task.home of joint {name!r} is {value:g}, more than a turn of {TURN:.2f}; give it in rad: "
+                f"task.home={{{name}: {np.deg2rad(value):.2f}}} if these are degrees"
+            )
         if not low - SLACK <= value <= high + SLACK:
             raise InputError(
                 f"the home pose has joint {name!r} at {value:g}, outside its range [{low:g}, {high:g}]; give an angle "
@@ -63,6 +71,12 @@ def home_pose(
     if base is not None and floor is not None and (start is None or wanted):
         qpos[model.jnt_qposadr[base] + 2] -= distance_to_floor(model, qpos, floor)
     return qpos
+
+
+def _is_hinge(model: MjModel, joint: int) -> bool:
+    import mujoco
+
+    return int(model.jnt_type[joint]) == int(mujoco.mjtJoint.mjJNT_HINGE)
 
 
 def movable(model: MjModel) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -30,6 +31,7 @@ class Settings:
     """Numbers of the task; `task.kwargs` sets them."""
 
     MAY_BE_ZERO: ClassVar = ("start_angle", "start_speed")
+    HIGHEST: ClassVar = {"control_dt": 1.0, "start_angle": math.pi}
 
     site: str = ""
     """Name of the end-effector's site."""

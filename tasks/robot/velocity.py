@@ -37,7 +37,7 @@ class Settings:
     """Numbers of the task; `task.kwargs` sets them."""
 
     MAY_BE_ZERO: ClassVar = ("standing", "start_angle", "start_speed", "lowest")
-    HIGHEST: ClassVar = {"standing": 1.0, "tilt": math.pi}
+    HIGHEST: ClassVar = {"control_dt": 1.0, "standing": 1.0, "tilt": math.pi, "start_angle": math.pi}
 
     control_dt: float = 0.04
     """Seconds between two commands."""

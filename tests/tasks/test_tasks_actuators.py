@@ -12,7 +12,7 @@ from acer_robot.robot_description import RobotDescription, check_robot
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds, check_same_robot, rest_command
 from acer_robot.tasks import make_task
-from acer_robot.tasks.model.actuators import describe_robot
+from acer_robot.tasks.model.actuators import describe_robot, model_digest
 
 ROBOT = """
 <mujoco>
@@ -118,6 +118,19 @@ def test_another_model_file_is_refused():
     check_robot(file | {"model_sha256": "a"}, file, "the robot")  # nothing to compare
     with pytest.raises(InputError, match="the robot has the model_sha256 b, but the file was made for a"):
         check_robot(file | {"model_sha256": "a"}, file | {"model_sha256": "b"}, "the robot")
+
+
+def test_digest_of_a_model_has_the_files_that_it_includes(tmp_path):
+    (tmp_path / "parts").mkdir()
+    scene, arm, hand = tmp_path / "scene.xml", tmp_path / "parts/arm.xml", tmp_path / "parts/hand.xml"
+    scene.write_text('<mujoco><include file="parts/arm.xml"/></mujoco>')
+    arm.write_text('<mujoco><worldbody><body><include file="hand.xml"/></body></worldbody></mujoco>')
+    hand.write_text('<mujocoinclude><geom size="0.1" mass="1"/></mujocoinclude>')
+    mujoco.MjModel.from_xml_path(str(scene))
+    before = model_digest(scene)
+    hand.write_text('<mujocoinclude><geom size="0.1" mass="3"/></mujocoinclude>')
+    assert model_digest(scene) != before
+    assert model_digest(hand) == hashlib.sha256(hand.read_bytes()).hexdigest()
 
 
 def test_a_task_describes_its_robot():
