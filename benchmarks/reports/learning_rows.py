@@ -38,8 +38,10 @@ _NAMES = {
     _LARGE: "acer, lr 6e-4",
     f"{_LARGE} learner.deployed_alpha=null": "acer, lr 6e-4, theta_avg exported",
 }
-_UNIFORM = "learner.priority_exponent=0"
-"""What HalfCheetah-v5's default was before it had priorities; all of its variants are of that time."""
+_EACH = "learner.policy_every=1"
+"""What HalfCheetah-v5's default was before its policy learnt in every second update."""
+_UNIFORM = f"learner.priority_exponent=0 {_EACH}"
+"""What it was before it had priorities; all of its other variants are of that time."""
 _IID = "learner.sdn_samples=5 learner.sdn_antithetic=false"
 _LATE = f"{_IID} learner.annealing_start=300000 {_UNIFORM}"
 _NO_EMBEDDING = f"learner.embedding=0 {_LATE}"
@@ -56,6 +58,7 @@ VARIANTS = {
     ("acer", _NO_EMBEDDING): "acer, no embedding",
     ("acer", _PLAIN): "acer, no embedding",
     ("acer", _PAIR): "acer, embedding",
+    ("acer", _EACH): "acer, policy in each",
     ("acer", _UNIFORM): "acer, no priorities",
     ("acer", _LATE): "acer, noise to 300k",
     ("acer", f"learner.annealing_start=60000 {_IID} {_UNIFORM}"): "acer, noise to 60k",

@@ -22,7 +22,7 @@ REPRODUCED, NOT_REPRODUCED, NOT_RESOLVED = "reproduced", "not reproduced", "not 
 COLORS = (
     "#1f5fa8", "#e07b1a", "#2e8b57", "#b03a5b", "#7d5fb2", "#8a6d3b", "#4a9aa5", "#777777", "#c2a800", "#d45fd0",
     "#1b2a41", "#8fce5a", "#f2a7a0", "#005f5f", "#e5332a", "#6b8e9f", "#4b0082", "#9acdff", "#5b3a1e", "#ff6fa8",
-    "#ffb000", "#00a36c",
+    "#ffb000", "#00a36c", "#7a0019",
 )  # fmt: skip
 
 

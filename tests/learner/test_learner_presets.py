@@ -126,6 +126,7 @@ def test_the_longer_experiment_is_the_row_with_a_long_start():
         *former,
         "learner.annealing_start=300000",
         "learner.priority_exponent=0",
+        "learner.policy_every=1",
     )
     row = learning.plan(300_000, [1], ["halfcheetah"], ["acer"], overrides)[0].arguments()[2:]
     for_a_table = ("hand_over=false", "video=false", "wandb.mode=disabled", "learner.compile=true")

@@ -52,9 +52,11 @@ def test_family_settings_yield_to_paper_and_command_line():
     assert embeddings == {"halfcheetah"} | {n for n in TASKS if "dmc/" in n and n != "dmc/fish-swim"}
     priorities = {name for name in TASKS if composed_once(f"task={name}").learner.priority_exponent}
     assert priorities == {"halfcheetah"}
+    delayed = {name: composed_once(f"task={name}").learner.policy_every for name in TASKS}
+    assert {name: every for name, every in delayed.items() if every != 1} == {"halfcheetah": 2}
     for preset in ("paper", "a3c"):
         learner = composed_train("task=halfcheetah", f"learner={preset}").learner
-        assert (learner.embedding, learner.priority_exponent) == (0, 0.0)
+        assert (learner.embedding, learner.priority_exponent, learner.policy_every) == (0, 0.0, 1)
 
 
 def test_the_dm_control_suite_is_complete():
