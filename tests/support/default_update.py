@@ -54,11 +54,7 @@ def default_update(learner, batch, noise) -> dict[str, list[Tensor]]:
     scale = (square / weight).sqrt()
     tau = learner.log_temperature.detach().exp()
     entropy = pi.entropy() + torch.log(1 - torch.tanh(drawn) ** 2).sum(-1)
-    (g,) = torch.autograd.grad((low_q_drawn / scale + tau * entropy).sum(), free, retain_graph=True)
-    average = Independent(Normal(*_mean_and_std(learner.average_actor, x)), 1)
-    (k,) = torch.autograd.grad(kl_divergence(average, pi).sum(), free)
-    too_much = ((k * g).sum(-1) - config.delta).clamp(min=0)
-    z = g - (too_much / (k * k).sum(-1)).unsqueeze(-1) * k
+    z, is_projected = direction(learner, x, free, pi, low_q_drawn / scale + tau * entropy)
 
     # Critics.
     weighted = rho.clamp(max=1)
@@ -73,8 +69,17 @@ def default_update(learner, batch, noise) -> dict[str, list[Tensor]]:
         "critic": list(torch.autograd.grad(loss, list(learner.critic.parameters()))),
         "temperature": [missing],
         "embedding": embedding_gradient(learner, x, next_x, batch.actions) if learner.embeddings else [],
-        "projected": [too_much > 0],
+        "projected": [is_projected],
     }
+
+
+def direction(learner, x, free, pi, climbed):
+    """z, the gradient of what is climbed in phi, projected; and where the projection changed it."""
+    (g,) = torch.autograd.grad(climbed.sum(), free, retain_graph=True)
+    average = Independent(Normal(*_mean_and_std(learner.average_actor, x)), 1)
+    (k,) = torch.autograd.grad(kl_divergence(average, pi).sum(), free)
+    too_much = ((k * g).sum(-1) - learner.config.delta).clamp(min=0)
+    return g - (too_much / (k * k).sum(-1)).unsqueeze(-1) * k, too_much > 0
 
 
 def values(critic, embedding, x, a, u):
