@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from acer_robot.spec import ActionBounds
 if TYPE_CHECKING:
     from mujoco import MjModel
 
+COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+"""A comment of an MJCF file."""
+INCLUDE = re.compile(rb"""<include\s[^>]*?\bfile\s*=\s*["']([^"']+)["']""")
+"""What an MJCF file includes: the name of a file."""
 HOME = "home"
 """Name of the keyframe that is a robot's home pose."""
 UNITS = {"motor": ("N m", "N"), "position": ("rad", "m"), "velocity": ("rad/s", "m/s")}
@@ -43,7 +48,8 @@ def model_digest(path: Path) -> str:
         file = waiting.pop(0)
         content = file.read_bytes()
         digest.update(content)
-        names = [element.get("file", "") for element in ElementTree.fromstring(content).iter("include")]
+        # No XML parser: MuJoCo's accepts what others refuse, such as "--" in a comment.
+        names = [os.fsdecode(name) for name in INCLUDE.findall(COMMENT.sub(b"", content))]
         # MuJoCo looks in the folder of the first file and in that of the file that includes: whatever is there counts.
         places = [folder / name for name in names for folder in dict.fromkeys([path.parent, file.parent])]
         waiting = [place for place in places if place.is_file()] + waiting

@@ -1,12 +1,10 @@
 """The default recipe of each family of tasks against docs/departures.md, written again with autograd, to 1e-10."""
 
-import math
-
 import pytest
 import torch
 from composed import composed_train
 from default_update import default_update
-from learner_cases import STATE_SIZE, random_batch
+from learner_cases import STATE_SIZE, fix_noise, random_batch, shake
 
 from acer_robot.learner.learner import Learner
 
@@ -20,13 +18,9 @@ SMALL = [
 
 def seasoned(learner):
     """Move all networks away from their start, and from their copies."""
-    generator = torch.Generator().manual_seed(2)
     copies = [learner.embeddings.of_critic, learner.embeddings.of_target] if learner.embeddings else []
+    shake(learner.actor, learner.average_actor, learner.critic, learner.target_critic, *copies)
     with torch.no_grad():
-        for module in (learner.actor, learner.average_actor, learner.critic, learner.target_critic, *copies):
-            for parameter in module.parameters():
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.add_(0.3 * noise / math.sqrt(parameter.shape[-1]))
         learner.advantage_moment.copy_(torch.tensor([0.05, 0.1]))
         learner.log_temperature.fill_(-1.0)
 
@@ -42,7 +36,7 @@ def test_update_is_what_departures_says(task):
         (count, *batch.actions.shape), generator=torch.Generator().manual_seed(6), dtype=torch.float64
     )
     told = default_update(learner, batch, noise)
-    learner.sample_noise = lambda *shape: noise.view(shape)
+    fix_noise(learner, noise)
     learner.update(batch)
     taken = {
         "actor": learner.flat_actor.values.grad,

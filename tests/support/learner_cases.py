@@ -45,13 +45,17 @@ def paper_config(learned_std: bool = False, **changes) -> LearnerConfig:
 def make_learner(config: LearnerConfig, action_size: int) -> Learner:
     """Return a learner whose networks are far from their tame start: average and current policy differ."""
     learner = Learner(config, STATE_SIZE, action_size, torch.device("cpu"), seed=1, dtype=torch.float64)
+    shake(learner.actor, learner.average_actor, learner.critic)
+    return learner
+
+
+def shake(*modules: torch.nn.Module) -> None:
+    """Move all parameters away from where they are, each module's in its own way."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        for module, size in ((learner.actor, 0.3), (learner.average_actor, 0.3), (learner.critic, 0.3)):
-            for parameter in module.parameters():
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.add_(size * noise / math.sqrt(parameter.shape[-1]))
-    return learner
+        for parameter in (parameter for module in modules for parameter in module.parameters()):
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.add_(0.3 * noise / math.sqrt(parameter.shape[-1]))
 
 
 def small_learner(device: str = "cpu", dtype: torch.dtype = torch.float64, **options) -> Learner:

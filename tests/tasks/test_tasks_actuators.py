@@ -124,10 +124,13 @@ def test_digest_of_a_model_has_the_files_that_it_includes(tmp_path):
     (tmp_path / "parts").mkdir()
     scene, arm, hand = tmp_path / "scene.xml", tmp_path / "parts/arm.xml", tmp_path / "parts/hand.xml"
     scene.write_text('<mujoco><include file="parts/arm.xml"/></mujoco>')
-    arm.write_text('<mujoco><worldbody><body><include file="hand.xml"/></body></worldbody></mujoco>')
+    body = '<body><!-- -- <include file="old.xml"/> -- --><include\n file = "hand.xml"/></body>'
+    arm.write_text(f"<mujoco><worldbody>{body}</worldbody></mujoco>")
     hand.write_text('<mujocoinclude><geom size="0.1" mass="1"/></mujocoinclude>')
     mujoco.MjModel.from_xml_path(str(scene))
     before = model_digest(scene)
+    (tmp_path / "old.xml").write_text("<mujocoinclude/>")
+    assert model_digest(scene) == before, "a comment includes nothing"
     hand.write_text('<mujocoinclude><geom size="0.1" mass="3"/></mujocoinclude>')
     assert model_digest(scene) != before
     assert model_digest(hand) == hashlib.sha256(hand.read_bytes()).hexdigest()
