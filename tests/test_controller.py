@@ -24,6 +24,7 @@ import torch
 from composed import composed_train
 from exported import make_policy
 from incidents.drill_python import obey_signals
+from robots import LEGS, WITH_STATE, walker, walker_config
 
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.situations import situations, to_dict
@@ -1050,6 +1051,28 @@ def test_robot_follows_a_velocity_as_in_python(controller, tmp_path):
     expected = loaded.act(torch.from_numpy(rows[:, :45].astype(np.float32)))
     np.testing.assert_allclose(rows[:, 45:], expected, rtol=0, atol=2e-5)
     assert np.ptp(rows[:, 2]) > 0.1  # it turns
+
+
+def test_actuators_start_at_rest_as_in_python(controller, tmp_path):
+    """Legs at home, and actuators with a filter and a delay that hold them there."""
+    rows = "".join(f"<{WITH_STATE['both'].format(side + '_hip')}/>" for side in LEGS)
+    xml = walker(extra=f'<option integrator="implicitfast"/><actuator>{rows}</actuator>')
+    kwargs = {"start_angle": 0, "start_speed": 0, "redraw_seconds": 1e5}
+    config = walker_config(tmp_path, xml, actuators={}, home={".*": 0.5}, kwargs=kwargs, velocity=[0.5, 0, 0])
+    options = dataclasses.asdict(config)
+    file = export(tmp_path, options.pop("id"), **options)
+    (tmp_path / "robot.xml").write_text(robot_xml(config))
+    given = ["--steps", 4, "--log", tmp_path / "log.csv", "--velocity", "0.5,0,0"]
+    done = run(controller, file, tmp_path / "robot.xml", *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    observed, commanded = observed_and_commanded(tmp_path / "log.csv")
+    task = make_task(config, 1, 0)
+    expected = [task.reset()[0]]
+    expected += [
+        task.step(torch.from_numpy(row[None].astype(float))).observations[0] for row in commanded[:-1]
+    ]
+    np.testing.assert_allclose(observed, torch.stack(expected), rtol=0, atol=1e-4)
+    task.close()
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,12 @@ void Robot::reset(const std::vector<double>& qpos, const std::vector<double>& qv
   std::copy(qvel.begin(), qvel.end(), data_->qvel);
   if (const int home = mj_name2id(model_.get(), mjOBJ_KEY, "home"); home >= 0) {
     std::copy_n(model_->key_ctrl + home * model_->nu, model_->nu, data_->ctrl);
+    std::copy_n(model_->key_act + home * model_->na, model_->na, data_->act);
+    for (int i = 0; i < model_->nu; ++i) {
+      const int samples = model_->actuator_history[2 * i];
+      const std::vector<mjtNum> commands(static_cast<std::size_t>(samples), data_->ctrl[i]);
+      if (samples > 0) mj_initCtrlHistory(model_.get(), data_.get(), i, nullptr, commands.data());
+    }
   }
   mj_forward(model_.get(), data_.get());
   sense();

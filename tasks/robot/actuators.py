@@ -41,7 +41,7 @@ class Actuators:
     low: tuple[float, ...]
     high: tuple[float, ...]
     is_target: tuple[bool, ...]
-    """Whether a command is a position to reach; else it is a torque or force."""
+    """Whether a command is a position to reach; else it is a torque, a force or a velocity."""
 
 
 def add_actuators(spec: MjSpec, wanted: Mapping[str, Any]) -> dict[str, float]:
@@ -102,7 +102,8 @@ def limit_commands(
     rows = [_limits(model, number_, home, scales) for number_ in range(model.nu)]
     for actuator, (_, low, high, _) in zip(spec.actuators, rows, strict=True):
         actuator.ctrllimited, actuator.ctrlrange = mujoco.mjtLimited.mjLIMITED_TRUE, [low, high]
-        actuator.inheritrange = 0.0
+        if actuator.dyntype != mujoco.mjtDyn.mjDYN_INTEGRATOR:  # there it limits act
+            actuator.inheritrange = 0.0
     joints, lows, highs, is_target = zip(*rows, strict=True)
     twice = {name for name in joints if joints.count(name) > 1}
     if twice:
@@ -172,14 +173,17 @@ def _limits(
         )
     joint = int(model.actuator_trnid[number_, 0])
     name = str(model.joint(joint).name)
-    is_target = bool(model.actuator_biasprm[number_, 1] != 0.0)
+    integrates = (
+        model.actuator_dyntype[number_] == mujoco.mjtDyn.mjDYN_INTEGRATOR
+    )  # a velocity, as with intvelocity
+    is_target = bool(model.actuator_biasprm[number_, 1] != 0.0) and not integrates
     gear = float(model.actuator_gear[number_, 0]) if is_target else 1.0
     low, high = -float("inf"), float("inf")
     if model.actuator_ctrllimited[number_]:
         low, high = model.actuator_ctrlrange[number_].tolist()
     elif is_target and model.jnt_limited[joint]:
         low, high = sorted((gear * model.jnt_range[joint]).tolist())
-    elif not is_target and model.actuator_forcelimited[number_]:
+    elif not is_target and not integrates and model.actuator_forcelimited[number_]:
         low, high = (model.actuator_forcerange[number_] / abs(model.actuator_gainprm[number_, 0])).tolist()
     if name in scales:
         middle, width = gear * home[name] if is_target else 0.0, abs(gear) * scales[name]

@@ -15,7 +15,8 @@ from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds
 from acer_robot.tasks.model.moving_body import driven_bases
 from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_commands
-from acer_robot.tasks.robot.home import home_pose, keyframe, movable
+from acer_robot.tasks.robot.at_rest import activations, state_at_rest
+from acer_robot.tasks.robot.home import KEYFRAME, home_pose, keyframe, movable
 from acer_robot.tasks.robot.joints import movable_joints
 from acer_robot.tasks.robot.scene import CONTACT, add_contact_sensors, add_scene, find_feet, floor_of
 from acer_robot.tasks.robot.source import compiled, load_robot, model_path
@@ -39,6 +40,8 @@ class Robot:
     """Limits of the commands; at rest they hold the home pose, or are no torque."""
     rest: tuple[float, ...]
     """The commands at rest within the narrower limits of `task.bounds`: an episode's first last command."""
+    start: dict[str, tuple[float, ...]]
+    """Other fields of MjData at the start of an episode, where actuators have a state."""
     feet: tuple[int, ...]
     """Address in sensordata of the number of contacts of each foot."""
     xml: str
@@ -111,14 +114,18 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
         )
     ]
     rest = np.clip(rest, actuators.low, actuators.high).tolist()
-    spec.add_key(name="home", qpos=home.tolist(), ctrl=rest)
+    bounds = ActionBounds(actuators.joints, actuators.low, actuators.high, tuple(rest))
+    first = narrowed(bounds, config).rest
+    act = activations(model, first, angles)
+    spec.add_key(name=KEYFRAME, qpos=home.tolist(), ctrl=list(first), act=act)
     _absolute_folders(spec, config.model)
     final = compiled(spec, config.model)
-    bounds = ActionBounds(actuators.joints, actuators.low, actuators.high, tuple(rest))
+    start = state_at_rest(final, KEYFRAME)
     addresses = tuple(int(final.sensor(CONTACT + name).adr[0]) for name in feet)
-    first = narrowed(bounds, config).rest
     height = 0.0 if floor is None else float(model.geom_pos[floor, 2])
-    return Robot(final, tuple(home.tolist()), actuators, height, bounds, first, addresses, spec.to_xml())
+    return Robot(
+        final, tuple(home.tolist()), actuators, height, bounds, first, start, addresses, spec.to_xml()
+    )
 
 
 def _absolute_folders(spec: MjSpec, model: str | None) -> None:

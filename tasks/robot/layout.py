@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from acer_robot.spec import ObservationField
 from acer_robot.tasks.robot.build import Robot
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
 
 AXES = ("x", "y", "z")
 
@@ -29,11 +33,22 @@ def joint_fields(robot: Robot) -> list[Row]:
 def command_fields(robot: Robot) -> list[Row]:
     """Name the last command of each joint."""
     rows: list[Row] = []
-    for name, is_target in zip(robot.actuators.joints, robot.actuators.is_target, strict=True):
+    for number, name in enumerate(robot.actuators.joints):
         length = _length(robot, name)
         force = "N m" if length == "rad" else "N"
-        rows.append((f"last_command:{name}", length if is_target else force, ""))
+        unit = f"{length}/s" if _is_velocity(robot.model, number) else force
+        rows.append((f"last_command:{name}", length if robot.actuators.is_target[number] else unit, ""))
     return rows
+
+
+def _is_velocity(model: MjModel, number: int) -> bool:
+    """Return whether a command is a velocity, as MuJoCo's actuators velocity and intvelocity have it."""
+    import mujoco
+
+    gain, (_, position, velocity) = model.actuator_gainprm[number, 0], model.actuator_biasprm[number, :3]
+    if model.actuator_dyntype[number] == mujoco.mjtDyn.mjDYN_INTEGRATOR:
+        return bool(position == -gain)
+    return bool(position == 0.0 and velocity == -gain)
 
 
 def _length(robot: Robot, name: str) -> str:

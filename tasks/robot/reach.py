@@ -153,6 +153,7 @@ def reach_task(config: TaskConfig) -> TensorTask:
         observe=task.observe,
         reward=task.reward,
         terminated=lambda state: torch.zeros_like(state.qpos[:, 0], dtype=torch.bool),
+        start=robot.start,
         begin=task.begin,
         remember=task.remember,
     )

@@ -237,6 +237,7 @@ def velocity_task(config: TaskConfig) -> TensorTask:
         observe=task.observe,
         reward=task.reward,
         terminated=task.terminated,
+        start=robot.start,
         begin=task.begin,
         remember=task.remember,
         feet=robot.foot_names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,22 @@ class BatchSimulator:
 
     device = torch.device("cpu")
 
-    def __init__(self, model: MjModel, worlds: int, threads: int, fields: Sequence[str]) -> None:
+    def __init__(
+        self,
+        model: MjModel,
+        worlds: int,
+        threads: int,
+        fields: Sequence[str],
+        start: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    ) -> None:
         """Make the worlds in the model's initial state.
+
+        Args:
+            model: the model.
+            worlds: number of worlds B.
+            threads: that step them.
+            fields: of MjData, which `self.fields` then has.
+            start: fields of the state that an episode starts with, beside qpos and qvel.
 
         Raises:
             InputError: if a field cannot be had.
@@ -37,6 +52,7 @@ class BatchSimulator:
 
         self._batch = mujoco.batch.Batch(model, worlds, threads, persistent=True)
         self.model = model
+        self._start = {name: np.asarray(values) for name, values in start.items()}
         self._written: dict[str, Tensor] = {}
         self._computed = [name for name in fields if name in AFTER_CONSTRAINTS]
         self._one = mujoco.MjData(model)
@@ -102,6 +118,8 @@ class BatchSimulator:
         self._call(lambda: self._batch.reset(ids, stage=int(self._mujoco.mjtStage.mjSTAGE_NONE)))
         self._batch.bind("qpos")[ids] = qpos.numpy()[ids]
         self._batch.bind("qvel")[ids] = qvel.numpy()[ids]
+        for name, start in self._start.items():
+            self._batch.bind(name)[ids] = start
         self._call(lambda: self._batch.forward(ids))
         for name in self._computed:
             self.fields[name][ids] = 0.0  # as in Gymnasium after mj_resetData

@@ -57,19 +57,21 @@ def _simulator(
 ) -> BatchSimulator | WarpSimulator:
     """Return worlds of mujoco_warp on `device`, or of mujoco.batch where there is no device."""
     if device is None:
-        return BatchSimulator(task.model, num_envs, min(torch.get_num_threads(), num_envs), task.fields)
+        return BatchSimulator(
+            task.model, num_envs, min(torch.get_num_threads(), num_envs), task.fields, task.start
+        )
     check_warp()
     if spec.observes_last_command and device.type != "cpu":
         raise InputError(
             "task.slew_rate and task.low_pass_hz cannot be had with task.backend=warp; use task.backend=batch"
         )
     room = (task.max_contacts, task.max_constraints)
-    return WarpSimulator(task.model, num_envs, device, task.fields, *room)
+    return WarpSimulator(task.model, num_envs, device, task.fields, task.start, *room)
 
 
 def check_stable(task: TensorTask, spec: TaskSpec) -> None:
     """Raise InputError if most worlds break down within a few steps of random commands."""
-    simulator = BatchSimulator(task.model, TRIED_WORLDS, 1, task.fields)
+    simulator = BatchSimulator(task.model, TRIED_WORLDS, 1, task.fields, task.start)
     trial = TensorVectorTask(task, spec, simulator, TRIED_WORLDS, 0, spread=False, quiet=True)
     low, high = (torch.tensor(limit, dtype=torch.float64) for limit in (spec.bounds.low, spec.bounds.high))
     random = torch.Generator().manual_seed(0)

@@ -16,7 +16,7 @@ One environment step runs in this order::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -104,6 +104,8 @@ class TensorTask:
     terminated: Callable[[State], Tensor]
     """State -> [B] bool: whether the task ended, so that the successor has no value. Not the time limit."""
 
+    start: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Other fields of MjData at the start of episodes: `act`, where actuators have a state; what is left out is 0."""
     begin: Callable[[int, torch.Generator], Memory] = nothing
     """(count, generator) -> the memory of new episodes, {name: [count, ..]}: always the same names and shapes."""
     remember: Callable[[State, Tensor, torch.Generator], Memory] = keep

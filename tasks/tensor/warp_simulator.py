@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ STATE = (
     "qpos",
     "qvel",
     "act",
+    "history",
     "qacc_warmstart",
     "ctrl",
     "qfrc_applied",
@@ -66,6 +68,7 @@ class WarpSimulator:
         worlds: int,
         device: torch.device,
         fields: Sequence[str],
+        start: Mapping[str, Sequence[float]] = MappingProxyType({}),
         contacts: int | None = None,
         constraints: int | None = None,
     ) -> None:
@@ -76,6 +79,7 @@ class WarpSimulator:
             worlds: number of worlds B.
             device: what simulates.
             fields: of MjData, which `self.fields` then has.
+            start: fields of the state that an episode starts with, beside qpos and qvel.
             contacts: room for contacts in one world; None: mujoco_warp's estimate.
             constraints: room for constraints in one world; likewise.
 
@@ -110,7 +114,12 @@ class WarpSimulator:
         self._derived = [name for name in fields if name not in STATE]
         self.fields = {name: self._view(name) for name in fields}
         """Live views [B, ..]: each call overwrites them."""
-        self._state = {name: self._view(name) for name in STATE}
+        named = (name for name in STATE if name != "history" or model.nhistory)
+        self._state = {name: self._view(name) for name in named}
+        self._start = {
+            name: torch.tensor(values).to(self._state[name]).repeat(worlds, 1)
+            for name, values in start.items()
+        }
         self._overflow = warp.to_torch(self._data.overflow)
         self._graphs: dict[int, Any] = {}
         self._expanded: dict[str, Tensor] = {}
@@ -185,6 +194,8 @@ class WarpSimulator:
             self._mjw.reset_data(self._model, self._data, self._warp.from_torch(worlds))
             _put(self._state["qpos"], worlds, qpos)
             _put(self._state["qvel"], worlds, qvel)
+            for name, values in self._start.items():
+                _put(self._state[name], worlds, values)
             if not self._derived:
                 return
             warm = self._state["qacc_warmstart"].clone()

@@ -67,3 +67,25 @@ def arm_config(tmp_path, **options):
     defaults = {"suite": "robot", "id": "own-reach", "backend": "batch", "model": str(path)}
     defaults |= {"actuators": actuators, "kwargs": {"site": "tip"}}
     return TaskConfig(**(defaults | options))
+
+
+HOME = {"turn": 0.5, "lift": -0.4, "bend": 1.2}
+STILL = {"site": "tip", "start_angle": 0, "start_speed": 0, "control_dt": 0.02, "seconds": 0.06}
+POSITION = 'position joint="{}" kp="40" kv="2" gear="2"'
+VELOCITY = 'intvelocity joint="{}" kp="40" kv="2" gear="2" ctrlrange="-1 1"'
+WITH_STATE = {
+    "filter": POSITION + ' timeconst=".2"',
+    "delay": POSITION + ' delay=".03" nsample="20"',
+    "both": POSITION + ' timeconst=".2" delay=".03" nsample="20"',
+    "integrator": VELOCITY + ' actrange="-9 9"',
+}
+
+
+def own_arm(folder, actuator, **options):
+    """Write the arm with an actuator on each joint and return the options of a task that starts still at HOME."""
+    folder.mkdir(exist_ok=True)
+    rows = "".join(f"<{actuator.format(name)}/>" for name in HOME)
+    path = folder / "own.xml"
+    stable = '<option integrator="implicitfast"/>'
+    path.write_text(ARM.replace("</mujoco>", f"{stable}<actuator>{rows}</actuator></mujoco>"))
+    return arm_config(folder, model=str(path), actuators={}, home=HOME, kwargs=STILL, **options)

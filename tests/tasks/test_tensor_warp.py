@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from robots import WITH_STATE, own_arm
 
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
@@ -162,3 +163,24 @@ def test_commands_on_a_gpu_cannot_be_filtered(monkeypatch):
         InputError, match=r"slew_rate and task\.low_pass_hz cannot be had with task\.backend=warp"
     ):
         make_task(config, 2, 0, training_on=torch.device("cuda"))
+
+
+@needs_warp
+def test_state_of_actuators_on_warp_is_that_on_batch(tmp_path):
+    """act and history start at rest, and a state that is restored has both."""
+    settings = own_arm(tmp_path, WITH_STATE["both"])
+    warp, batch = (
+        make_task(dataclasses.replace(settings, backend=name), 2, 0, training_on=CPU)
+        for name in ("warp", "batch")
+    )
+    np.testing.assert_allclose(warp.reset(), batch.reset(), **CLOSE)
+    rest = torch.tensor(warp.spec.bounds.rest, dtype=torch.float64).repeat(2, 1)
+    for step in range(7):
+        ours, theirs = warp.step(rest), batch.step(rest)
+        np.testing.assert_allclose(ours.observations, theirs.observations, **CLOSE)
+        if step == 3:  # an episode has one step behind it
+            state = warp.state()
+            expected = warp.step(rest + 0.3).observations
+            warp.restore(state)
+            assert torch.equal(warp.step(rest + 0.3).observations, expected)
+            batch.step(rest + 0.3)

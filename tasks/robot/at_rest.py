@@ -1,0 +1,59 @@
+"""What actuators with a state of their own hold at the start of an episode: as after long at the commands at rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mujoco import MjModel
+
+
+def activations(model: MjModel, rest: Sequence[float], angles: Mapping[str, float]) -> list[float]:
+    """Return act [na] at rest.
+
+    A filter holds its command. An integrator holds what it drives its joint to: the joint's position where its force
+    depends on that, else 0.
+
+    Args:
+        model: the robot, with one joint for each actuator.
+        rest: command of each actuator.
+        angles: position of each joint in the home pose.
+    """
+    import mujoco
+
+    act = np.zeros(model.na)
+    for number, command in enumerate(rest):
+        count = int(model.actuator_actnum[number])
+        if not count:
+            continue
+        value = command
+        if model.actuator_dyntype[number] == mujoco.mjtDyn.mjDYN_INTEGRATOR:
+            joint = str(model.joint(int(model.actuator_trnid[number, 0])).name)
+            holds_position = model.actuator_biasprm[number, 1] != 0.0
+            value = float(model.actuator_gear[number, 0]) * angles[joint] if holds_position else 0.0
+        if model.actuator_actlimited[number]:
+            value = float(np.clip(value, *model.actuator_actrange[number]))
+        act[int(model.actuator_actadr[number]) + count - 1] = value
+    return [float(value) for value in act]
+
+
+def state_at_rest(model: MjModel, key: str) -> dict[str, tuple[float, ...]]:
+    """Return act and history (of delays) of a keyframe and its commands; {} where no actuator has them.
+
+    Args:
+        model: the robot.
+        key: name of the keyframe.
+    """
+    import mujoco
+
+    data = mujoco.MjData(model)
+    mujoco.mj_resetDataKeyframe(model, data, model.key(key).id)
+    for number, command in enumerate(data.ctrl):
+        samples = int(model.actuator_history[number, 0])
+        if samples:
+            mujoco.mj_initCtrlHistory(model, data, number, None, np.full((samples, 1), command))
+    fields = {"act": data.act, "history": data.history}
+    return {name: tuple(values.tolist()) for name, values in fields.items() if values.size}
