@@ -24,7 +24,7 @@ import torch
 from composed import composed_train
 from exported import make_policy
 from incidents.drill_python import obey_signals
-from robots import LEGS, WITH_STATE, walker, walker_config
+from robots import LEGS, POSITION, WITH_STATE, walker, walker_config
 
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.situations import situations, to_dict
@@ -1053,15 +1053,33 @@ def test_robot_follows_a_velocity_as_in_python(controller, tmp_path):
     assert np.ptp(rows[:, 2]) > 0.1  # it turns
 
 
+def export_walker(folder, actuator, **options):
+    """Write a robot that starts still at its home pose, and a policy for it; return its options and the file."""
+    rows = "".join(f"<{actuator.format(side + '_hip')}/>" for side in LEGS)
+    xml = walker(extra=f'<option integrator="implicitfast"/><actuator>{rows}</actuator>')
+    options |= {"actuators": {}, "home": {".*": 0.5}, "velocity": [0.5, 0, 0]}
+    kwargs = {"start_angle": 0, "start_speed": 0, "redraw_seconds": 1e5}
+    config = walker_config(folder, xml, kwargs=kwargs, **options)
+    fields = dataclasses.asdict(config)
+    (folder / "robot.xml").write_text(robot_xml(config))
+    return config, export(folder, fields.pop("id"), **fields)
+
+
+def test_robot_outside_its_bounds_is_refused(controller, tmp_path):
+    """Commands are twice the joints' positions: the legs stand at 1."""
+    _, file = export_walker(tmp_path, POSITION, bounds={"left_hip": [-0.5, 0.5]})
+    given = ["--ramp", "--steps", 4, "--log", tmp_path / "log.csv"]
+    done = run(controller, file, tmp_path / "robot.xml", *given, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        "joint 'left_hip' is at 1, outside its bounds [-0.5, 0.5], so that the first command" in done.stderr
+    )
+    assert (tmp_path / "log.csv").read_text().startswith("# stopped by: outside: joint 'left_hip' is at 1")
+
+
 def test_actuators_start_at_rest_as_in_python(controller, tmp_path):
     """Legs at home, and actuators with a filter and a delay that hold them there."""
-    rows = "".join(f"<{WITH_STATE['both'].format(side + '_hip')}/>" for side in LEGS)
-    xml = walker(extra=f'<option integrator="implicitfast"/><actuator>{rows}</actuator>')
-    kwargs = {"start_angle": 0, "start_speed": 0, "redraw_seconds": 1e5}
-    config = walker_config(tmp_path, xml, actuators={}, home={".*": 0.5}, kwargs=kwargs, velocity=[0.5, 0, 0])
-    options = dataclasses.asdict(config)
-    file = export(tmp_path, options.pop("id"), **options)
-    (tmp_path / "robot.xml").write_text(robot_xml(config))
+    config, file = export_walker(tmp_path, WITH_STATE["both"])
     given = ["--steps", 4, "--log", tmp_path / "log.csv", "--velocity", "0.5,0,0"]
     done = run(controller, file, tmp_path / "robot.xml", *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

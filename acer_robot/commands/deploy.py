@@ -40,7 +40,7 @@ class DeployConfig:
     rate: float = 1.0
     """Speed as a multiple of real time; 0: as fast as possible, without deadlines."""
     max_steps: int | None = None
-    """Commands after which an episode stops; null: it runs to its end."""
+    """Control steps after which an episode stops, with those of waiting for a robot; null: it runs to its end."""
     observation_noise: float = 0.0
     """Standard deviation of Gaussian noise on every entry of the observation, in the unit of that entry."""
     task: ShownTask = field(default_factory=ShownTask)
@@ -165,6 +165,8 @@ def _deploy(config: DeployConfig) -> None:
     if summary["stopped"]:
         reason = f": {summary['reason']}" if summary.get("reason") else ""
         print(f"stopped by {summary['stopped']}{reason}")
+    elif summary.get("reason"):
+        print(f"after the end: {summary['reason']}")
     if summary.get("far_observations"):
         print(f"{summary['far_observations']} observations were beyond the range that training saw")
     if summary["deadline_misses"] is not None:
@@ -178,12 +180,15 @@ def _deploy(config: DeployConfig) -> None:
 
 
 def exit_status(summary: dict[str, Any]) -> int:
-    """Return the exit status: 0 at the end or by `q`, 128 + signal, and 1 for every other cause of the layer."""
+    """Return the exit status: 0 at the end or by `q`, 128 + signal, and 1 for every other cause and for an error."""
     if "cause" not in summary:
         return _STATUS.get(summary["stopped"], 0)
     if summary["cause"] in ("stop", "second_stop", "emergency") and summary["signal"] is not None:
         return 128 + int(summary["signal"])
-    return 0 if summary["cause"] in ("end", "stop", "second_stop") else 1
+    as_asked = summary["cause"] in ("stop", "second_stop") or (
+        summary["cause"] == "end" and not summary.get("reason")
+    )
+    return 0 if as_asked else 1
 
 
 def main() -> None:

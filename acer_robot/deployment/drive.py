@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from acer_robot.deployment.drive_log import DriveLog
+from acer_robot.deployment.drive_reasons import why_stopped
 from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.pacing import Pacer
 from acer_robot.deployment.plant import Plant, Vector, checked_reading, measured
@@ -71,7 +72,7 @@ class Driver:
         self._policy, self._plant, self._limits = policy, plant, limits
         self._log, self._requests, self._timing = log, requests, timing
         self._state, self._drive = State(), Drive()
-        self._error = ""
+        self._error = self._why = ""
         self._stamp: float | None = None
         policy.warm_up()
 
@@ -111,8 +112,11 @@ class Driver:
     def _connect(self) -> None:
         try:
             self._plant.connect()
-        except Exception as error:  # a user's plant may raise anything
+        except BrokenOff:
+            raise
+        except BaseException as error:  # a user's plant may raise anything, as sys.exit() does
             raise InputError(f"the plant cannot connect: {named(error)}") from error
+        self._requests.take_signals()
 
     def _tick(self, number: int, end: bool) -> bool:
         """Do one tick; return whether the loop is done."""
@@ -132,7 +136,10 @@ class Driver:
         before, output = self._state, tick(self._limits, self._state, inputs)
         self._state = output.state
         self._note(number, inputs, output, at_once=output.state.mode != before.mode)
-        self._drive.cause, self._drive.far = output.state.cause, output.state.far_total
+        self._drive.far = output.state.far_total
+        if output.state.cause != self._drive.cause:
+            self._drive.cause = output.state.cause
+            self._why = why_stopped(self._limits, self._state, inputs, self._policy.spec.bounds.names)
         if output.state.cause == "emergency":
             return True
         return not self._write(output) or output.done
@@ -141,7 +148,9 @@ class Driver:
         """Return what the plant gives. Before the first command an error is the caller's; later it stops the drive."""
         try:
             observation, stamp = checked_reading(self._plant.read(), self._policy.spec.observation_size)
-        except Exception as error:  # a user's plant may raise anything
+        except BrokenOff:
+            raise
+        except BaseException as error:
             if self._state.mode == IDLE and isinstance(error, InputError):
                 raise
             if self._state.mode == IDLE:
@@ -190,7 +199,9 @@ class Driver:
             return True
         try:
             self._plant.write(output.command.astype(np.float32))
-        except Exception as error:  # noqa: BLE001 - a user's plant may raise anything
+        except BrokenOff:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's plant may raise anything
             self._fail(f"the plant cannot be commanded: {named(error)}")
             self._drive.cause = "error"
             return False
@@ -203,10 +214,12 @@ class Driver:
     def _check_started(self) -> None:
         """Raise InputError if the plant never gave anything usable."""
         cause = self._drive.cause
-        if self._drive.commands or cause not in ("age", "nan", "clock", "error", "end"):
+        if self._drive.commands or cause not in ("age", "nan", "clock", "error", "outside", "end"):
             return
         if self._error:
             raise InputError(self._error)
+        if cause == "outside":
+            raise InputError(self._why)
         if cause == "nan":
             raise InputError("the plant's observations have NaN or infinite entries; look at its sensors")
         ended = cause == "end"
@@ -225,10 +238,10 @@ class Driver:
         self._requests.is_closing = True
         try:
             self._plant.close()
-        except Exception as error:  # noqa: BLE001 - a user's plant may raise anything
+        except BaseException as error:  # noqa: BLE001 - a user's plant may raise anything
             self._fail(f"the plant cannot be closed: {named(error)}")
             self._drive.cause = "error" if self._drive.cause in ("none", "end") else self._drive.cause
         finally:
-            self._drive.reason = self._drive.reason or self._error
+            self._drive.reason = self._drive.reason or self._error or self._why
             cause = self._drive.cause if self._drive.cause != "none" else "error"
             self._log.finish(f"{cause}: {self._drive.reason}" if self._drive.reason else cause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,10 @@ class DriveLog:
         if self._file < 0:
             return
         try:
-            os.pwrite(self._file, _first_line(reason).encode(), 0)
-            self.flush()
-        except OSError:
-            pass  # the disk is full or gone, and the drive has said so already
+            with suppress(OSError):  # the disk is full or gone, and the drive has said so already
+                self.flush()
+            with suppress(OSError):  # a pipe has no first line to overwrite
+                os.pwrite(self._file, _first_line(reason).encode(), 0)
         finally:
             self.close()
 

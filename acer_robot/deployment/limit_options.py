@@ -18,7 +18,7 @@ class Options:
     start_limit: float = 2.0
     """Seconds to wait for the first usable observation."""
     age_limit: float | None = None
-    """Largest age of the newest observation in seconds; null: 5 control periods."""
+    """Largest age of the newest observation, and largest gap between two ticks, in seconds; null: 5 control periods."""
     late_factor: float = 1.2
     """A tick is late if more than this number of control periods has passed since the tick before."""
     late_ticks: int = 10

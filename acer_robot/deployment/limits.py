@@ -16,6 +16,8 @@ from acer_robot.spec import TaskSpec, fallback_command, representable_limits
 
 Floats = npt.NDArray[np.float64]
 
+START_MARGIN = 0.05
+"""Share of its range by which a joint may stand outside its bounds at the start, as one that sags at a bound does."""
 SMALLEST_STD = 1e-6
 """Lower limit of the standard deviations in the far check: an entry that never changed in training has 0."""
 
@@ -52,6 +54,7 @@ class Limits:
         self.ramp_step = np.where(
             np.isfinite(self.slew_step), self.slew_step, options.ramp_rate * self.range * self.dt
         )
+        self.start_margin = np.maximum(self.ramp_step, START_MARGIN * self.range)
         self.ramp_ticks = max(1, math.ceil(options.ramp_in / self.dt - 1e-9))
 
     def _check(self, names: tuple[str, ...]) -> None:

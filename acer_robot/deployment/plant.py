@@ -21,7 +21,8 @@ class Plant(Protocol):
     """A robot. No method may block for longer than a part of the control period.
 
     It may also have `describe()`, which returns a dictionary with any of joints, units, bounds ([[low, high], ..]), dt
-    and actuators (docs/driving.md), and `measured()`, which returns what the robot does now, in the command's units.
+    and actuators (docs/driving.md), and `measured()`, which returns what the robot does now, in the command's units, or
+    None.
     """
 
     def connect(self) -> None:
@@ -54,9 +55,15 @@ def load_plant(name: str) -> Plant:
     try:
         make = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"plant={name!r}: {first_line(error)}; put the folder that holds it on PYTHONPATH"
-        ) from error
+        if name.partition(":")[0].endswith(".py"):
+            raise InputError(
+                f"plant={name!r}: write plant={module.removesuffix('.py')}:{function}"
+            ) from error
+        missing = module == error.name or module.startswith(f"{error.name}.")
+        advice = (
+            "put the folder that holds it on PYTHONPATH" if missing else f"{module} imports it: install it"
+        )
+        raise InputError(f"plant={name!r}: {first_line(error)}; {advice}") from error
     except AttributeError as error:
         raise InputError(f"plant={name!r}: {first_line(error)}") from error
     except Exception as error:  # a user's module may raise anything
@@ -102,6 +109,12 @@ def check_plant(plant: Plant, spec: TaskSpec, robot: Mapping[str, Any] | None) -
         "dt": spec.control_dt,
         "bounds": [list(pair) for pair in zip(bounds.low, bounds.high, strict=True)],
     }
+    told = sorted({"units", "actuators", "model_sha256"} & set(description))
+    if robot is None and told:
+        raise InputError(
+            f"the plant's describe() has {told[0]!r}, and the file does not say for which robot it was made: there is "
+            f"nothing to compare; leave {', '.join(told)} out"
+        )
     if robot is not None:
         ours |= {"units": [actuator["unit"] for actuator in robot["actuators"]], **robot}
     for name in ("joints", "dt", "bounds", "units"):
@@ -132,13 +145,19 @@ def checked_reading(reading: Any, width: int) -> tuple[Vector | None, float | No
         raise InputError(
             f"the plant's read() returned an observation of shape {list(observation.shape)}; the policy takes [{width}]"
         )
+    if isinstance(stamp, np.floating) and np.finfo(stamp.dtype).bits < 64:
+        step = float(np.spacing(np.abs(stamp)))
+        raise InputError(
+            f"the plant's read() returned a {stamp.dtype} as the time, which has steps of {step:.2g} s here; expected "
+            f"time.monotonic() as a float"
+        )
     if isinstance(stamp, bool) or not isinstance(stamp, int | float | np.floating):
         raise InputError(f"the plant's read() returned {_kind(stamp)} as the time; expected time.monotonic()")
     return observation, float(stamp)
 
 
 def measured(plant: Plant, joints: int) -> Vector | None:
-    """Return what the robot does now, in the command's units; None if the plant cannot say.
+    """Return what the robot does now, in the command's units; None if the plant cannot say, or cannot say yet.
 
     Raises:
         InputError: if the plant's `measured()` returns anything else than one number for each joint.
@@ -147,8 +166,11 @@ def measured(plant: Plant, joints: int) -> Vector | None:
     if ask is None:
         return None
     try:
-        values = np.asarray(ask(), np.float32)
-    except Exception as error:  # a user's function may raise anything
+        given = ask()
+        if given is None:
+            return None
+        values = np.asarray(given, np.float32)
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise InputError(f"the plant's measured() failed: {named(error)}") from error
     if values.shape != (joints,):
         raise InputError(

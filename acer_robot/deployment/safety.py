@@ -35,6 +35,7 @@ CAUSES = (
     "nan",
     "frozen",
     "far",
+    "outside",
     "end",
 )
 
@@ -212,7 +213,22 @@ def _cause(limits: Limits, state: State, inputs: Inputs, clock_bad: bool, gap: f
     for cause, limit, count in counts:
         if 0 < limit <= count:
             return cause
+    if idle and any(joints_outside(limits, inputs.measured)):
+        return "outside"
     return "end" if inputs.end else "none"
+
+
+def joints_outside(limits: Limits, measured: npt.NDArray[np.floating] | None) -> list[bool]:
+    """Return which joints stand so far outside their bounds that the first command would be a jump.
+
+    A joint that cannot be measured, or whose bounds are one number, is none of them.
+    """
+    if measured is None:
+        return [False] * limits.width
+    known = np.asarray(measured, np.float64)
+    beyond = np.maximum(limits.low - known, known - limits.high)
+    outside = np.isfinite(known) & (limits.range > 0.0) & (beyond > limits.start_margin)
+    return [bool(value) for value in outside]
 
 
 def _follow(limits: Limits, state: State, inputs: Inputs) -> Output:

@@ -116,11 +116,14 @@ def situations() -> dict[str, tuple[Limits, Ticks]]:
 
 def _requests(limits: Limits) -> dict[str, Story]:
     """Stops, errors and the end of time in every mode, and where the ramp-in starts."""
-    odd = np.where(np.arange(limits.width) % 2 == 0, np.nan, 1e9)
+    odd = np.where(np.arange(limits.width) % 2 == 0, np.nan, limits.high + limits.start_margin)
+    far_off = limits.low - 2.0 * limits.start_margin
     stories = {
         "a whole drive": Story(limits).good(20).good(60, end=True),
         "starts where the robot is": Story(limits).good(12, measured=limits.high.copy()),
         "starts from an odd measurement": Story(limits).good(12, measured=odd),
+        "stands far outside its bounds": Story(limits).lost(2).good(3, measured=far_off),
+        "infinitely far": Story(limits).good(3, measured=np.full(limits.width, math.inf)),
     }
     asked: dict[str, dict[str, Any]] = {
         "stop": {"stops": 1},

@@ -34,6 +34,8 @@ class StopRequests:
         """Whether to close the robot at once, without a ramp."""
         self.signal: int | None = None
         """The first signal that arrived; None: no signal did."""
+        self.handled: tuple[int, ...] = ()
+        """The signals that this object is told of."""
         self.is_closing = False
         """Whether the plant is being closed, which nothing breaks off, or was told to by breaking off another call."""
 
@@ -46,10 +48,15 @@ class StopRequests:
         self.emergency = True
 
     def read_key(self) -> None:
-        """Take a key that was pressed."""
-        key = self.key()
+        """Take a key that was pressed, with Caps Lock or without."""
+        key = self.key().lower()
         self.stops += key == STOP_KEY
         self.emergency |= key == EMERGENCY_KEY
+
+    def take_signals(self) -> None:
+        """Take the signals back from a library that installed handlers of its own."""
+        for number in self.handled:
+            signal.signal(number, signal.SIG_IGN if number in TERMINAL_SIGNALS else self.on_signal)
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal. Nothing is raised, since the loop asks, unless it did not answer the emergency before.
@@ -80,10 +87,11 @@ def counted_signals(requests: StopRequests) -> Iterator[None]:
         handled = (*STOP_SIGNALS, EMERGENCY_SIGNAL, *TERMINAL_SIGNALS)
         before = {number: signal.getsignal(number) for number in handled}
         before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, signal.SIG_IGN if number in TERMINAL_SIGNALS else requests.on_signal)
+    requests.handled = tuple(before)
+    requests.take_signals()
     try:
         yield
     finally:
+        requests.handled = ()
         for number, old in before.items():
             signal.signal(number, old)

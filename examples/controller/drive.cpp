@@ -142,9 +142,10 @@ class Episode {
   // or somebody stopped the drive.
   std::string lacked(acer::Cause cause) const {
     using acer::Cause;
-    const auto causes = {Cause::age, Cause::nan, Cause::clock, Cause::error, Cause::end};
+    const auto causes = {Cause::age, Cause::nan, Cause::clock, Cause::error, Cause::outside, Cause::end};
     if (commands > 0 || std::find(causes.begin(), causes.end(), cause) == causes.end()) return "";
     if (!failure.empty()) return failure;
+    if (cause == Cause::outside) return outside();
     if (cause == Cause::nan) return "the robot's observations have NaN or infinite entries; look at its sensors";
     const std::string within = cause == Cause::end ? "before its time was over"
                                                    : "within " + digits(options_.safety.start_limit, 6) + " s";
@@ -161,6 +162,24 @@ class Episode {
   std::string failure;  // what made `error` the cause; empty: nothing
 
  private:
+  // Names the joint that stands farthest outside its bounds, relative to their width.
+  std::string outside() const {
+    const auto& task = decider_.task();
+    std::size_t worst = 0;
+    double farthest = 0.0;
+    for (std::size_t j = 0; j < measured_.size(); ++j) {
+      const double range = task.high[j] - task.low[j];
+      const double beyond = std::max(task.low[j] - measured_[j], measured_[j] - task.high[j]) / range;
+      if (range > 0.0 && beyond > farthest) {
+        farthest = beyond;
+        worst = j;
+      }
+    }
+    return "joint '" + task.joints[worst] + "' is at " + digits(measured_[worst], 6) + ", outside its bounds [" +
+           digits(task.low[worst], 6) + ", " + digits(task.high[worst], 6) +
+           "], so that the first command would be a jump; move it within them first";
+  }
+
   void ask_to_stop(int number) {
     if (const Event* event = incident_.in(number, Kind::signal)) std::raise(static_cast<int>(event->number));
     stop_requests::read_keys();

@@ -19,6 +19,8 @@ bool all_finite(const Number* values, std::size_t count) noexcept {
   return std::all_of(values, values + count, [](Number value) { return std::isfinite(value); });
 }
 
+constexpr double start_margin = 0.05;  // share of its range by which a joint may stand outside its bounds at the start
+
 double clip(double value, double low, double high) noexcept { return std::min(std::max(value, low), high); }
 
 void require(bool holds, const std::string& message) {
@@ -182,7 +184,18 @@ Cause Safety::watch(const Inputs& in, bool clock_bad, std::optional<double> gap)
   if (reached(nan_, limits_.nan_ticks)) return Cause::nan;
   if (reached(frozen_, limits_.frozen_ticks)) return Cause::frozen;
   if (reached(far_, limits_.far_ticks)) return Cause::far;
+  if (idle && is_outside(in.measured)) return Cause::outside;
   return in.end ? Cause::end : Cause::none;
+}
+
+// Returns whether a joint stands so far outside its bounds that the first command would be a jump.
+bool Safety::is_outside(const double* measured) const noexcept {
+  for (std::size_t j = 0; measured != nullptr && j < last_.size(); ++j) {
+    const double beyond = std::max(limits_.low[j] - measured[j], measured[j] - limits_.high[j]);
+    const double margin = std::max(ramp_step_[j], start_margin * range_[j]);
+    if (std::isfinite(measured[j]) && range_[j] > 0.0 && beyond > margin) return true;
+  }
+  return false;
 }
 
 void Safety::enter_stopped(Cause cause, const Inputs& in, bool clock_bad) noexcept {
@@ -269,7 +282,7 @@ const char* word(Mode mode) noexcept {
 
 const char* word(Cause cause) noexcept {
   constexpr const char* words[] = {"none", "stop", "second_stop", "emergency", "error", "clock",
-                                   "late", "age",  "nan",         "frozen",    "far",   "end"};
+                                   "late", "age",  "nan",         "frozen",    "far",   "outside", "end"};
   return words[static_cast<int>(cause)];
 }
 

@@ -52,6 +52,7 @@ class Safety {
   bool clock_is_bad(double now) const noexcept;
   bool observe(const Inputs& in) noexcept;
   Cause watch(const Inputs& in, bool clock_bad, std::optional<double> gap) const noexcept;
+  bool is_outside(const double* measured) const noexcept;
   void enter_stopped(Cause cause, const Inputs& in, bool clock_bad) noexcept;
   Tick stop(Cause cause, const Inputs& in, bool clock_bad) noexcept;
   Tick ramp_step(const Inputs& in, bool clock_bad) noexcept;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cctype>
 #include <csignal>
 #include <cstdlib>
 #include <initializer_list>
@@ -70,8 +71,9 @@ void read_keys() {
   while (reads_keys && poll(&input, 1, 0) == 1 && (input.revents & POLLIN) != 0) {
     char key = 0;
     if (read(STDIN_FILENO, &key, 1) != 1) return;
-    if (key == stop_key) ++stop_count;
-    if (key == emergency_key) is_emergency = true;
+    const int small = std::tolower(static_cast<unsigned char>(key));  // with Caps Lock or without
+    if (small == stop_key) ++stop_count;
+    if (small == emergency_key) is_emergency = true;
   }
 }
 

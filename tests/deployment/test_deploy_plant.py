@@ -16,7 +16,7 @@ import pytest
 from exported import make_policy, make_run
 from plants import MemoryPlant, WallClock
 
-from acer_robot.commands.deploy import DeployConfig, deploy, exit_status
+from acer_robot.commands.deploy import DeployConfig, _deploy, deploy, exit_status
 from acer_robot.deployment.drive_log import why_stopped
 from acer_robot.deployment.export import describe
 from acer_robot.deployment.limit_options import Options
@@ -113,6 +113,10 @@ def actuators(**changes):
             "joint 'hip': the plant has kind position, but the file was made for motor",
         ),
         (plant_that_says(actuators=actuators(gear=6.0)), "joint 'hip': the plant has gear 6.0"),
+        (
+            MemoryPlant(WallClock(), measured=np.array([0.0, -2.3])),
+            "joint 'knee' is at -2.3, outside its bounds [-2, 3]",
+        ),
         (plant_that_says(color="red"), "describe() has 'color'; it may have actuators, bounds, dt"),
         (MemoryPlant(WallClock(), {"always": np.zeros(3, np.float32)}), "of shape [3]; the policy takes [2]"),
         (
@@ -164,6 +168,11 @@ def test_plant_that_gave_nothing_until_the_end_is_refused(policy, always, messag
             {"plant": "no_such_robot:make"},
             "No module named 'no_such_robot'; put the folder that holds it on PYTHONPATH",
         ),
+        ({"plant": "plants.py:make_plant"}, "write plant=plants:make_plant"),
+        (
+            {"plant": "plants_importing:make"},
+            "No module named 'no_such_bus'; plants_importing imports it: install",
+        ),
         ({"plant": "plants:make_nothing"}, "has no attribute 'make_nothing'"),
         ({"plant": "plants:make_none"}, "returned a NoneType without connect()"),
         ({"plant": "plants:make_broken"}, "cannot be made: RuntimeError: no bus"),
@@ -197,6 +206,24 @@ def test_files_that_cannot_be_used(tmp_path, changes, spec, message):
         drive(save(tmp_path, changes, spec), plant)
     assert message in str(caught.value)
     assert plant.calls == []
+
+
+@pytest.mark.parametrize("entry", [{"units": ["rad"] * 2}, {"actuators": []}, {"model_sha256": "ab"}])
+def test_what_a_file_does_not_say_cannot_be_compared(tmp_path, entry):
+    file = save(tmp_path, {"robot": None})
+    assert drive(file, plant_that_says(joints=["hip", "knee"]), max_steps=3)["cause"] == "end"
+    with pytest.raises(
+        InputError, match=f"has '{next(iter(entry))}', and the file does not say for which robot"
+    ):
+        drive(file, plant_that_says(**entry))
+
+
+def test_error_after_the_end_is_told(policy, tmp_path, capsys):
+    plants.made[:] = [MemoryPlant(WallClock(), {13: lambda: "text"})]
+    options = {"max_steps": 10, "safety": Options(**QUICK), "plant": PLANT}
+    with pytest.raises(SystemExit, match="1"):
+        _deploy(DeployConfig(policy, **options))
+    assert "after the end: the plant's read() returned 'text'" in capsys.readouterr().out
 
 
 def test_a_file_of_schema_1_drives(tmp_path):

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from asyncio import CancelledError
 from contextlib import suppress
 
 import numpy as np
@@ -135,9 +136,22 @@ def test_second_stop_holds_the_command_of_that_tick(policy):
     assert 0.05 / 0.02 <= len(flight.commands) - 15 <= 5
 
 
-def raising(message):
+def test_robot_that_stands_outside_its_bounds_is_refused(policy):
+    plant = MemoryPlant(measured=np.array([0.0, 3.9], np.float32))
+    with pytest.raises(InputError, match=r"joint 'knee' is at 3\.9, outside its bounds \[-2, 3\]"):
+        Flight(policy, plant).fly()
+    assert plant.calls == ["connect", "close"]
+
+
+def test_robot_that_cannot_say_yet_what_it_does_starts_at_rest(policy):
+    plant = MemoryPlant()
+    plant.measured = lambda: None
+    np.testing.assert_array_equal(Flight(policy, plant).fly().commands, Flight(policy).fly().commands)
+
+
+def raising(message, kind=RuntimeError):
     def read():
-        raise RuntimeError(message)
+        raise kind(message)
 
     return read
 
@@ -146,7 +160,14 @@ def raising(message):
     ("fault", "reason"),
     [
         (raising("bus off"), "the plant cannot be read: RuntimeError: bus off"),
+        (raising("0", SystemExit), "the plant cannot be read: SystemExit: 0"),
+        (raising("", KeyboardInterrupt), "the plant cannot be read: KeyboardInterrupt"),
+        (raising("", CancelledError), "the plant cannot be read: CancelledError"),
         (lambda: "text", "read() returned 'text'"),
+        (
+            lambda: (np.zeros(2, np.float32), np.float32(5e4)),
+            "float32 as the time, which has steps of 0.0039 s",
+        ),
         (lambda: (np.zeros(3, np.float32), 50.0), "shape [3]; the policy takes [2]"),
         (lambda: (np.zeros(2), 50.0), "an array of float64 as the observation"),
         (lambda: (np.zeros(2, np.float32), "now"), "'now' as the time"),
@@ -192,6 +213,75 @@ def test_lost_observations_hold_and_then_stop(policy):
     flight.check()
     assert flight.result.cause == "age"
     np.testing.assert_array_equal(flight.commands[9:13], np.tile(flight.commands[8], (4, 1)))
+
+
+@pytest.mark.parametrize(
+    ("always", "options", "reason"),
+    [
+        ("lost", {}, "age: the newest observation is 0.1 s old"),
+        (lambda: (np.zeros(2, np.float32), 1e9), {}, "s ahead; read() must return time.monotonic()"),
+        (
+            lambda: (np.zeros(2, np.float32), 40.0),
+            {},
+            "age: the observation is 10.2 s older than one before it",
+        ),
+        (np.full(2, np.inf, np.float32), {}, "nan: 5 observations in a row"),
+        (np.zeros(2, np.float32), {"frozen_ticks": 3}, "frozen: 4 observations in a row were equal"),
+        (np.full(2, 1e9, np.float32), {"far_ticks": 3}, "far: 3 observations in a row were beyond"),
+    ],
+)
+def test_watchdog_says_why_it_stopped(policy, tmp_path, always, options, reason):
+    faults = dict.fromkeys(range(10, 1000), always)
+    options = dataclasses.replace(SHORT, **options)
+    flight = Flight(policy, MemoryPlant(faults=faults), tmp_path / "log.csv", 900, options).fly()
+    flight.check()
+    assert reason in why_stopped(tmp_path / "log.csv")
+    assert flight.result.reason in why_stopped(tmp_path / "log.csv")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(0.3, "0.1 s, apart"), (0.03, "10 ticks in a row were late")]
+)
+def test_late_ticks_are_told(policy, seconds, reason):
+    clock = Clock()
+    plant = MemoryPlant(clock)
+    write = plant.write
+
+    def slow(command):
+        write(command)
+        clock.sleep(seconds * (len(plant.written) > 8))
+
+    plant.write = slow
+    flight = Flight(policy, plant, ticks=1000).fly()
+    assert (flight.result.cause, reason in flight.result.reason) == ("late", True)
+
+
+def test_log_in_a_pipe_gets_every_row(policy, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    plant = MemoryPlant(faults={18: raising("bus off")})
+    commands = len(Flight(policy, plant, tmp_path / "pipe").fly().commands)
+    text = os.read(reader, 1 << 16).decode()
+    os.close(reader)
+    assert text.count("\n") == 2 + commands
+    assert text.endswith("\n")
+
+
+def test_library_that_takes_the_signals_has_them_no_more(policy, python_handles_signals):
+    plant = MemoryPlant()
+    connect = plant.connect
+
+    def taking():
+        connect()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    plant.connect = taking
+    plant.faults[8] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    flight = Flight(policy, plant, ticks=1000)
+    with counted_signals(flight.requests):
+        flight.fly()
+    flight.check()
+    assert flight.result.cause == "stop"
 
 
 def test_a_plant_that_cannot_connect_is_closed(policy):
@@ -387,7 +477,7 @@ def test_the_terminal_does_not_stop_a_drive(number, python_handles_signals):
 
 
 def test_keys():
-    pressed = iter("xqe")
+    pressed = iter("xQe")
     requests = StopRequests()
     requests.key = lambda: next(pressed)
     seen = []

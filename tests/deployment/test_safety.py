@@ -55,13 +55,32 @@ def test_first_command_is_one_ramp_step_from_what_the_robot_does():
     ("measured", "expected"),
     [
         ([math.nan, -math.inf], [0.0 + 1.0 * DT, 0.5 - 2.0 * DT]),  # one step from rest, which is 0 and 0.5
-        ([1e9, -1e9], [1.0, -2.0]),  # the robot is beyond its bounds
+        ([1.09, -2.19], [1.0, -2.0]),  # a little beyond its bounds, as one that sags
     ],
 )
 def test_first_command_after_an_odd_measurement(measured, expected):
     policy = np.array([1.0, -2.0], np.float32)
     story = Story(FREE).tick(measured=np.array(measured), policy=policy)
     np.testing.assert_allclose(run(FREE, story.ticks)[0].command, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("measured", [[1.11, 0.0], [math.nan, -2.21], [-1e9, math.inf]])
+def test_robot_outside_its_bounds_gets_no_command(measured):
+    story = Story(FREE).lost(1).tick(measured=np.array(measured))
+    last = run(FREE, story.ticks)[-1]
+    assert (last.command, last.done, last.state.cause) == (None, True, "outside")
+
+
+def test_joint_with_one_command_may_stand_anywhere():
+    fixed = Limits([-1.0, 0.5], [1.0, 0.5], [0.0, 0.5], DT, [math.inf, 0.1])
+    story = Story(fixed).tick(measured=np.array([0.0, 0.7]), policy=np.zeros(2, np.float32))
+    np.testing.assert_array_equal(run(fixed, story.ticks)[0].command, [0.0, 0.5])
+
+
+def test_slow_joint_may_sag_at_its_bound():
+    slow = Limits([-1.0], [1.0], [0.0], DT, [0.1])  # a step of 0.002
+    story = Story(slow).tick(measured=np.array([1.05]), policy=np.zeros(1, np.float32))
+    np.testing.assert_allclose(run(slow, story.ticks)[0].command, [0.998])
 
 
 def test_ramp_in_opens_to_the_whole_range():

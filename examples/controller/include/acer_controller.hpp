@@ -102,7 +102,7 @@ struct SafetyOptions {
 };
 
 enum class Mode { idle, ramp_in, running, holding, ramp_out, stopped };
-enum class Cause { none, stop, second_stop, emergency, error, clock, late, age, nan, frozen, far, end };
+enum class Cause { none, stop, second_stop, emergency, error, clock, late, age, nan, frozen, far, outside, end };
 const char* word(Mode mode) noexcept;
 const char* word(Cause cause) noexcept;
 
