@@ -122,12 +122,19 @@ std::string kind_of(const mjModel& model, int i) {
   return bias[1] == 0.0 && bias[2] == -gain[0] ? "velocity" : "general";
 }
 
-std::string unit_of(const mjModel& model, int i, const std::string& kind) {
+// The hinge or slide joint that actuator i drives; -1: it drives something else.
+int driven_joint(const mjModel& model, int i) {
   const int transmission = model.actuator_trntype[i];
-  if (transmission != mjTRN_JOINT && transmission != mjTRN_JOINTINPARENT) return "";
-  const int joint = model.jnt_type[model.actuator_trnid[2 * i]];
-  if (joint != mjJNT_HINGE && joint != mjJNT_SLIDE) return "";
-  const bool hinge = joint == mjJNT_HINGE;
+  if (transmission != mjTRN_JOINT && transmission != mjTRN_JOINTINPARENT) return -1;
+  const int joint = model.actuator_trnid[2 * i];
+  const int type = model.jnt_type[joint];
+  return type == mjJNT_HINGE || type == mjJNT_SLIDE ? joint : -1;
+}
+
+std::string unit_of(const mjModel& model, int i, const std::string& kind) {
+  const int joint = driven_joint(model, i);
+  if (joint < 0) return "";
+  const bool hinge = model.jnt_type[joint] == mjJNT_HINGE;
   if (kind == "motor") return hinge ? "N m" : "N";
   if (kind == "position") return hinge ? "rad" : "m";
   if (kind == "velocity") return hinge ? "rad/s" : "m/s";
@@ -141,13 +148,23 @@ acer::Actuator actuator_of(const mjModel& model, int i, const std::string& joint
   acer::Actuator actuator;
   actuator.joint = joint;
   actuator.kind = kind_of(model, i);
-  actuator.gear = model.actuator_gear[6 * i];
   actuator.gain = {gain[0], gain[1], gain[2]};
   actuator.bias = {bias[0], bias[1], bias[2]};
-  actuator.force_limit = {-infinity, infinity};
+  const double gear = model.actuator_gear[6 * i];
+  actuator.gear = gear;
+  double lowest = -infinity, highest = infinity;
   if (model.actuator_forcelimited[i]) {
-    actuator.force_limit = {model.actuator_forcerange[2 * i], model.actuator_forcerange[2 * i + 1]};
+    lowest = model.actuator_forcerange[2 * i];
+    highest = model.actuator_forcerange[2 * i + 1];
   }
+  const int driven = driven_joint(model, i);
+  if (driven >= 0 && model.jnt_actfrclimited[driven] && gear != 0.0) {
+    const double first = model.jnt_actfrcrange[2 * driven] / gear;
+    const double second = model.jnt_actfrcrange[2 * driven + 1] / gear;
+    lowest = std::max(lowest, std::min(first, second));
+    highest = std::min(highest, std::max(first, second));
+  }
+  actuator.force_limit = {lowest, highest};
   actuator.unit = unit_of(model, i, *actuator.kind);
   return actuator;
 }

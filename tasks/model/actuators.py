@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from acer_robot.robot_description import Actuator, RobotDescription
 from acer_robot.spec import ActionBounds
@@ -34,7 +37,8 @@ def describe_robot(model: MjModel, bounds: ActionBounds, file: str | None) -> Ro
         bounds: names and limits of the commands.
         file: the model's file; None: it has no single one.
     """
-    actuators = tuple(_actuator(model, i, name) for i, name in enumerate(bounds.names))
+    limits = force_limits(model).tolist()
+    actuators = tuple(_actuator(model, i, name, limits[i]) for i, name in enumerate(bounds.names))
     path = None if file is None else Path(file)
     digest = model_digest(path) if path is not None and path.is_file() else None
     return RobotDescription(actuators, digest, _home(model, bounds, actuators))
@@ -56,17 +60,37 @@ def model_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _actuator(model: MjModel, i: int, name: str) -> Actuator:
-    kind = _kind(model, i)
-    limited = bool(model.actuator_forcelimited[i])
-    low, high = (float(x) for x in model.actuator_forcerange[i])
+def force_limits(model: MjModel) -> npt.NDArray[np.float64]:
+    """Return the lowest and the highest force [nu, 2] of each actuator; infinite where there is no limit.
+
+    It is the tighter of the actuator's `forcerange` and, over its gear, the `actuatorfrcrange` of its joint.
+    """
+    limits = joint_force_limits(model)
+    limited = np.asarray(model.actuator_forcelimited).astype(bool)
+    low, high = np.asarray(model.actuator_forcerange)[limited].T
+    limits[limited] = np.stack([np.maximum(low, limits[limited, 0]), np.minimum(high, limits[limited, 1])], 1)
+    return limits
+
+
+def joint_force_limits(model: MjModel) -> npt.NDArray[np.float64]:
+    """Return the forces [nu, 2] of each actuator beyond which its joint lets no more act."""
+    limits = np.tile([-np.inf, np.inf], (model.nu, 1))
+    for i, gear in enumerate(model.actuator_gear[:, 0]):
+        joint = driven_joint(model, i)
+        if joint is not None and model.jnt_actfrclimited[joint] and gear:
+            limits[i] = np.sort(model.jnt_actfrcrange[joint] / gear)
+    return limits
+
+
+def _actuator(model: MjModel, i: int, name: str, force_limit: Sequence[float]) -> Actuator:
+    kind, (low, high) = _kind(model, i), force_limit
     return Actuator(
         joint=name,
         kind=kind,
         gear=float(model.actuator_gear[i, 0]),
         gain=tuple(float(x) for x in model.actuator_gainprm[i, :3]),
         bias=tuple(float(x) for x in model.actuator_biasprm[i, :3]),
-        force_limit=(low, high) if limited else None,
+        force_limit=(low, high) if math.isfinite(low) else None,
         unit=_unit(model, i, kind),
     )
 
@@ -89,7 +113,7 @@ def _kind(model: MjModel, i: int) -> str:
     return "general"
 
 
-def _joint(model: MjModel, i: int) -> int | None:
+def driven_joint(model: MjModel, i: int) -> int | None:
     """Return the hinge or slide joint that actuator i drives; None: it drives something else."""
     import mujoco
 
@@ -104,7 +128,7 @@ def _joint(model: MjModel, i: int) -> int | None:
 def _unit(model: MjModel, i: int, kind: str) -> str:
     import mujoco
 
-    joint = _joint(model, i)
+    joint = driven_joint(model, i)
     if joint is None or kind not in UNITS:
         return ""
     return UNITS[kind][model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE]
@@ -114,7 +138,7 @@ def _home(model: MjModel, bounds: ActionBounds, actuators: tuple[Actuator, ...])
     """Return the commands that hold the home pose: the keyframe "home", else the pose in which the model is written."""
     import mujoco
 
-    joints = [_joint(model, i) for i in range(len(actuators))]
+    joints = [driven_joint(model, i) for i in range(len(actuators))]
     if any(joint is None or a.kind != "position" for joint, a in zip(joints, actuators, strict=True)):
         return None
     key = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_KEY, HOME)

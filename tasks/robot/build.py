@@ -13,6 +13,7 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ActionBounds
+from acer_robot.tasks.model.actuators import force_limits, joint_force_limits
 from acer_robot.tasks.model.moving_body import driven_bases
 from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_commands
 from acer_robot.tasks.robot.at_rest import activations, state_at_rest
@@ -73,11 +74,20 @@ class Robot:
 
     @cached_property
     def efforts(self) -> Tensor:
-        """Force [d] that counts as full effort: the actuator's larger limit, else the robot's weight times 0.1 m."""
+        """Force [d] that counts as full effort: the larger limit of the force, else the robot's weight times 0.1 m."""
         weight = 0.1 * float(self.model.body_mass.sum()) * 9.81
-        limited = torch.tensor(self.model.actuator_forcelimited, dtype=torch.bool)
-        limits = torch.tensor(np.abs(self.model.actuator_forcerange).max(axis=1))
-        return torch.where(limited, limits, torch.full_like(limits, weight))
+        limits = torch.tensor(np.abs(force_limits(self.model)).max(axis=1))
+        return torch.where(limits.isfinite(), limits, torch.full_like(limits, weight))
+
+    @cached_property
+    def joint_forces(self) -> Tensor:
+        """Lowest and highest force [2, d] of each actuator that its joint lets through."""
+        return torch.tensor(joint_force_limits(self.model).T)
+
+    def effort_shares(self, force: Tensor) -> Tensor:
+        """Return the forces [B, d] of the actuators that act on the joints, as shares of the full effort."""
+        low, high = self.joint_forces.to(force)
+        return force.clamp(low, high) / self.efforts.to(force)
 
 
 def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool = False) -> Robot:

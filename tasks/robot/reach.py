@@ -109,7 +109,7 @@ class Reaching:
         """Return the weighted terms."""
         distance = (after.site_xpos[:, self.site] - before.memory["target"]).norm(dim=1)
         change = 2.0 * (command - before.memory["last_command"]) / self.robot.span.to(command)
-        effort = after.actuator_force / self.robot.efforts.to(after.qpos)
+        effort = self.robot.effort_shares(after.actuator_force)
         terms = {
             "distance": 1.0 / (1.0 + (distance / self.settings.distance).square()),
             "effort": -effort.square().mean(1),

@@ -170,7 +170,7 @@ class Tracking:
         error, turning = difference[:, :2].norm(dim=1), difference[:, 2].abs()
         height = self._height(after) / self.home_height - 1.0
         change = 2.0 * (command - before.memory["last_command"]) / self.robot.span.to(command)
-        effort = after.actuator_force / self.robot.efforts.to(after.qpos)
+        effort = self.robot.effort_shares(after.actuator_force)
         wanted_speed = wanted[:, :2].norm(dim=1).clamp_min(SLOWEST)
         terms = {
             "velocity": 1.0 / (1.0 + (error / settings.velocity_error).square()),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from acer_robot.errors import InputError
+from acer_robot.tasks.model.actuators import driven_joint
 from acer_robot.tasks.model.moving_body import moving_body
 from acer_robot.tasks.model.names import actuator_names
 from acer_robot.tasks.model.numbers import matching, pair
@@ -42,7 +43,7 @@ KINDS = {
     "dof_frictionloss": Kind("joint", (("dof_frictionloss", None),)),
     "actuator_kp": Kind("actuator", (("actuator_gainprm", 0), ("actuator_biasprm", 1))),
     "actuator_kd": Kind("actuator", (("actuator_biasprm", 2),)),
-    "actuator_strength": Kind("actuator", (("actuator_forcerange", None),)),
+    "actuator_strength": Kind("actuator", (("actuator_forcerange", None), ("jnt_actfrcrange", None))),
     "gravity": Kind("", (("opt.gravity", None),)),
 }
 """Name in `task.randomize` -> what it writes. docs/sim_to_real.md has this table."""
@@ -124,23 +125,22 @@ def _change(
     """Check one range and find where its number goes."""
     smallest = -LARGEST_SHIFT if kind.adds else SMALLEST_FACTOR
     low, high = pair(what, limits, smallest, LARGEST_SHIFT if kind.adds else LARGEST_FACTOR)
-    rows = _rows(model, kind.owner, parts)
-    if name == "com" and parts is None and (body := moving_body(model)) is not None:
-        rows = np.arange(model.nbody) == body
     masks = {}
     for field, column in kind.writes:
         base = _field(model, field)
         mask = torch.zeros(base.shape, dtype=torch.bool)
+        rows = _rows(model, kind.owner, field, parts)
+        if name == "com" and parts is None and (body := moving_body(model)) is not None:
+            rows = np.arange(model.nbody) == body
         if not kind.owner:
             mask[:] = True
         elif column is None:
             mask[torch.from_numpy(rows)] = True
         else:
             mask[torch.from_numpy(rows), column] = True
-        masks[field] = mask
-    if not kind.adds and all(
-        bool((_field(model, field)[mask] == 0.0).all()) for field, mask in masks.items()
-    ):
+        if kind.adds or bool((base[mask] != 0.0).any()):
+            masks[field] = mask
+    if not masks:
         raise InputError(f"{what} scales nothing: the model has 0 there; leave it out")
     return Change(low, high, kind.adds, masks)
 
@@ -153,12 +153,18 @@ def part_names(model: MjModel, owner: str) -> list[str]:
     return [str(getattr(model, owner)(i).name) for i in range(counts[owner])]
 
 
-def _rows(model: MjModel, owner: str, parts: Sequence[str] | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return which rows of the fields belong to the parts; for joints the rows are degrees of freedom."""
+def _rows(
+    model: MjModel, owner: str, field: str, parts: Sequence[str] | None
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which rows of a field belong to the parts."""
     if not owner:
         return np.zeros(0, dtype=bool)
     chosen = np.array([parts is None or name in parts for name in part_names(model, owner)], dtype=bool)
-    return chosen[np.asarray(model.dof_jntid)] if owner == "joint" else chosen
+    if owner == "joint":  # the rows are degrees of freedom
+        return chosen[np.asarray(model.dof_jntid)]
+    if field.startswith("jnt_"):  # of the joints that the chosen actuators drive
+        return np.isin(np.arange(model.njnt), [driven_joint(model, int(i)) for i in np.flatnonzero(chosen)])
+    return chosen
 
 
 def _field(model: MjModel, name: str) -> Tensor:

@@ -5,6 +5,7 @@ import sys
 import mujoco
 import numpy as np
 import pytest
+import torch
 from robots import pup_config, walker, walker_config
 
 from acer_robot.errors import InputError
@@ -83,6 +84,16 @@ def test_effort_counts_the_larger_limit_of_a_force(tmp_path):
     forces = '<motor joint="left_hip" ctrlrange="-6 0" forcerange="-6 0"/>'
     xml = walker(extra=f'<actuator>{forces}<motor joint="right_hip" forcerange="-2 3"/></actuator>')
     assert build_robot(walker_config(tmp_path, xml, actuators={})).efforts.tolist() == [6.0, 3.0]
+
+
+def test_effort_counts_the_force_that_the_joint_lets_through(tmp_path):
+    xml = walker(extra='<actuator><motor joint="left_hip" gear="-2"/><motor joint="right_hip"/></actuator>')
+    xml = xml.replace('name="left_hip"', 'name="left_hip" actuatorfrcrange="-4 6"')
+    robot = build_robot(walker_config(tmp_path, xml, actuators={".*": {"scale": 9}}))
+    weight = 0.1 * 2.4 * 9.81
+    assert robot.efforts.tolist() == pytest.approx([3.0, weight])
+    shares = robot.effort_shares(torch.tensor([[-9.0, -weight], [1.5, 0.5 * weight], [9.0, 2 * weight]]))
+    assert shares.tolist() == [pytest.approx(row) for row in ([-1, -1], [0.5, 0.5], [2 / 3, 2])]
 
 
 BALL = """<body name="ball" pos="3 0 .1"><freejoint/><geom name="ball" size=".1"/></body>"""

@@ -53,6 +53,18 @@ def test_nearer_pays_more(tmp_path):
     assert task.reward(state, zeros, state)["distance"].tolist() == pytest.approx([1.0, 0.5])
 
 
+def test_effort_counts_what_the_joints_let_through(tmp_path):
+    path = tmp_path / "limited.xml"
+    path.write_text(ARM.replace("<joint ", '<joint actuatorfrcrange="-2 2" '))
+    task = reach_task(arm_config(tmp_path, model=str(path)))
+    memory = task.begin(1, torch.Generator())
+    zeros = torch.zeros(1, 3, dtype=torch.float64)
+    state = State(
+        {"qpos": zeros, "qvel": zeros, "site_xpos": zeros[:, None], "actuator_force": zeros + 9.0}, memory
+    )
+    assert float(task.reward(state, zeros, state)["effort"]) == pytest.approx(-0.05)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -47,6 +47,23 @@ def test_position_actuators():
 
 
 @pytest.mark.parametrize(
+    ("forces", "gear", "expected"),
+    [
+        ("", 1, (-6.0, 8.0)),
+        ("", -2, (-4.0, 3.0)),
+        ('forcerange="-5 9"', 1, (-5.0, 8.0)),
+        ('forcerange="-9 2"', 2, (-3.0, 2.0)),
+    ],
+)
+def test_force_limit_is_the_tighter_of_actuator_and_joint(forces, gear, expected):
+    actuators = f'<motor joint="hip" gear="{gear}" {forces}/><motor joint="rail"/>'
+    xml = ROBOT.format(actuators=actuators, key="home")
+    xml = xml.replace('name="hip"', 'name="hip" actuatorfrcrange="-6 8"')
+    found = describe_robot(mujoco.MjModel.from_xml_string(xml), BOUNDS, None).actuators
+    assert [actuator.force_limit for actuator in found] == [expected, None]
+
+
+@pytest.mark.parametrize(
     ("actuator", "kind", "unit", "gear"),
     [
         ("<motor {} gear='4'/>", "motor", ("N m", "N"), 4.0),

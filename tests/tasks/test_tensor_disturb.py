@@ -85,6 +85,20 @@ def test_one_part_alone_is_changed(tmp_path):
     assert batch.expand("actuator_biasprm")[0, :, 2].tolist() == [-0.5, -0.5]
 
 
+def test_strength_scales_the_limit_of_the_joint(tmp_path):
+    xml = RICH.replace('name="left_hip"', 'name="left_hip" actuatorfrcrange="-3 3"')
+    actuators = {".*": {"kp": 20, "kd": 0.5, "scale": 0.4}}
+    options = {"actuators": actuators, "randomize": {"actuator_strength": {"left.*": [0.5, 0.5]}}}
+    task = make_task(walker_config(tmp_path, xml, **options), 1, 0)
+    task.reset()
+    joint = task._simulator.model.joint("left_hip").id
+    assert task._simulator._batch.expand("jnt_actfrcrange")[0, joint].tolist() == [-1.5, 1.5]
+    task.close()
+    options["randomize"] = {"actuator_strength": {"right.*": [0.5, 0.5]}}
+    with pytest.raises(InputError, match=r"actuator_strength right\.\* scales nothing"):
+        make_task(walker_config(tmp_path, xml, **options), 1, 0)
+
+
 def test_delayed_commands_arrive_later():
     """A cart whose commands are 2 steps late moves as one that gets its commands 2 steps late."""
     given = commands(3, 20) * 0.1
