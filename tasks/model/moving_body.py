@@ -25,6 +25,12 @@ def moving_body(model: MjModel) -> int | None:
     return next(iter([*(body for body in bodies if body in robots), *bodies]), None)
 
 
+def robot_body(model: MjModel) -> int | None:
+    """Return the moving body of the robot; None: the robot is fixed to the world, and loose objects alone move."""
+    body, robots = moving_body(model), driven_roots(model)
+    return body if body in robots or not robots else None
+
+
 def driven_roots(model: MjModel) -> set[int]:
     """Return the bodies of the world that carry a joint with an actuator: robots, and no loose objects."""
     import mujoco
@@ -41,8 +47,11 @@ def driven_bases(model: MjModel) -> list[int]:
 
 
 def free_joint(model: MjModel) -> int | None:
-    """Return the number of the robot's free joint, or of the first one where none is a robot's; None: there is none."""
-    return next(iter([*driven_bases(model), *_free_joints(model)]), None)
+    """Return the number of the robot's free joint; None: it has none.
+
+    It is the model's first one if no actuator drives a joint.
+    """
+    return next(iter(driven_bases(model) if driven_roots(model) else _free_joints(model)), None)
 
 
 def _free_joints(model: MjModel) -> list[int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from acer_robot.errors import InputError
 from acer_robot.tasks.model.actuators import driven_joint
-from acer_robot.tasks.model.moving_body import moving_body
+from acer_robot.tasks.model.moving_body import robot_body
 from acer_robot.tasks.model.names import actuator_names
 from acer_robot.tasks.model.numbers import matching, pair
 from acer_robot.tasks.tensor.task import TensorTask
@@ -130,8 +130,8 @@ def _change(
         base = _field(model, field)
         mask = torch.zeros(base.shape, dtype=torch.bool)
         rows = _rows(model, kind.owner, field, parts)
-        if name == "com" and parts is None and (body := moving_body(model)) is not None:
-            rows = np.arange(model.nbody) == body
+        if name == "com" and parts is None:
+            rows = np.arange(model.nbody) == _trunk(model)
         if not kind.owner:
             mask[:] = True
         elif column is None:
@@ -143,6 +143,17 @@ def _change(
     if not masks:
         raise InputError(f"{what} scales nothing: the model has 0 there; leave it out")
     return Change(low, high, kind.adds, masks)
+
+
+def _trunk(model: MjModel) -> int:
+    """Return the body that `com` without parts shifts."""
+    body = robot_body(model)
+    if body is None:
+        raise InputError(
+            "task.randomize of com without bodies shifts the trunk of a robot that can move away, and this one is "
+            "fixed to the world; name bodies: task.randomize={com: {BODY: [-0.02, 0.02]}}"
+        )
+    return body
 
 
 def part_names(model: MjModel, owner: str) -> list[str]:

@@ -10,7 +10,7 @@ from robots import pup_config, walker, walker_config
 
 from acer_robot.errors import InputError
 from acer_robot.tasks import absolute_files, make_task
-from acer_robot.tasks.model.moving_body import free_joint, moving_body
+from acer_robot.tasks.model.moving_body import free_joint, moving_body, robot_body
 from acer_robot.tasks.robot.build import build_robot
 from acer_robot.tasks.robot.home import distance_to_floor
 from acer_robot.tasks.robot.reach import joint_limits
@@ -113,6 +113,17 @@ def test_base_is_the_robots_and_not_that_of_a_loose_ball(tmp_path):
     result = task.step(task.reset()[:, :2] * 0)
     assert not bool(result.terminated)
     task.close()
+
+
+def test_a_loose_ball_is_no_base_of_a_fixed_robot(tmp_path):
+    xml = walker(free=False).replace("<worldbody>", f"<worldbody>{BALL}")
+    model = build_robot(walker_config(tmp_path, xml)).model
+    assert free_joint(model) is None
+    assert robot_body(model) is None
+    assert moving_body(model) == model.body("ball").id  # the camera follows it
+    drone = f"<mujoco><worldbody>{BALL}</worldbody></mujoco>"  # no actuator on a joint
+    model = mujoco.MjModel.from_xml_string(drone)
+    assert (free_joint(model), robot_body(model)) == (0, 1)
 
 
 def test_positions_are_commanded_through_the_gear(tmp_path):

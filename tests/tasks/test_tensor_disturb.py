@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from robots import arm_config, pup_config, walker, walker_config
+from robots import ARM, arm_config, pup_config, walker, walker_config
 from tensor_cases import cart, commands, worlds
 
 from acer_robot.errors import InputError
@@ -238,6 +238,28 @@ def test_disturbances_need_a_tensor_task():
         make_task(TaskConfig("gymnasium", "HalfCheetah-v5", command_delay=2), 1, 0)
     with pytest.raises(InputError, match=r"task\.push needs a robot with a free base"):
         with_pushes(cart(), {"speed": 1})
+
+
+CUBE = """<body name="cube" pos="2 0 .2"><freejoint/><geom name="cube" type="box" size=".1 .1 .1"/></body>"""
+
+
+def test_a_loose_object_is_no_base_of_an_arm(tmp_path):
+    """Pushes and a shift of the trunk are refused; a shift of named bodies is not."""
+    path = tmp_path / "cube.xml"
+    path.write_text(ARM.replace("<worldbody>", f"<worldbody>{CUBE}"))
+
+    def made(**options):
+        make_task(arm_config(tmp_path, model=str(path), **options), 1, 0).close()
+
+    with pytest.raises(
+        InputError, match=r"task\.push needs a robot with a free base, which robot/own-reach does"
+    ):
+        made(push={"speed": 1})
+    with pytest.raises(
+        InputError, match=r"com without bodies shifts the trunk of a robot that can move away"
+    ):
+        made(randomize={"com": [0.02, 0.02]})
+    made(randomize={"com": {"lower": [0.02, 0.02]}})
 
 
 def test_no_disturbance_leaves_the_task_alone():
