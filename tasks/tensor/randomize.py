@@ -28,14 +28,14 @@ class Kind:
 
     owner: str
     """What the parts are called that it can be limited to: geom, body, joint, actuator; "" where it has no parts."""
-    writes: tuple[tuple[str, int | None], ...]
-    """Fields of MjModel, and the column of each that is written; None: all columns."""
+    writes: tuple[tuple[str, int | slice | None], ...]
+    """Fields of MjModel, and the columns of each that are written; None: all columns."""
     adds: bool = False
     """Whether the drawn number is added, on each axis; else it is a factor."""
 
 
 KINDS = {
-    "geom_friction": Kind("geom", (("geom_friction", 0),)),
+    "geom_friction": Kind("geom", (("geom_friction", 0), ("pair_friction", slice(2)))),
     "body_mass": Kind("body", (("body_mass", None), ("body_inertia", None))),
     "com": Kind("body", (("body_ipos", None),), adds=True),
     "dof_damping": Kind("joint", (("dof_damping", None),)),
@@ -173,6 +173,8 @@ def _rows(
     chosen = np.array([parts is None or name in parts for name in part_names(model, owner)], dtype=bool)
     if owner == "joint":  # the rows are degrees of freedom
         return chosen[np.asarray(model.dof_jntid)]
+    if field.startswith("pair_"):
+        return chosen[np.asarray(model.pair_geom1)] | chosen[np.asarray(model.pair_geom2)]
     if field.startswith("jnt_"):  # of the joints that the chosen actuators drive
         return np.isin(np.arange(model.njnt), [driven_joint(model, int(i)) for i in np.flatnonzero(chosen)])
     return chosen

@@ -99,6 +99,23 @@ def test_strength_scales_the_limit_of_the_joint(tmp_path):
         make_task(walker_config(tmp_path, xml, **options), 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [([0.5, 0.5], [[0.35, 0.3], [0.45, 0.45]]), ({"left_.*": [0.5, 0.5]}, [[0.35, 0.3], [0.9, 0.9]])],
+)
+def test_friction_scales_that_of_contact_pairs(tmp_path, value, expected):
+    pairs = '<pair geom1="ground" geom2="left_foot" friction=".7 .6 .005 .0001 .0002"/>'
+    pairs += '<pair geom1="right_foot" geom2="ground" friction=".9 .9"/>'
+    ground = '<worldbody><geom name="ground" type="plane" size="5 5 .1"/></worldbody>'
+    xml = walker(extra=f"{ground}<contact>{pairs}</contact>")
+    task = make_task(walker_config(tmp_path, xml, randomize={"geom_friction": value}), 1, 0)
+    task.reset()
+    friction = task._simulator._batch.expand("pair_friction")[0]
+    np.testing.assert_allclose(friction[:, :2], expected)
+    np.testing.assert_allclose(friction[:, 2:], task._simulator.model.pair_friction[:, 2:])
+    task.close()
+
+
 def test_delayed_commands_arrive_later():
     """A cart whose commands are 2 steps late moves as one that gets its commands 2 steps late."""
     given = commands(3, 20) * 0.1
