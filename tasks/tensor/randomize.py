@@ -125,6 +125,8 @@ def _change(
     """Check one range and find where its number goes."""
     smallest = -LARGEST_SHIFT if kind.adds else SMALLEST_FACTOR
     low, high = pair(what, limits, smallest, LARGEST_SHIFT if kind.adds else LARGEST_FACTOR)
+    if name in ("actuator_kp", "actuator_kd"):
+        _check_gains(model, name, what, parts)
     masks = {}
     for field, column in kind.writes:
         base = _field(model, field)
@@ -138,11 +140,37 @@ def _change(
             mask[torch.from_numpy(rows)] = True
         else:
             mask[torch.from_numpy(rows), column] = True
+        if name == "actuator_kp" and field == "actuator_biasprm":
+            mask[torch.from_numpy(rows & _velocity_servos(model)), 2] = True
         if kind.adds or bool((base[mask] != 0.0).any()):
             masks[field] = mask
     if not masks:
         raise InputError(f"{what} scales nothing: the model has 0 there; leave it out")
     return Change(low, high, kind.adds, masks)
+
+
+def _check_gains(model: MjModel, name: str, what: str, parts: Sequence[str] | None) -> None:
+    """Raise InputError if an actuator has no gain that `name` can scale alone."""
+    import mujoco
+
+    other = np.asarray(model.actuator_gaintype) != int(mujoco.mjtGain.mjGAIN_FIXED)
+    reasons = [(other, "has no constant gain (gaintype fixed)")]
+    if name == "actuator_kd":
+        reasons.append((_velocity_servos(model), "is a velocity servo, whose gain is actuator_kp"))
+    rows = _rows(model, "actuator", "actuator_gainprm", parts)
+    for wrong, reason in reasons:
+        for i in np.flatnonzero(wrong & rows):
+            raise InputError(
+                f"{what}: the actuator {part_names(model, 'actuator')[i]!r} {reason}; leave {name} out, or name the "
+                f"other actuators: task.randomize={{{name}: {{EXPRESSION: [0.9, 1.1]}}}}"
+            )
+
+
+def _velocity_servos(model: MjModel) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which actuators have the force gain * (command - velocity)."""
+    gain, bias = np.asarray(model.actuator_gainprm)[:, 0], np.asarray(model.actuator_biasprm)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = (gain != 0.0) & (bias[:, 1] == 0.0) & (bias[:, 2] == -gain)
+    return found
 
 
 def _trunk(model: MjModel) -> int:

@@ -99,6 +99,43 @@ def test_strength_scales_the_limit_of_the_joint(tmp_path):
         make_task(walker_config(tmp_path, xml, **options), 1, 0)
 
 
+SPEED = '<velocity joint="left_hip" kv="4" ctrlrange="-1 1"/>'
+TARGET = '<position joint="right_hip" kp="20" kv=".5" ctrlrange="-1 1"/>'
+DAMPER = '<damper joint="left_hip" kv="4" ctrlrange="0 1"/>'
+DC = '<dcmotor joint="left_hip" ctrlrange="-9 9" motorconst=".05" resistance="1"/>'
+
+
+def driven(tmp_path, actuators, **options):
+    stable = '<option integrator="implicitfast"/>'
+    xml = walker(extra=f"{stable}<actuator>{actuators}</actuator>")
+    return make_task(walker_config(tmp_path, xml, actuators={}, **options), 1, 0)
+
+
+def test_gain_of_a_velocity_servo_keeps_its_speed(tmp_path):
+    task = driven(tmp_path, SPEED + TARGET, randomize={"actuator_kp": [2, 2]})
+    task.reset()
+    batch = task._simulator._batch
+    assert batch.expand("actuator_gainprm")[0, :, 0].tolist() == [8.0, 40.0]
+    assert batch.expand("actuator_biasprm")[0, :, :3].tolist() == [[0.0, 0.0, -8.0], [0.0, -40.0, -0.5]]
+    task.close()
+
+
+@pytest.mark.parametrize(
+    ("actuator", "name", "message"),
+    [
+        (SPEED, "actuator_kd", "'left_hip' is a velocity servo, whose gain is actuator_kp"),
+        (DAMPER, "actuator_kp", "'left_hip' has no constant gain"),
+        (DAMPER, "actuator_kd", "'left_hip' has no constant gain"),
+        (DC, "actuator_kp", "'left_hip' has no constant gain"),
+    ],
+)
+def test_gains_that_cannot_be_scaled_are_refused(tmp_path, actuator, name, message):
+    with pytest.raises(InputError) as error:
+        driven(tmp_path, actuator + TARGET, randomize={name: [1, 2]})
+    assert message in str(error.value)
+    driven(tmp_path, actuator + TARGET, randomize={name: {"right_hip": [1, 2]}}).close()
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [([0.5, 0.5], [[0.35, 0.3], [0.45, 0.45]]), ({"left_.*": [0.5, 0.5]}, [[0.35, 0.3], [0.9, 0.9]])],
