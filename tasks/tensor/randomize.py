@@ -34,9 +34,11 @@ class Kind:
     """Whether the drawn number is added, on each axis; else it is a factor."""
 
 
+DIVIDED = "body_gravcomp"
+"""Field that is divided by the factor: gravity compensation is a share of the body's weight, and stays in newtons."""
 KINDS = {
     "geom_friction": Kind("geom", (("geom_friction", 0), ("pair_friction", slice(2)))),
-    "body_mass": Kind("body", (("body_mass", None), ("body_inertia", None))),
+    "body_mass": Kind("body", (("body_mass", None), ("body_inertia", None), (DIVIDED, None))),
     "com": Kind("body", (("body_ipos", None),), adds=True),
     "dof_damping": Kind("joint", (("dof_damping", None),)),
     "dof_armature": Kind("joint", (("dof_armature", None),)),
@@ -87,7 +89,8 @@ def with_randomized_models(task: TensorTask, options: Mapping[str, Any]) -> Tens
             for name, mask in change.masks.items():
                 here = mask.to(generator.device)
                 number = drawn.view(count, *[1] * (here.dim() - 1), -1) if here.dim() else drawn
-                changed = values[name] + number if change.adds else values[name] * number
+                factor = 1.0 / number if name == DIVIDED else number
+                changed = values[name] + number if change.adds else values[name] * factor
                 values[name] = torch.where(here, changed, values[name])
         return values
 

@@ -99,6 +99,20 @@ def test_strength_scales_the_limit_of_the_joint(tmp_path):
         make_task(walker_config(tmp_path, xml, **options), 1, 0)
 
 
+def test_gravity_compensation_is_that_of_the_nominal_mass(tmp_path):
+    """A load that the compensation does not know lets the arm sag."""
+    path = tmp_path / "held.xml"
+    path.write_text(ARM.replace('<body name="lower"', '<body name="lower" gravcomp=".8"'))
+    options = {"model": str(path), "randomize": {"body_mass": {"lower": [1.25, 1.25], "upper": [2, 2]}}}
+    task = make_task(arm_config(tmp_path, **options), 1, 0)
+    task.reset()
+    batch, model = task._simulator._batch, task._simulator.model
+    weights = [batch.expand("body_mass")[0] * batch.expand("body_gravcomp")[0]]
+    np.testing.assert_allclose(weights[0], model.body_mass * model.body_gravcomp)
+    assert batch.expand("body_gravcomp")[0, model.body("lower").id] == pytest.approx(0.64)
+    task.close()
+
+
 SPEED = '<velocity joint="left_hip" kv="4" ctrlrange="-1 1"/>'
 TARGET = '<position joint="right_hip" kp="20" kv=".5" ctrlrange="-1 1"/>'
 DAMPER = '<damper joint="left_hip" kv="4" ctrlrange="0 1"/>'
