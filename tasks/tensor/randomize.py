@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -169,10 +170,10 @@ def _check_gains(model: MjModel, name: str, what: str, parts: Sequence[str] | No
             )
 
 
-def _velocity_servos(model: MjModel) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _velocity_servos(model: MjModel) -> npt.NDArray[np.bool_]:
     """Return which actuators have the force gain * (command - velocity)."""
     gain, bias = np.asarray(model.actuator_gainprm)[:, 0], np.asarray(model.actuator_biasprm)
-    found: np.ndarray[Any, np.dtype[np.bool_]] = (gain != 0.0) & (bias[:, 1] == 0.0) & (bias[:, 2] == -gain)
+    found: npt.NDArray[np.bool_] = (gain != 0.0) & (bias[:, 1] == 0.0) & (bias[:, 2] == -gain)
     return found
 
 
@@ -195,20 +196,21 @@ def part_names(model: MjModel, owner: str) -> list[str]:
     return [str(getattr(model, owner)(i).name) for i in range(counts[owner])]
 
 
-def _rows(
-    model: MjModel, owner: str, field: str, parts: Sequence[str] | None
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _rows(model: MjModel, owner: str, field: str, parts: Sequence[str] | None) -> npt.NDArray[np.bool_]:
     """Return which rows of a field belong to the parts."""
     if not owner:
         return np.zeros(0, dtype=bool)
-    chosen = np.array([parts is None or name in parts for name in part_names(model, owner)], dtype=bool)
+    rows: npt.NDArray[np.bool_] = np.array(
+        [parts is None or name in parts for name in part_names(model, owner)], dtype=bool
+    )
     if owner == "joint":  # the rows are degrees of freedom
-        return chosen[np.asarray(model.dof_jntid)]
-    if field.startswith("pair_"):
-        return chosen[np.asarray(model.pair_geom1)] | chosen[np.asarray(model.pair_geom2)]
-    if field.startswith("jnt_"):  # of the joints that the chosen actuators drive
-        return np.isin(np.arange(model.njnt), [driven_joint(model, int(i)) for i in np.flatnonzero(chosen)])
-    return chosen
+        rows = rows[np.asarray(model.dof_jntid)]
+    elif field.startswith("pair_"):
+        rows = rows[np.asarray(model.pair_geom1)] | rows[np.asarray(model.pair_geom2)]
+    elif field.startswith("jnt_"):  # of the joints that the chosen actuators drive
+        driven = {driven_joint(model, int(i)) for i in np.flatnonzero(rows)}
+        rows = np.array([joint in driven for joint in range(model.njnt)])
+    return rows
 
 
 def _field(model: MjModel, name: str) -> Tensor:
