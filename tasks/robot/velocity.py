@@ -224,6 +224,7 @@ def velocity_task(config: TaskConfig) -> TensorTask:
     model = robot.model
     task = Tracking(robot, settings, weights, fixed)
     body = str(model.body(model.jnt_bodyid[task.base]).name or "base")
+    check_upright(task, body)
     return TensorTask(
         id=f"robot/{config.id}",
         model=model,
@@ -242,6 +243,19 @@ def velocity_task(config: TaskConfig) -> TensorTask:
         remember=task.remember,
         feet=robot.foot_names,
     )
+
+
+def check_upright(task: Tracking, body: str) -> None:
+    """Raise InputError if the home pose counts as a fall, because the z-axis of the trunk does not point up."""
+    pose = torch.tensor(task.robot.home[task.at : task.at + 7], dtype=torch.float64)
+    angle = float((-gravity_direction(pose[None, 3:])[0, 2]).clamp(-1.0, 1.0).acos())
+    limit = task.settings.tilt
+    if angle > limit:
+        raise InputError(
+            f"the z-axis of body {body!r} is {math.degrees(angle):.0f} degrees from the vertical in the home pose, and "
+            f"task.kwargs={{tilt: {limit:g}}} ends episodes above {math.degrees(limit):.0f} degrees; turn the body in "
+            f"the file until its z-axis points up and its x-axis forward, and turn what it contains back"
+        )
 
 
 def layout_of(robot: Robot, body: str) -> tuple[ObservationField, ...]:

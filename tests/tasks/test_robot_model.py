@@ -171,6 +171,13 @@ TWO = (
 )
 SECOND = """<worldbody><body name="other" pos="2 0 1"><freejoint/><geom size=".1"/><body><joint name="o_hip"/>
 <geom name="o_foot" size=".05"/></body></body></worldbody>"""
+SIDEWAYS = (
+    walker()
+    .replace('pos="0 0 1">', 'pos="0 0 1" quat="1 1 0 0">')
+    .replace('<geom name="trunk"', '<frame quat="1 -1 0 0"><geom name="trunk"')
+    .replace("</body></worldbody>", "</frame></body></worldbody>")
+)
+"""A walker that stands as the others do, in a trunk whose z-axis points sideways."""
 PER_JOINT = "task.actuators of joint 'left_hip'"
 
 
@@ -218,6 +225,12 @@ PER_JOINT = "task.actuators of joint 'left_hip'"
             walker(extra=SECOND),
             {},
             "the file has 2 robots with a free joint and actuators, trunk, other; leave one",
+        ),
+        (
+            SIDEWAYS,
+            {},
+            "the z-axis of body 'trunk' is 90 degrees from the vertical in the home pose, and task.kwargs={tilt: 1} "
+            "ends episodes above 57 degrees",
         ),
         (None, {"home": {"left.*": 1.0}, "kwargs": {"control_dt": 0.003}}, "no multiple of the physics step"),
         (None, {"kwargs": {"gait": 1}}, "task.kwargs names 'gait', which is not known"),
