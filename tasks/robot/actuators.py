@@ -41,7 +41,7 @@ class Actuators:
     low: tuple[float, ...]
     high: tuple[float, ...]
     is_target: tuple[bool, ...]
-    """Whether a command is a position to reach; else it is a torque, a force or a velocity."""
+    """Whether a command says which position to reach; else it is a torque, a force or a velocity."""
 
 
 def add_actuators(spec: MjSpec, wanted: Mapping[str, Any]) -> dict[str, float]:
@@ -111,6 +111,32 @@ def limit_commands(
     return Actuators(joints, lows, highs, is_target)
 
 
+def position_command(model: MjModel, number_: int) -> tuple[float, float] | None:
+    """Return (slope, offset) of what holds a joint where it is: slope * position + offset.
+
+    That is the command of an actuator, or the state of one that integrates its command. For position targets the slope
+    is the gear, and the offset 0.
+
+    Returns:
+        None: the actuator's force does not depend on the position.
+
+    Raises:
+        InputError: if no single command holds a position.
+    """
+    import mujoco
+
+    gain, (constant, stiffness) = model.actuator_gainprm[number_, 0], model.actuator_biasprm[number_, :2]
+    if model.actuator_biastype[number_] != mujoco.mjtBias.mjBIAS_AFFINE or stiffness == 0.0:
+        return None
+    if model.actuator_gaintype[number_] != mujoco.mjtGain.mjGAIN_FIXED or gain == 0.0:
+        name = model.joint(int(model.actuator_trnid[number_, 0])).name
+        raise InputError(
+            f"no command holds joint {name!r} at a position: the gain of its actuator is no constant above or below 0; "
+            f"give it another: task.actuators={{{name}: {{kp: 30, kd: 0.8, effort: 20, scale: 0.4}}}}"
+        )
+    return float(-stiffness / gain * model.actuator_gear[number_, 0]), float(-constant / gain)
+
+
 def _checked(joint: str, options: Any) -> dict[str, float]:  # noqa: ANN401 - whatever a user wrote
     """Return the entry of one joint, checked."""
     what = f"task.actuators of joint {joint!r}"
@@ -162,7 +188,7 @@ def _limits(
 ) -> tuple[str, float, float, bool]:
     """Return joint, lowest and highest command of an actuator, and whether a command is a position.
 
-    A position as a command is the gear times the joint's: `home` and ranges of joints are multiplied by it.
+    `home` and ranges of joints become commands as `position_command` says.
     """
     import mujoco
 
@@ -176,17 +202,18 @@ def _limits(
     integrates = (
         model.actuator_dyntype[number_] == mujoco.mjtDyn.mjDYN_INTEGRATOR
     )  # a velocity, as with intvelocity
-    is_target = bool(model.actuator_biasprm[number_, 1] != 0.0) and not integrates
-    gear = float(model.actuator_gear[number_, 0]) if is_target else 1.0
+    line = position_command(model, number_)
+    is_target = line is not None and not integrates
+    slope, offset = line if line is not None and is_target else (1.0, 0.0)
     low, high = -float("inf"), float("inf")
     if model.actuator_ctrllimited[number_]:
         low, high = model.actuator_ctrlrange[number_].tolist()
     elif is_target and model.jnt_limited[joint]:
-        low, high = sorted((gear * model.jnt_range[joint]).tolist())
+        low, high = sorted((slope * model.jnt_range[joint] + offset).tolist())
     elif not is_target and not integrates and model.actuator_forcelimited[number_]:
         low, high = (model.actuator_forcerange[number_] / abs(model.actuator_gainprm[number_, 0])).tolist()
     if name in scales:
-        middle, width = gear * home[name] if is_target else 0.0, abs(gear) * scales[name]
+        middle, width = slope * home[name] + offset if is_target else 0.0, abs(slope) * scales[name]
         low, high = max(low, middle - width), min(high, middle + width)
     if not -float("inf") < low <= high < float("inf"):
         needed = "scale: 0.4" if is_target else "effort: 20"

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from acer_robot.tasks.robot.actuators import position_command
+
 if TYPE_CHECKING:
     from mujoco import MjModel
+
+
+def holding_input(model: MjModel, number: int, position: float) -> float:
+    """Return the command, or the state of an integrator, that holds a joint at a position; 0 where none does."""
+    slope, offset = position_command(model, number) or (0.0, 0.0)
+    return slope * position + offset
 
 
 def activations(model: MjModel, rest: Sequence[float], angles: Mapping[str, float]) -> list[float]:
@@ -32,8 +40,7 @@ def activations(model: MjModel, rest: Sequence[float], angles: Mapping[str, floa
         value = command
         if model.actuator_dyntype[number] == mujoco.mjtDyn.mjDYN_INTEGRATOR:
             joint = str(model.joint(int(model.actuator_trnid[number, 0])).name)
-            holds_position = model.actuator_biasprm[number, 1] != 0.0
-            value = float(model.actuator_gear[number, 0]) * angles[joint] if holds_position else 0.0
+            value = holding_input(model, number, angles[joint])
         if model.actuator_actlimited[number]:
             value = float(np.clip(value, *model.actuator_actrange[number]))
         act[int(model.actuator_actadr[number]) + count - 1] = value

@@ -16,7 +16,7 @@ from acer_robot.spec import ActionBounds
 from acer_robot.tasks.model.actuators import force_limits, joint_force_limits
 from acer_robot.tasks.model.moving_body import driven_bases
 from acer_robot.tasks.robot.actuators import Actuators, add_actuators, limit_commands
-from acer_robot.tasks.robot.at_rest import activations, state_at_rest
+from acer_robot.tasks.robot.at_rest import activations, holding_input, state_at_rest
 from acer_robot.tasks.robot.home import KEYFRAME, home_pose, keyframe, movable
 from acer_robot.tasks.robot.joints import movable_joints
 from acer_robot.tasks.robot.scene import CONTACT, add_contact_sensors, add_scene, find_feet, floor_of
@@ -118,10 +118,8 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
     feet = _feet(model, home, floor) if legged else []
     add_contact_sensors(spec, feet)
     rest = [
-        gear * angles[name] if is_target else 0.0
-        for name, is_target, gear in zip(
-            actuators.joints, actuators.is_target, model.actuator_gear[:, 0].tolist(), strict=True
-        )
+        holding_input(model, number, angles[name]) if is_target else 0.0
+        for number, (name, is_target) in enumerate(zip(actuators.joints, actuators.is_target, strict=True))
     ]
     rest = np.clip(rest, actuators.low, actuators.high).tolist()
     bounds = ActionBounds(actuators.joints, actuators.low, actuators.high, tuple(rest))

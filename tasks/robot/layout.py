@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from acer_robot.spec import ObservationField
+from acer_robot.tasks.robot.actuators import position_command
 from acer_robot.tasks.robot.build import Robot
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ def command_fields(robot: Robot) -> list[Row]:
     rows: list[Row] = []
     for number, name in enumerate(robot.actuators.joints):
         length = _length(robot, name)
-        force = "N m" if length == "rad" else "N"
-        unit = f"{length}/s" if _is_velocity(robot.model, number) else force
-        rows.append((f"last_command:{name}", length if robot.actuators.is_target[number] else unit, ""))
+        unit = "N m" if length == "rad" else "N"
+        if robot.actuators.is_target[number]:
+            is_length = position_command(robot.model, number) == (robot.model.actuator_gear[number, 0], 0.0)
+            unit = length if is_length else ""
+        elif _is_velocity(robot.model, number):
+            unit = f"{length}/s"
+        rows.append((f"last_command:{name}", unit, ""))
     return rows
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
+from acer_robot.tasks.robot.actuators import position_command
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
@@ -183,9 +184,11 @@ def joint_limits(robot: Robot) -> tuple[list[float], list[float]]:
         limits = (-np.inf, np.inf)
         if model.jnt_limited[joint]:
             limits = tuple(model.jnt_range[joint])
-        if robot.actuators.is_target[i]:
-            gear = float(model.actuator_gear[i, 0])
-            low_target, high_target = sorted((robot.bounds.low[i] / gear, robot.bounds.high[i] / gear))
+        line = position_command(model, i)
+        if line is not None and robot.actuators.is_target[i]:
+            slope, offset = line
+            commands = robot.bounds.low[i], robot.bounds.high[i]
+            low_target, high_target = sorted((command - offset) / slope for command in commands)
             limits = max(limits[0], low_target), min(limits[1], high_target)
         if not np.isfinite(limits).all():
             limits = (-np.pi, np.pi)  # a hinge that turns without an end

@@ -73,11 +73,13 @@ HOME = {"turn": 0.5, "lift": -0.4, "bend": 1.2}
 STILL = {"site": "tip", "start_angle": 0, "start_speed": 0, "control_dt": 0.02, "seconds": 0.06}
 POSITION = 'position joint="{}" kp="40" kv="2" gear="2"'
 VELOCITY = 'intvelocity joint="{}" kp="40" kv="2" gear="2" ctrlrange="-1 1"'
+GENERAL = 'general joint="{}" dyntype="integrator" biastype="affine" gainprm=".4" biasprm="8 -40 -2"'
 WITH_STATE = {
     "filter": POSITION + ' timeconst=".2"',
     "delay": POSITION + ' delay=".03" nsample="20"',
     "both": POSITION + ' timeconst=".2" delay=".03" nsample="20"',
     "integrator": VELOCITY + ' actrange="-9 9"',
+    "general": GENERAL + ' gear="2" ctrlrange="-1 1"',
 }
 
 

@@ -13,6 +13,7 @@ from acer_robot.tasks import absolute_files, make_task
 from acer_robot.tasks.model.moving_body import free_joint, moving_body, robot_body
 from acer_robot.tasks.robot.build import build_robot
 from acer_robot.tasks.robot.home import distance_to_floor
+from acer_robot.tasks.robot.layout import command_fields
 from acer_robot.tasks.robot.reach import joint_limits
 from acer_robot.tasks.robot.scene import floor_of
 
@@ -143,6 +144,28 @@ def test_positions_are_commanded_through_the_gear(tmp_path):
     np.testing.assert_allclose(data.actuator_force, 0.0, atol=1e-12)
 
 
+SERVO = '<general joint="left_hip" gear="2" biastype="affine" gainprm=".2" biasprm="4 -20 -1"/>'
+
+
+def test_general_servos_are_commanded_in_their_unit(tmp_path):
+    """Such as a gripper of 0 to 255: force = 0.2 command + 4 - 20 gear position - velocity."""
+    other = '<position joint="right_hip" kp="9"/>'
+    xml = walker(extra=f"<actuator>{SERVO}{other}</actuator>")
+    robot = build_robot(walker_config(tmp_path, xml, home={".*": 0.1}, actuators={".*": {"scale": 0.2}}))
+    np.testing.assert_allclose(robot.bounds.low, [-40, -0.1])
+    np.testing.assert_allclose(robot.bounds.high, [40, 0.3])
+    np.testing.assert_allclose(robot.bounds.rest, [0, 0.1], atol=1e-12)
+    np.testing.assert_allclose(joint_limits(robot), [[-0.1] * 2, [0.3] * 2])
+    units = {name: unit for name, unit, _ in command_fields(robot)}
+    assert units == {"last_command:left_hip": "", "last_command:right_hip": "rad"}
+    free = build_robot(walker_config(tmp_path, xml, home={".*": 0.3}, actuators={}))
+    np.testing.assert_allclose(free.bounds.high[0], 200 * np.pi / 3 - 20)
+    data = mujoco.MjData(free.model)
+    data.ctrl[:], data.qpos[:] = free.bounds.rest, free.home
+    mujoco.mj_forward(free.model, data)
+    np.testing.assert_allclose(data.actuator_force, 0.0, atol=1e-12)
+
+
 def test_last_expression_that_matches_counts(tmp_path):
     wanted = {".*": {"kp": 20, "scale": 0.4}, "left.*": {"kp": 7, "scale": 0.2}}
     robot = build_robot(walker_config(tmp_path, actuators=wanted))
@@ -201,6 +224,11 @@ PER_JOINT = "task.actuators of joint 'left_hip'"
             None,
             {"actuators": {".*": {"scale": 1}}},
             "has neither kp nor effort, and the file has no actuator",
+        ),
+        (
+            walker(extra=f"<actuator>{SERVO}</actuator>".replace("gear", 'gaintype="affine" gear')),
+            {"actuators": {}},
+            "the gain of its actuator is no constant above or below 0; give it another: task.actuators={left_hip: {kp",
         ),
         (walker(joint="slide"), {"actuators": {".*": {"kp": 3}}}, "have no finite limits; give them"),
         (walker(extra=TENDON), {"actuators": {}}, "the file's actuator 'm' drives no joint"),
