@@ -160,14 +160,20 @@ def _checked(joint: str, options: Any) -> dict[str, float]:  # noqa: ANN401 - wh
 
 
 def _replace(spec: MjSpec, joint: Any, options: Mapping[str, float]) -> None:  # noqa: ANN401 (MjsJoint)
-    """Put one actuator on a joint in place of those that are there."""
+    """Put one actuator on a joint in place of those that are there, with the name and the sensors that they had."""
     import mujoco
 
+    names = []
     for actuator in list(spec.actuators):
         if _on_joint(actuator) and actuator.target == joint.name:
+            names += [actuator.name] if actuator.name else []
             spec.delete(actuator)
+    name = names[0] if names else joint.name
+    for sensor in spec.sensors:
+        if sensor.objtype == mujoco.mjtObj.mjOBJ_ACTUATOR and sensor.objname in names:
+            sensor.objname = name
     actuator = spec.add_actuator(
-        name=joint.name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT, gear=[1.0, 0, 0, 0, 0, 0]
+        name=name, target=joint.name, trntype=mujoco.mjtTrn.mjTRN_JOINT, gear=[1.0, 0, 0, 0, 0, 0]
     )
     for field, value in WITHOUT_DEFAULTS.items():
         setattr(actuator, field, value)

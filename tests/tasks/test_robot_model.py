@@ -50,6 +50,16 @@ def test_actuators_replace_the_files_on_their_joints_alone(tmp_path):
     assert robot.home[2] == 0.9  # the keyframe's, as task.home is empty
 
 
+def test_sensors_of_replaced_actuators_measure_the_new_ones(tmp_path):
+    pair = '<position name="p" joint="left_hip" kp="3"/><velocity name="v" joint="left_hip" kv="1"/>'
+    sensors = '<actuatorfrc name="f" actuator="p"/><actuatorpos name="q" actuator="v"/>'
+    listed = '<tuple name="all"><element objtype="actuator" objname="p"/></tuple>'
+    extra = f"<actuator>{pair}</actuator><sensor>{sensors}</sensor><custom>{listed}</custom>"
+    robot = build_robot(walker_config(tmp_path, walker(extra=extra)))
+    assert [robot.model.sensor(name).objid[0] for name in "fq"] == [0, 0]
+    assert robot.actuators.joints == ("left_hip", "right_hip")
+
+
 def test_torques_and_scale_alone(tmp_path):
     xml = walker(extra=MOTORS)
     robot = build_robot(walker_config(tmp_path, xml, actuators={".*": {"scale": 1.5}}))
