@@ -15,6 +15,7 @@ from torch import Tensor
 from acer_robot.errors import InputError
 from acer_robot.schema import TaskConfig
 from acer_robot.spec import ObservationField
+from acer_robot.tasks.model.moving_body import driven_roots
 from acer_robot.tasks.robot.actuators import position_command
 from acer_robot.tasks.robot.build import Robot, build_robot
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
@@ -198,7 +199,7 @@ def joint_limits(robot: Robot) -> tuple[list[float], list[float]]:
 
 
 def reachable(robot: Robot, site: int) -> npt.NDArray[np.float64]:
-    """Return places [n, 3] of the site in random poses without contact.
+    """Return places [n, 3] of the site in random poses without contact of the robot.
 
     Raises:
         InputError: if there are none.
@@ -207,6 +208,8 @@ def reachable(robot: Robot, site: int) -> npt.NDArray[np.float64]:
 
     model, data, random = robot.model, mujoco.MjData(robot.model), np.random.default_rng(0)
     low, high = (np.array(limit) for limit in joint_limits(robot))
+    own = np.isin(model.body_rootid[model.geom_bodyid], list(driven_roots(model)))
+    is_own = np.append(own, False)  # at -1, which stands for a flex in a contact
     places: list[npt.NDArray[np.float64]] = []
     for _ in range(TRIES):
         data.qpos[:] = robot.home
@@ -214,7 +217,7 @@ def reachable(robot: Robot, site: int) -> npt.NDArray[np.float64]:
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_collision(model, data)
-        if data.ncon == 0:
+        if not is_own[data.contact.geom].any():
             places.append(np.array(data.site_xpos[site]))
         if len(places) == POSES:
             break

@@ -6,7 +6,8 @@ from robots import ARM, arm_config, walker_config
 
 from acer_robot.errors import InputError
 from acer_robot.tasks import make_task
-from acer_robot.tasks.robot.reach import reach_task
+from acer_robot.tasks.robot.build import build_robot
+from acer_robot.tasks.robot.reach import find_site, reach_task, reachable
 from acer_robot.tasks.tensor.task import State
 
 
@@ -91,6 +92,25 @@ def test_arm_that_always_touches_is_refused(tmp_path):
     (tmp_path / "touching.xml").write_text(ARM.replace('pos="0 0 .06"', 'pos="0 0 0"'))
     with pytest.raises(InputError, match="touches something in each of"):
         make_task(arm_config(tmp_path, model=str(tmp_path / "touching.xml")), 1, 0)
+
+
+BOX = (
+    """<body name="box" pos="{} 0 .1499"><freejoint/><geom type="box" size=".06 .06 .15" mass=".1"/></body>"""
+)
+
+
+def test_only_contacts_of_the_arm_count(tmp_path):
+    """A box that rests on the floor is never without contact; it takes those places alone where the arm touches it."""
+    inside = []
+    for x in (2.0, 0.3):
+        path = tmp_path / "box.xml"
+        path.write_text(ARM.replace("<worldbody>", "<worldbody>" + BOX.format(x)))
+        wide = {".*": {"kp": 40, "scale": 2}, "turn": {"kp": 40, "scale": 0.2}}
+        robot = build_robot(arm_config(tmp_path, model=str(path), actuators=wide))
+        places = reachable(robot, find_site(robot.model, "tip"))
+        inside.append((abs(places - [0.3, 0, 0.15]) < [0.06, 0.06, 0.15]).all(axis=1).sum())
+    assert inside[0] > 10
+    assert inside[1] == 0
 
 
 def test_options_of_robots_are_refused_elsewhere(tmp_path):
