@@ -54,6 +54,11 @@ def free_joint(model: MjModel) -> int | None:
     return next(iter(driven_bases(model) if driven_roots(model) else _free_joints(model)), None)
 
 
+def loose_objects(model: MjModel) -> set[int]:
+    """Return the bodies with a free joint that are no robots."""
+    return {int(model.jnt_bodyid[joint]) for joint in _free_joints(model)} - driven_roots(model)
+
+
 def _free_joints(model: MjModel) -> list[int]:
     import mujoco
 

@@ -18,6 +18,7 @@ from acer_robot.spec import ObservationField
 from acer_robot.tasks.model.moving_body import driven_roots
 from acer_robot.tasks.robot.actuators import position_command
 from acer_robot.tasks.robot.build import Robot, build_robot
+from acer_robot.tasks.robot.couplings import check_uncoupled
 from acer_robot.tasks.robot.layout import AXES, command_fields, joint_fields, laid_out
 from acer_robot.tasks.robot.options import physics_steps, read_settings, read_weights
 from acer_robot.tasks.robot.source import model_path
@@ -140,6 +141,7 @@ def reach_task(config: TaskConfig) -> TensorTask:
     settings, weights = read_settings(config.kwargs, Settings), read_weights(config.reward, WEIGHTS)
     robot = build_robot(config, settings.timestep)
     site = find_site(robot.model, settings.site)
+    check_uncoupled(robot.model, site)
     places = torch.from_numpy(reachable(robot, site))
     task = Reaching(robot, settings, weights, site, places, joint_limits(robot))
     return TensorTask(

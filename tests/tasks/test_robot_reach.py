@@ -94,6 +94,57 @@ def test_arm_that_always_touches_is_refused(tmp_path):
         make_task(arm_config(tmp_path, model=str(tmp_path / "touching.xml")), 1, 0)
 
 
+FINGERS = """<body name="left" pos="0 0 .3"><joint name="l" type="slide" range="0 .1"/><geom size=".01"/></body>
+<body name="right" pos="0 0 .4"><joint name="r" type="slide" range="0 .1"/><geom size=".01"/></body></body></body>"""
+HELD = """<body name="held" pos="3 0 2"><freejoint/><geom size=".01"/></body>
+<body name="hook" mocap="true"/><site name="peg"/>
+<body name="rod" pos="3 0 3"><joint name="rod" axis="0 1 0"/><geom size=".01"/></body></worldbody>"""
+TENDONS = """<tendon><fixed name="fixed"><joint joint="bend" coef="1"/></fixed>
+<spatial name="cable"><site site="tip"/><site site="peg"/></spatial></tendon>"""
+
+
+def coupled(tmp_path, equality):
+    """Write the arm with two fingers, a loose object and an equality, and return the options of its task."""
+    path = tmp_path / "coupled.xml"
+    xml = ARM.replace("</body></body>", FINGERS, 1).replace("</worldbody>", HELD)
+    path.write_text(xml.replace("</mujoco>", f"{TENDONS}<equality><{equality}/></equality></mujoco>"))
+    return arm_config(tmp_path, model=str(path), actuators={"turn|lift|bend|l": {"kp": 40, "scale": 0.1}})
+
+
+@pytest.mark.parametrize(
+    "equality",
+    [
+        'joint joint1="bend" joint2="lift" polycoef="0 -1 0 0 0"',
+        'joint joint1="r" joint2="bend"',
+        'joint joint1="bend"',
+        'connect body1="lower" body2="base" anchor="0 0 0"',
+        'weld body1="left"',
+        'weld body1="lower" body2="hook"',
+        'connect body1="rod" body2="lower" anchor="0 0 0"',
+        'tendon tendon1="fixed"',
+        'tendon tendon1="cable"',
+    ],
+)
+def test_equality_that_moves_the_site_is_refused(tmp_path, equality):
+    message = "equality 0 of the file couples joint '(bend|turn|lift)', which moves the site 'tip'"
+    with pytest.raises(InputError, match=message):
+        reach_task(coupled(tmp_path, equality))
+    reach_task(coupled(tmp_path, equality + ' active="false"'))
+
+
+@pytest.mark.parametrize(
+    "equality",
+    [
+        'joint joint1="r" joint2="l"',
+        'connect body1="left" body2="right" anchor="0 0 0"',
+        'weld body1="lower" body2="held"',
+        'weld body1="held"',
+    ],
+)
+def test_equality_that_leaves_the_site_alone_is_taken(tmp_path, equality):
+    reach_task(coupled(tmp_path, equality))
+
+
 BOX = (
     """<body name="box" pos="{} 0 .1499"><freejoint/><geom type="box" size=".06 .06 .15" mass=".1"/></body>"""
 )
