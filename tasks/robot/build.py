@@ -103,7 +103,7 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
     """
     spec = load_robot(config.model)
     movable_joints(spec)
-    start = keyframe(compiled(spec, config.model))
+    pose = keyframe(compiled(spec, config.model))
     for key in list(spec.keys):
         spec.delete(key)  # its commands would be those of other actuators
     if timestep is not None:
@@ -112,7 +112,7 @@ def build_robot(config: TaskConfig, timestep: float | None = None, legged: bool 
     add_scene(spec)
     model = compiled(spec, config.model)
     floor = floor_of(model)
-    home = home_pose(model, start, config.home, floor)
+    home = home_pose(model, pose, config.home, floor)
     angles = {name: float(home[model.jnt_qposadr[joint]]) for name, joint in movable(model).items()}
     actuators = limit_commands(spec, model, angles, scales)
     feet = _feet(model, home, floor) if legged else []
