@@ -1053,10 +1053,10 @@ def test_robot_follows_a_velocity_as_in_python(controller, tmp_path):
     assert np.ptp(rows[:, 2]) > 0.1  # it turns
 
 
-def export_walker(folder, actuator, **options):
+def export_walker(folder, actuator, more="", **options):
     """Write a robot that starts still at its home pose, and a policy for it; return its options and the file."""
     rows = "".join(f"<{actuator.format(side + '_hip')}/>" for side in LEGS)
-    xml = walker(extra=f'<option integrator="implicitfast"/><actuator>{rows}</actuator>')
+    xml = walker(extra=f'<option integrator="implicitfast"/>{more}<actuator>{rows}</actuator>')
     options |= {"actuators": {}, "home": {".*": 0.5}, "velocity": [0.5, 0, 0]}
     kwargs = {"start_angle": 0, "start_speed": 0, "redraw_seconds": 1e5}
     config = walker_config(folder, xml, kwargs=kwargs, **options)
@@ -1075,6 +1075,21 @@ def test_robot_outside_its_bounds_is_refused(controller, tmp_path):
         "joint 'left_hip' is at 1, outside its bounds [-0.5, 0.5], so that the first command" in done.stderr
     )
     assert (tmp_path / "log.csv").read_text().startswith("# stopped by: outside: joint 'left_hip' is at 1")
+
+
+def test_force_limit_of_a_joint_is_the_actuators(controller, tmp_path):
+    """A force of 5 at the joint is 2.5 at the actuator, whose gear is 2."""
+    limits = '<default><joint actuatorfrcrange="-5 5"/></default>'
+    _, file = export_walker(tmp_path, POSITION, limits)
+    assert [each["force_limit"] for each in load_exported(file).metadata["robot"]["actuators"]] == [
+        [-2.5, 2.5]
+    ] * 2
+    robot = tmp_path / "robot.xml"
+    assert run(controller, file, robot, "--steps", 2, cwd=tmp_path).returncode == 0
+    content = robot.read_text()
+    assert "-5 5" in content
+    robot.write_text(content.replace("-5 5", "-6 6"))
+    assert "force_limit" in refused(controller, file, robot)
 
 
 def test_actuators_start_at_rest_as_in_python(controller, tmp_path):
