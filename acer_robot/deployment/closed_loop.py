@@ -66,8 +66,10 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
         expected = run_rounds(recorded, task, episodes, lambda: starts.append(len(observations)))
     finally:
         task.close()
+    commands = -(-expected.lengths // run.spec.action_repeat)
     for number, (first, end) in enumerate(itertools.pairwise([*starts, len(observations)])):
-        _check_commands(run, policy, observations[first:end], number * at_once)
+        episode = number * at_once
+        _check_commands(run, policy, observations[first:end], episode, commands[episode : episode + at_once])
     task = make_task(policy.task_config, at_once, seed)
     recorder = Recorder(run.spec, episodes, task)
     try:
@@ -86,15 +88,23 @@ def compare(run: TrainedRun, file: Path, episodes: int, seed: int) -> ClosedLoop
 
 
 def _check_commands(
-    run: TrainedRun, policy: LoadedPolicy, observations: Sequence[Tensor], episode: int
+    run: TrainedRun,
+    policy: LoadedPolicy,
+    observations: Sequence[Tensor],
+    episode: int,
+    counts: npt.NDArray[np.int64],
 ) -> None:
     """Raise InputError unless the file gives the training-side policy's commands, in order.
+
+    An environment whose episode has ended starts anew, and its limit of the rate with it, while the file goes on: what
+    follows is not compared.
 
     Args:
         run: the trained run.
         policy: the file.
         observations: batches [B, n]. They include the last commands if the policy observes them.
         episode: number of the episode in row 0 of the batches.
+        counts: commands of the episode in each of the first rows.
     """
     bounds = run.spec.bounds
     half_range = 0.5 * np.asarray(bounds.high) - 0.5 * np.asarray(bounds.low)
@@ -107,9 +117,11 @@ def _check_commands(
     ):
         wanted = limited(wanted)
         commands = policy.act(batch[:, : run.spec.observation_size]).numpy()
-        excess = np.abs(commands - wanted) - allowed
+        rows = np.flatnonzero(step < counts)
+        excess = (np.abs(commands - wanted) - allowed)[rows]
         if not (excess <= 0.0).all():
-            row, joint = np.unravel_index(int(excess.argmax()), excess.shape)
+            worst, joint = np.unravel_index(int(excess.argmax()), excess.shape)
+            row = rows[worst]
             raise InputError(
                 f"export refused: check 'closed loop' failed: at command {step} of episode {episode + row} "
                 f"the file gives {commands[row, joint]:.6g} for joint {bounds.names[joint]!r}, the "

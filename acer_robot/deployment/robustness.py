@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from acer_robot.errors import InputError
-from acer_robot.experience.episodes import MAX_ENVIRONMENTS, run_rounds
+from acer_robot.experience.episodes import run_rounds
 from acer_robot.policies.exported.file import LoadedPolicy
 from acer_robot.schema import TaskConfig
 from acer_robot.tasks import make_task
@@ -32,7 +32,7 @@ def robustness(policy: LoadedPolicy, seed: int, episodes: int = EPISODES) -> dic
 
     Returns:
         `rows`: name, mean return and number of falls of each change, or why it cannot be had; `worst`: the name of the
-        change with the lowest return; `episodes` and `seed`.
+        change with the lowest return, None if all do better than the nominal row; `episodes` and `seed`.
 
     Raises:
         InputError: if the task has no tensor functions.
@@ -50,8 +50,9 @@ def robustness(policy: LoadedPolicy, seed: int, episodes: int = EPISODES) -> dic
             if name == "nominal":
                 raise
             rows.append({"name": name, "return_mean": None, "falls": None, "reason": str(error)})
-    measured = [row for row in rows[1:] if row["return_mean"] is not None]
-    worst = min(measured, key=lambda row: row["return_mean"])["name"] if measured else None
+    measured = [row for row in rows if row["return_mean"] is not None]
+    lowest = min(measured, key=lambda row: row["return_mean"])["name"]
+    worst = None if lowest == "nominal" else lowest
     return {"rows": rows, "worst": worst, "episodes": episodes, "seed": seed}
 
 
@@ -114,7 +115,9 @@ def _noise(policy: LoadedPolicy) -> dict[str, float]:
 
 def _row(policy: LoadedPolicy, config: TaskConfig, episodes: int, seed: int) -> Mapping[str, Any]:
     """Run one row's episodes; an episode that ends before its time limit is a fall."""
-    task = make_task(config, min(episodes, MAX_ENVIRONMENTS), seed)
+    task = make_task(
+        config, min(episodes, EPISODES), seed
+    )  # in one round: what follows a fall differs between rows
     try:
         done = run_rounds(policy.act, task, episodes, policy.reset)
     finally:

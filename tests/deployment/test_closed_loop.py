@@ -44,6 +44,17 @@ class PaidByCommand(gymnasium.Env):
 gymnasium.register("PaidByCommand-v0", entry_point=PaidByCommand, max_episode_steps=120)
 
 
+class UnevenEpisodes(PaidByCommand):
+    """One episode in ten ends at each step."""
+
+    def step(self, action):
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, bool(self.np_random.random() < 0.1), False, info
+
+
+gymnasium.register("UnevenEpisodes-v0", entry_point=UnevenEpisodes, max_episode_steps=120)
+
+
 class Timid(ExportedPolicy):
     """Goes only nine tenths of the way to where it should."""
 
@@ -53,14 +64,36 @@ class Timid(ExportedPolicy):
         return (self.rest + 0.9 * self.last_move).clamp_(self.low, self.high)
 
 
-@pytest.fixture(scope="module")
-def run():
-    task = TaskConfig("gymnasium", "PaidByCommand-v0", slew_rate={"action_0": 30.0})
+def run_of(task):
     made = make_task(task, 1, 0)
     run = make_run(make_policy(made.spec.input_size, 2))
     run = dataclasses.replace(run, spec=made.spec, config=dataclasses.replace(run.config, task=task))
     made.close()
     return run
+
+
+@pytest.fixture(scope="module")
+def run():
+    return run_of(TaskConfig("gymnasium", "PaidByCommand-v0", slew_rate={"action_0": 30.0}))
+
+
+@pytest.mark.parametrize(
+    "limit", [{"slew_rate": {"action_0": 30.0}}, {"low_pass_hz": 4.0}], ids=["slew", "low-pass"]
+)
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_episodes_of_different_lengths_are_compared(tmp_path, limit, repeat):
+    """A task that starts anew in one environment resets its limit of the rate; the file goes on."""
+    run, file = (
+        run_of(TaskConfig("gymnasium", "UnevenEpisodes-v0", action_repeat=repeat, **limit)),
+        tmp_path / "p.pt",
+    )
+    save_exported(ExportedPolicy(run.policy, run.spec), describe(run), file)
+    loop = compare(run, file, episodes=18, seed=7)
+    assert len(set(loop.evaluation["returns"])) == 18
+    if limit.get("slew_rate"):
+        save_exported(Timid(run.policy, run.spec), describe(run), file)
+        with pytest.raises(InputError, match="check 'closed loop' failed: at command 0 of episode"):
+            compare(run, file, episodes=18, seed=7)
 
 
 def test_honest_file_is_scored_with_its_states_in_order(run, tmp_path):

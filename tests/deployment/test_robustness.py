@@ -8,6 +8,7 @@ import torch
 from robots import walker_config
 
 from acer_robot.commands import export
+from acer_robot.deployment import robustness as rows
 from acer_robot.deployment.policy_card import _robustness
 from acer_robot.deployment.robustness import check_robustness, robustness, table_rows
 from acer_robot.errors import InputError
@@ -62,6 +63,29 @@ def test_rows(table):
     assert returns["mass +20 %"] != returns["nominal"]
     others = {name: value for name, value in returns.items() if name != "nominal"}
     assert table["worst"] == min(others, key=others.get)
+
+
+def test_no_row_is_the_worst_if_all_are_better(monkeypatch):
+    means = iter([1.0, 3.0, 2.0])
+    monkeypatch.setattr(rows, "changes", lambda policy: {"nominal": {}, "friction": {}, "mass": {}})
+    monkeypatch.setattr(rows, "_row", lambda *_: {"return_mean": next(means), "return_std": 0.0, "falls": 0})
+    monkeypatch.setattr(rows, "_neutral", lambda plain, policy: plain)
+    monkeypatch.setattr(rows, "tensor_config", lambda config: config)
+    table = robustness(Rest(TaskConfig("gymnasium", "HalfCheetah-v5")), seed=0)
+    assert table["worst"] is None
+    assert [name for name, *_ in table_rows(table)] == ["nominal", "friction", "mass"]
+
+
+def test_rows_have_the_same_thirty_starts(monkeypatch, tmp_path):
+    made, make = [], rows.make_task
+
+    def counted(config, count, seed):
+        made.append(count)
+        return make(config, count, seed)
+
+    monkeypatch.setattr(rows, "make_task", counted)
+    robustness(Rest(walker_config(tmp_path, kwargs={"seconds": 0.04})), seed=1)
+    assert made.count(30) == 11  # one round for each row
 
 
 def test_card_and_report_name_the_worst(table):
