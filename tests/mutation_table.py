@@ -886,8 +886,8 @@ SAFETY: tuple[Row, ...] = (
     ),
     (
         "safety: the ramp-in starts from rest, wherever the robot is",
-        "    if measured is None:\n",
-        "    if True:\n",
+        "    if measured is None:\n        return limits.rest\n",
+        "    if True:\n        return limits.rest\n",
         "deployment/test_safety.py -k first_command",
     ),
     (

@@ -988,6 +988,7 @@ def test_ros2_plugin_leaves_no_effort_behind(stub_test, policy, tmp_path):
     kinds = ["motor", "position", "velocity", "motor", "motor", "motor"]
     for actuator, kind in zip(metadata["robot"]["actuators"], kinds, strict=True):
         actuator["kind"] = kind
+    metadata["robot"]["actuators"][1]["gear"] = 0.5  # the joint stands within its bounds
     untrained = Policy(ObservationNormalizer(17), make_policy(17, 6, hidden=[8]).actor).eval()
     save_exported(ExportedPolicy(untrained, loaded.spec), metadata, tmp_path / "policy.pt")
     done = run(stub_test, tmp_path / "policy.pt", 20, "20")

@@ -205,9 +205,8 @@ def _limits(
         )
     joint = int(model.actuator_trnid[number_, 0])
     name = str(model.joint(joint).name)
-    integrates = (
-        model.actuator_dyntype[number_] == mujoco.mjtDyn.mjDYN_INTEGRATOR
-    )  # a velocity, as with intvelocity
+    # The command of an integrator is a velocity, as that of MuJoCo's intvelocity.
+    integrates = model.actuator_dyntype[number_] == mujoco.mjtDyn.mjDYN_INTEGRATOR
     line = position_command(model, number_)
     is_target = line is not None and not integrates
     slope, offset = line if line is not None and is_target else (1.0, 0.0)
