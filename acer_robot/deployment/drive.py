@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from acer_robot.deployment.drive_log import DriveLog
-from acer_robot.deployment.drive_reasons import why_stopped
+from acer_robot.deployment.drive_reasons import watchdog_reason
 from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.pacing import Pacer
 from acer_robot.deployment.plant import Plant, Vector, checked_reading, measured
@@ -139,7 +139,7 @@ class Driver:
         self._drive.far = output.state.far_total
         if output.state.cause != self._drive.cause:
             self._drive.cause = output.state.cause
-            self._why = why_stopped(self._limits, self._state, inputs, self._policy.spec.bounds.names)
+            self._why = watchdog_reason(self._limits, self._state, inputs, self._policy.spec.bounds.names)
         if output.state.cause == "emergency":
             return True
         return not self._write(output) or output.done

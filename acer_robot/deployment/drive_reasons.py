@@ -8,7 +8,7 @@ from acer_robot.deployment.limits import Limits
 from acer_robot.deployment.safety import Inputs, State, joints_outside
 
 
-def why_stopped(limits: Limits, state: State, inputs: Inputs, names: tuple[str, ...]) -> str:
+def watchdog_reason(limits: Limits, state: State, inputs: Inputs, names: tuple[str, ...]) -> str:
     """Return what the watchdog saw; "" for causes that somebody asked for, and for errors, which have their own words.
 
     Args:

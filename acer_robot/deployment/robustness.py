@@ -115,9 +115,8 @@ def _noise(policy: LoadedPolicy) -> dict[str, float]:
 
 def _row(policy: LoadedPolicy, config: TaskConfig, episodes: int, seed: int) -> Mapping[str, Any]:
     """Run one row's episodes; an episode that ends before its time limit is a fall."""
-    task = make_task(
-        config, min(episodes, EPISODES), seed
-    )  # in one round: what follows a fall differs between rows
+    # In one round, as the starts of a second one would depend on who fell in the first.
+    task = make_task(config, min(episodes, EPISODES), seed)
     try:
         done = run_rounds(policy.act, task, episodes, policy.reset)
     finally:

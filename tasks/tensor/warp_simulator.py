@@ -116,13 +116,14 @@ class WarpSimulator:
         """Live views [B, ..]: each call overwrites them."""
         named = (name for name in STATE if name != "history" or model.nhistory)
         self._state = {name: self._view(name) for name in named}
-        self._start = {
-            name: torch.tensor(values).to(self._state[name]).repeat(worlds, 1)
-            for name, values in start.items()
-        }
+        self._start = {name: self._repeated(name, values) for name, values in start.items()}
         self._overflow = warp.to_torch(self._data.overflow)
         self._graphs: dict[int, Any] = {}
         self._expanded: dict[str, Tensor] = {}
+
+    def _repeated(self, name: str, values: Sequence[float]) -> Tensor:
+        """Return the same values of a field of the state for each world."""
+        return torch.tensor(values).to(self._state[name]).repeat(self.worlds, 1)
 
     def _view(self, name: str) -> Tensor:
         """Return a field as a tensor of MjData's shape, without a copy."""

@@ -142,7 +142,7 @@ def test_equality_that_moves_the_site_is_refused(tmp_path, equality):
     ],
 )
 def test_equality_that_leaves_the_site_alone_is_taken(tmp_path, equality):
-    reach_task(coupled(tmp_path, equality))
+    assert reach_task(coupled(tmp_path, equality)).model.eq_active0.tolist() == [1]
 
 
 BOX = (
